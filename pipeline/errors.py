@@ -1,0 +1,50 @@
+"""Errors that a user can mend, told in one sentence and without a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import TracebackType
+
+SHOW_TRACEBACK = "PNEUMOBUNDLE_TRACEBACK"
+
+
+class InputError(Exception):
+    """Something the user gave is wrong.
+
+    The message is one sentence that names the case or argument, what came, what was expected and what to do.
+    """
+
+
+def input_error_in(error: BaseException | None) -> InputError | None:
+    """The first InputError in a chain of causes; MONAI wraps what a configuration raises two or three times."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, InputError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def one_sentence(error: InputError) -> str:
+    """The message without the traceback that torch prepends when a data-loader worker raised it."""
+    text = str(error).strip()
+    marker = f"{InputError.__name__}: "
+    return text.rsplit(marker, 1)[-1] if "Original Traceback" in text else text
+
+
+def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an InputError as one line and exit with status 2; anything else keeps its traceback."""
+    mistake = input_error_in(error)
+    if mistake is None or os.environ.get(SHOW_TRACEBACK):
+        sys.__excepthook__(kind, error, trace)
+        return
+    print(f"error: {one_sentence(mistake)}", file=sys.stderr, flush=True)
+    # The interpreter takes the status of a SystemExit that leaves the hook; without it the status would be 1.
+    raise SystemExit(2)
+
+
+def report_plainly() -> None:
+    """Make every InputError that ends this process one plain line; every configuration calls this first."""
+    sys.excepthook = report

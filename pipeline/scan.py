@@ -1,0 +1,131 @@
+"""Reading scans and label maps with SimpleITK, and telling what their numbers mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from pipeline.errors import InputError
+
+HOUNSFIELD, GREY_255 = "hu", "grey255"
+SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
+
+
+def case_name(path: str | Path) -> str:
+    """File name without its image suffix: `a/medseg_1.nii.gz` is case `medseg_1`."""
+    name = Path(path).name
+    for suffix in SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where a voxel grid lies in the patient: sizes in voxels (x, y, z), millimetres, LPS coordinates."""
+
+    size: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    origin_mm: tuple[float, ...]
+    direction: tuple[float, ...]
+
+    @classmethod
+    def of(cls, image: sitk.Image | sitk.ImageFileReader) -> Geometry:
+        return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+    def empty_image(self, pixel_type: int = sitk.sitkUInt8) -> sitk.Image:
+        """A zero image on this grid."""
+        image = sitk.Image(self.size, pixel_type)
+        image.SetSpacing(self.spacing_mm)
+        image.SetOrigin(self.origin_mm)
+        image.SetDirection(self.direction)
+        return image
+
+    def differences(self, other: Geometry, tolerance_mm: float = 1e-2) -> list[str]:
+        """What differs from another grid, in words; origins and spacings within `tolerance_mm` count as equal."""
+        found = []
+        if self.size != other.size:
+            found.append(f"size {self.size} against {other.size}")
+        for name, mine, theirs, tolerance in (
+            ("spacing", self.spacing_mm, other.spacing_mm, tolerance_mm),
+            ("origin", self.origin_mm, other.origin_mm, tolerance_mm),
+            ("direction", self.direction, other.direction, 1e-3),
+        ):
+            if len(mine) != len(theirs) or not np.allclose(mine, theirs, rtol=0, atol=tolerance):
+                found.append(f"{name} {_rounded(mine)} against {_rounded(theirs)}")
+        return found
+
+
+def _rounded(numbers: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(round(float(number), 4) for number in numbers)
+
+
+def _reader(path: str | Path) -> sitk.ImageFileReader:
+    if not Path(path).is_file():
+        raise InputError(f"{path}: there is no such file; check the path.")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    return reader
+
+
+def read_geometry(path: str | Path) -> Geometry:
+    """The grid of a scan from its header alone."""
+    reader = _reader(path)
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputError(f"{path}: not readable as a medical image ({_reason(error)}); copy it again.") from error
+    return Geometry.of(reader)
+
+
+def read_scan(path: str | Path) -> sitk.Image:
+    """A three-dimensional scalar image, read to its last byte.
+
+    Raises InputError for an unreadable or truncated file, for colour, and for other than three dimensions.
+    """
+    reader = _reader(path)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise InputError(f"{path}: not readable as a medical image ({_reason(error)}); copy it again.") from error
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        shape, colours = image.GetSize(), image.GetNumberOfComponentsPerPixel()
+        raise InputError(
+            f"{path}: has size {shape} and {colours} value(s) a voxel; expected one three-dimensional scan with one "
+            "value a voxel; split it into single volumes."
+        )
+    return image
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last line of SimpleITK's message, which says what happened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else "unknown reason"
+
+
+def intensity_domain(image: sitk.Image, name: str) -> str:
+    """`hu` for Hounsfield units, `grey255` for 0..255 lung-window grey, from the range of the voxels.
+
+    Half of the public 20-CT set is stored as 0..255 grey. Air is about -1000 HU, so a scan without negative values
+    cannot be in Hounsfield units. Raises InputError where neither fits or a voxel is not a finite number.
+    """
+    extremes = sitk.MinimumMaximumImageFilter()
+    extremes.Execute(image)
+    low, high = extremes.GetMinimum(), extremes.GetMaximum()
+    if "float" in image.GetPixelIDTypeAsString():
+        voxels = sitk.GetArrayViewFromImage(image)
+        if not np.isfinite(voxels).all():
+            raise InputError(f"{name}: holds NaN or infinite voxels; expected finite numbers; export the scan again.")
+    if low == high:
+        raise InputError(f"{name}: every voxel is {low:g}; expected a CT scan; export it again.")
+    if low < 0:
+        return HOUNSFIELD
+    if high <= 255:
+        return GREY_255
+    raise InputError(
+        f"{name}: voxels range from {low:g} to {high:g}, which is neither Hounsfield units (air near -1000) nor 0..255 "
+        "grey; subtract the scanner's offset (often 1024) and save it again."
+    )
