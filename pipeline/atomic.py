@@ -29,8 +29,9 @@ def replacing(target: str | Path) -> Iterator[Path]:
 
 def write_json(target: str | Path, content: Any) -> None:
     """Write readable JSON (indent 1, final newline) atomically; NaN is refused, since JSON has none."""
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     with replacing(target) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 def read_json(source: str | Path) -> Any:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import math
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import SimpleITK as sitk
 from pipeline.errors import InputError
 
 HOUNSFIELD, GREY_255 = "hu", "grey255"
+BLOCK_BYTES = 1 << 20
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
 
 
@@ -84,9 +89,10 @@ def read_geometry(path: str | Path) -> Geometry:
 def read_scan(path: str | Path) -> sitk.Image:
     """A three-dimensional scalar image, read to its last byte.
 
-    Raises InputError for an unreadable or truncated file, for colour, and for other than three dimensions.
+    Raises InputError for an unreadable, damaged or truncated file, for colour, and for other than three dimensions.
     """
     reader = _reader(path)
+    unpacked = _unpacked_bytes(Path(path))
     try:
         image = reader.Execute()
     except RuntimeError as error:
@@ -97,7 +103,41 @@ def read_scan(path: str | Path) -> sitk.Image:
             f"{path}: has size {shape} and {colours} value(s) a voxel; expected one three-dimensional scan with one "
             "value a voxel; split it into single volumes."
         )
+    _check_length(path, image, unpacked)
     return image
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while block := stream.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _unpacked_bytes(path: Path) -> int:
+    """Length of a file, of a .gz after unpacking it all, which checks its checksum too."""
+    if path.suffix.lower() != ".gz":
+        return path.stat().st_size
+    length = 0
+    try:
+        with gzip.open(path) as stream:
+            while block := stream.read(BLOCK_BYTES):
+                length += len(block)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: damaged or not readable to its end ({error}); copy it again.") from error
+    return length
+
+
+def _check_length(path: str | Path, image: sitk.Image, unpacked_bytes: int) -> None:
+    """SimpleITK (2.5) reads a NIfTI file that ends early without a word; its header tells how long it should be."""
+    if not image.HasMetaDataKey("vox_offset"):
+        return
+    voxel_bytes = math.prod(image.GetSize()) * int(image.GetMetaData("bitpix")) // 8
+    needed = int(float(image.GetMetaData("vox_offset"))) + voxel_bytes
+    if unpacked_bytes < needed:
+        raise InputError(f"{path}: ends after {unpacked_bytes} of {needed} bytes; copy it again.")
 
 
 def _reason(error: RuntimeError) -> str:

@@ -1,0 +1,80 @@
+# Every target sets up what it needs. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV ?= .venv
+PYTHON ?= python3
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+# A pip requirement for torch: TORCH="torch==2.13.0+cu130 --index-url https://..." for a CUDA build of your choice
+TORCH ?=
+
+NETWORK ?= unet_3d
+FOLDS ?= 5
+FOLD ?= -1
+SPLIT ?= patients
+SEED ?= 0
+PHANTOM := data/phantom
+# Without DATA: the built-in phantom and the demo preset. With DATA: the paper's preset.
+ifeq ($(strip $(DATA)),)
+DATASET := $(PHANTOM)
+PRESET ?= demo
+else
+DATASET := $(DATA)
+PRESET ?= paper
+endif
+OUT ?=
+MODEL ?= runs/$(NETWORK)/cv/fold0
+INPUT ?= $(PHANTOM)/images
+OVERRIDES ?= {}
+BUNDLE_RUN := PYTHONWARNINGS=ignore::UserWarning:monai.bundle.scripts $(PY) -m monai.bundle run
+
+.PHONY: help
+help: ## print this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z_-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  Variables: NETWORK=$(NETWORK) DATA=folder FOLDS=$(FOLDS) FOLD=k PRESET=demo|quick|paper OUT=folder"
+	@echo "             SPLIT=patients|published SEED=$(SEED) INPUT=scans MODEL=fold OVERRIDES=\"{'max_epochs': 20}\""
+
+.PHONY: setup
+setup: $(READY) ## make .venv and install the project with its development tools
+
+$(READY): setup.cfg pyproject.toml constraints.txt
+	@VENV="$(VENV)" PYTHON="$(PYTHON)" TORCH="$(TORCH)" bash tools/install.sh
+	@touch $@
+
+$(PHANTOM)/manifest.json: $(READY) pipeline/phantom.py
+	@$(PY) -m pipeline.phantom $(PHANTOM)
+	@touch $@
+
+.PHONY: data
+data: $(PHANTOM)/manifest.json ## write the built-in synthetic chest CTs to data/phantom
+
+.PHONY: fetch-data
+fetch-data: $(READY) ## download the public 20 COVID-19 CTs (Zenodo 3757476, 1 GB) to data/covid20
+	@$(PY) -m pipeline.fetch data/covid20
+
+.PHONY: check-data
+check-data: $(READY) $(if $(DATA),,data) ## read every scan of DATA and its labels, and list them
+	@$(PY) -m pipeline.datalist "$(DATASET)"
+
+.PHONY: cv
+cv: $(READY) $(if $(DATA),,data) ## cross-validate: make cv FOLDS=5 [NETWORK= DATA= PRESET= SPLIT= OUT= FOLD=k for one alone]
+	@$(BUNDLE_RUN) --config_file bundles/common/cross_validation.yaml --meta_file bundles/common/metadata.json \
+	  --network "$(NETWORK)" --dataset_dir "$(DATASET)" --preset "$(PRESET)" --folds $(FOLDS) --only_fold $(FOLD) \
+	  --split "$(SPLIT)" --seed $(SEED) --overrides "$(OVERRIDES)" $(if $(OUT),--output_dir "$(OUT)",)
+
+.PHONY: predict
+predict: $(READY) ## segment scans: make predict INPUT=scan.nii.gz OUT=labels MODEL=runs/unet_3d/cv/fold0
+	@$(PY) -m pipeline.predict --model "$(MODEL)" --input "$(INPUT)" --output "$(if $(OUT),$(OUT),predictions)"
+
+.PHONY: test
+test: $(READY) ## run the tests, slow ones excepted
+	@$(PY) -m pytest
+
+.PHONY: lint
+lint: $(READY) ## check style and types
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+
+.PHONY: clean
+clean: ## remove .venv and caches; data/ and runs/ stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache build *.egg-info data/cache

@@ -1,0 +1,107 @@
+"""Results as plain-text tables, at most 100 characters wide."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evaluation.metrics import METRICS
+from pipeline.labels import STRUCTURES
+
+WIDTH = 100
+CASE_WIDTH = 44
+
+# Table 1 of the MIScnn COVID-19 paper (Muller, Soto-Rey, Kramer), its row AVG: the mean of its five fold medians
+PAPER_AVERAGE = {
+    "lungs": {"dice": 0.956, "sensitivity": 0.956, "specificity": 0.998},
+    "infection": {"dice": 0.761, "sensitivity": 0.730, "specificity": 0.999},
+}
+PAPER_NOTE = (
+    "* The paper's own AVG (MIScnn, Muller et al.): 5 folds of 4 cases of the public 20-CT set, folds drawn by its "
+    "authors. Other data than the rows above, unless these are that set."
+)
+
+
+def tables(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> str:
+    """All three tables of an evaluation."""
+    return "\n\n".join((paper_table(summary), structure_table(summary), case_table(rows)))
+
+
+def paper_table(summary: Mapping[str, Any]) -> str:
+    """One row a fold and their average, laid out as Table 1 of the MIScnn paper, with that paper's average below."""
+    miscnn = summary["miscnn"]
+    lines = [["fold", "cases", "Lungs DSC", "Sens", "Spec", "COVID-19 DSC", "Sens", "Spec"]]
+    for fold in miscnn["folds"]:
+        lines.append([str(fold["fold"] + 1), str(fold["cases"]), *_paper_cells(fold)])
+    lines.append(["AVG", str(summary["cases"]), *_paper_cells(miscnn["average"])])
+    lines.append(["paper's AVG*", "20", *_paper_cells(PAPER_AVERAGE)])
+    averaging = f"Averaging: {miscnn['averaging']}. Folds count from 1 here, as in the paper, from 0 in files."
+    return "\n".join(
+        ("Fold medians, the MIScnn paper's way", aligned(lines), *_wrapped(averaging), *_wrapped(PAPER_NOTE))
+    )
+
+
+def _paper_cells(scores: Mapping[str, Any]) -> list[str]:
+    return [number(scores[column][metric]) for column in PAPER_AVERAGE for metric in METRICS]
+
+
+def structure_table(summary: Mapping[str, Any]) -> str:
+    """Mean, standard deviation, median and number of defined cases of each structure and metric."""
+    heading = ["structure"]
+    for metric in METRICS:
+        heading += [metric.capitalize(), "median", "n"]
+    lines = [heading]
+    for structure, metrics in summary["structures"].items():
+        cells = [structure]
+        for spread in (metrics[metric] for metric in METRICS):
+            cells += [
+                f"{number(spread['mean'])} ± {number(spread['std']):5}",
+                number(spread["median"]),
+                str(spread["cases"]),
+            ]
+        lines.append(cells)
+    title = f"Over cases: {summary['cases']} cases of {summary['patients']} patients"
+    averaging = (
+        "Averaging: mean ± sample standard deviation over the n cases where the metric is defined, all folds together."
+    )
+    return "\n".join((title, aligned(lines), *_wrapped(averaging), *_wrapped(f"Empty masks: {summary['empty_rule']}.")))
+
+
+def case_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The Dice of each structure, one line a case and fold, sorted by case; `-` where it is undefined."""
+    dice = {(row["case"], row["fold"], row["structure"]): row["dice"] for row in rows}
+    lines = [["case", "fold", *STRUCTURES]]
+    for case, fold in sorted({(row["case"], row["fold"]) for row in rows}):
+        lines.append([shortened(case), str(fold + 1), *(number(dice.get((case, fold, name))) for name in STRUCTURES)])
+    return "\n".join(
+        (
+            "Dice of each case",
+            aligned(lines),
+            "-: undefined, reference and prediction are both empty. Folds count from 1.",
+        )
+    )
+
+
+def number(value: float | None) -> str:
+    """Three decimals; `-` for None and nan."""
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def shortened(name: str) -> str:
+    """A name of at most CASE_WIDTH characters; the middle goes, since names of series differ at their ends."""
+    if len(name) <= CASE_WIDTH:
+        return name
+    half = (CASE_WIDTH - 2) // 2
+    return f"{name[:half]}..{name[-half:]}"
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Cells under one another, two spaces apart: the first column to the left, the others to the right."""
+    first, *others = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join((line[0].ljust(first), *map(str.rjust, line[1:], others))).rstrip() for line in lines)
+
+
+def _wrapped(sentence: str) -> list[str]:
+    return textwrap.wrap(sentence, WIDTH)

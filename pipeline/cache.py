@@ -1,0 +1,75 @@
+"""Prepared cases on disk: memory-mapped arrays, keyed by what they were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.front import Front
+from pipeline.progress import progress_bar
+from pipeline.scan import read_scan
+
+logger = logging.getLogger(__name__)
+
+
+class CaseCache:
+    """Prepares each case once and keeps it as `.npy`.
+
+    An entry is a folder `<case>-<key>` with `image.npy` (float16) and `label.npy` (uint8), both (1, H, W, D). The key
+    is a hash of both source files' content and of every setting of the front, so a changed setting or file never finds
+    a stale entry. A folder is renamed into place when it is complete; several processes may fill one cache.
+    """
+
+    def __init__(self, folder: str | Path, front: Front) -> None:
+        self.folder = Path(folder)
+        self.front = front
+
+    def path(self, case: dict[str, Any]) -> Path:
+        """Folder of a case; `case` is an entry of the datalist."""
+        made_from = [case["image_sha256"], case["label_sha256"], self.front.settings()]
+        key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+        return self.folder / f"{case['case']}-{key}"
+
+    def fill(self, cases: Sequence[dict[str, Any]], threads: int = 2) -> None:
+        """Prepare what is missing; SimpleITK works outside Python's lock, so threads suffice."""
+        missing = [case for case in cases if not self.path(case).is_dir()]
+        if not missing:
+            return
+        logger.info("Preparing %d of %d scans into %s", len(missing), len(cases), self.folder)
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in progress_bar(pool.map(self._prepare, missing), total=len(missing), what="preparing scans"):
+                pass
+
+    def load(self, case: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Memory maps of `image` and `label`; only the voxels that are touched are read."""
+        folder = self.path(case)
+        # Copy-on-write: torch refuses read-only memory, and the files stay as they are.
+        return {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("image", "label")}
+
+    def _prepare(self, case: dict[str, Any]) -> None:
+        image = self.front.image(read_scan(case["image"]), f"case {case['case']}")
+        label = self.front.label(read_scan(case["label"]))
+        target = self.path(case)
+        temporary = target.with_name(f".{uuid.uuid4().hex}")
+        temporary.mkdir(parents=True)
+        try:
+            np.save(temporary / "image.npy", image[None].astype(np.float16))
+            np.save(temporary / "label.npy", label[None])
+            if not target.is_dir():
+                os.rename(temporary, target)
+        except OSError:
+            # Another process was faster; anything else (a full disk) is an error.
+            if not target.is_dir():
+                raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)

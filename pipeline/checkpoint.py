@@ -1,0 +1,171 @@
+"""Checkpoints: the best model for use, and the whole state of a training so that killing it loses at most an epoch."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import resource
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from monai.engines import Workflow
+
+from pipeline.atomic import replacing, write_json
+from pipeline.errors import InputError
+
+logger = logging.getLogger(__name__)
+MODEL, LAST, PREVIOUS, FINISHED = "model.pt", "last.pt", "previous.pt", "training.json"
+
+
+class TrainingCheckpoint:
+    """Handler for a trainer, to be the last of its handlers.
+
+    After every epoch: `model.pt`, the network's plain state dict, when `metric` is the lowest so far; then `last.pt`,
+    all that is needed to go on as if nothing had happened (the one before stays as `previous.pt`). At the start it goes
+    on from `last.pt` when there is one. Training stops after `patience` epochs without a new lowest value.
+
+    Args:
+        folder: of this training.
+        objects: name -> anything with state_dict and load_state_dict; `network` must be among them.
+        patience: in epochs.
+        metric: of `trainer.state.metrics`, lower is better.
+    """
+
+    def __init__(
+        self, folder: str | Path, objects: Mapping[str, Any], patience: int, metric: str = "train_loss"
+    ) -> None:
+        self.folder = Path(folder)
+        self.objects = dict(objects)
+        self.patience = patience
+        self.metric = metric
+        self.best = float("inf")
+        self.best_epoch = 0
+        self.seconds = 0.0
+
+    def attach(self, engine: Workflow) -> None:
+        engine.add_event_handler(Events.STARTED, self.resume)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def resume(self, engine: Workflow) -> None:
+        """Restore the state after the last whole epoch, if there is one."""
+        self.began = time.monotonic()
+        state = self._newest_state()
+        if state is None:
+            return
+        try:
+            for name, thing in self.objects.items():
+                thing.load_state_dict(state[name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise InputError(
+                f"{self.folder}: holds the checkpoint of a training with other settings ({_first_line(error)}); choose "
+                "another output folder, or delete this one to train anew."
+            ) from error
+        if engine.scaler is not None:
+            engine.scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["torch_rng"])
+        engine.state.epoch, engine.state.iteration = state["epoch"], state["iteration"]
+        self.best, self.best_epoch, self.seconds = state["best"], state["best_epoch"], state["seconds"]
+        logger.info("%s: going on after epoch %d", self.folder, state["epoch"])
+        self._stop_if_stale(engine)
+
+    def save(self, engine: Workflow) -> None:
+        value = float(engine.state.metrics[self.metric])
+        if value < self.best:
+            self.best, self.best_epoch = value, engine.state.epoch
+            save_atomically(self.objects["network"].state_dict(), self.folder / MODEL)
+        last = self.folder / LAST
+        state = {
+            **{name: thing.state_dict() for name, thing in self.objects.items()},
+            "scaler": {} if engine.scaler is None else engine.scaler.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+            "epoch": engine.state.epoch,
+            "iteration": engine.state.iteration,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "seconds": self._seconds_so_far(),
+        }
+        with replacing(last) as temporary:
+            torch.save(state, temporary)
+            if last.exists():
+                os.replace(last, self.folder / PREVIOUS)
+        self._stop_if_stale(engine)
+
+    def finish(self, engine: Workflow) -> None:
+        """Mark the training as finished and drop what was only needed to go on."""
+        summary = {
+            "epochs": engine.state.epoch,
+            "max_epochs": engine.state.max_epochs,
+            "steps": engine.state.iteration,
+            "best_epoch": self.best_epoch,
+            f"best_{self.metric}": self.best,
+            "seconds": round(self._seconds_so_far(), 1),
+            "peak_memory_mib": round(peak_memory_mib()),
+            "device": str(engine.state.device),
+            "torch": torch.__version__,
+        }
+        write_json(self.folder / FINISHED, summary)
+        for name in (LAST, PREVIOUS):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _stop_if_stale(self, engine: Workflow) -> None:
+        if engine.state.epoch - self.best_epoch >= self.patience:
+            logger.info("%s: stopping, no lower %s for %d epochs", self.folder, self.metric, self.patience)
+            engine.terminate()
+
+    def _seconds_so_far(self) -> float:
+        return self.seconds + time.monotonic() - self.began
+
+    def _newest_state(self) -> dict[str, Any] | None:
+        for name in (LAST, PREVIOUS):
+            file = self.folder / name
+            if not file.exists():
+                continue
+            try:
+                return torch.load(file, map_location="cpu", weights_only=True)
+            except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+                logger.warning("%s is damaged (%s); trying the one before", file, _first_line(error))
+        return None
+
+
+def save_atomically(state: Mapping[str, Any], file: str | Path) -> None:
+    """torch.save under a temporary name, then rename."""
+    with replacing(file) as temporary:
+        torch.save(state, temporary)
+
+
+def load_weights(network: torch.nn.Module, file: str | Path) -> torch.nn.Module:
+    """The network with the state dict of a file; nothing but tensors is unpickled.
+
+    Raises InputError where the file is missing, damaged or does not fit.
+    """
+    if not Path(file).is_file():
+        raise InputError(f"{file}: there is no such model; train first, or give MODEL another path.")
+    try:
+        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    except (RuntimeError, EOFError, pickle.UnpicklingError, AttributeError) as error:
+        raise InputError(
+            f"{file}: does not hold weights of this network ({_first_line(error)}); give the model that was trained "
+            "with this network and preset."
+        ) from error
+    return network
+
+
+def refuse_finished(folder: str | Path) -> None:
+    """Raise InputError when the folder already holds a finished training."""
+    if (Path(folder) / FINISHED).exists():
+        raise InputError(f"{folder}: this training is finished; choose another output folder, or delete this one.")
+
+
+def peak_memory_mib() -> float:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:200] if lines else type(error).__name__

@@ -1,0 +1,128 @@
+"""Finding the configuration files of a run, and refusing keys that nothing would read."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import pydoc
+import sys
+from ast import literal_eval
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigComponent, ConfigParser, run
+
+from pipeline.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+BUNDLES = ROOT / "bundles"
+COMMON = BUNDLES / "common"
+PRESETS = COMMON / "presets"
+METADATA, LOGGING = COMMON / "metadata.json", COMMON / "logging.conf"
+TRAIN, INFERENCE = "train", "inference"
+# Arguments of `python -m monai.bundle run` that are no keys of the configuration
+RUN_ARGUMENTS = frozenset(inspect.signature(run).parameters)
+
+
+def networks() -> list[str]:
+    """Names of the networks that have a bundle."""
+    return sorted(file.parents[1].name for file in BUNDLES.glob("*/configs/network.yaml"))
+
+
+def presets() -> list[str]:
+    return sorted(file.stem for file in PRESETS.glob("*.yaml"))
+
+
+def config_files(workflow: str, network: str, preset: str) -> list[Path]:
+    """The layers of a run, the later wins: common file, network, preset, and the network's own part of the preset.
+
+    Raises InputError for an unknown network or preset, and for a key in a layer that no common file declares.
+    """
+    for kind, name, known in (("NETWORK", network, networks()), ("PRESET", preset, presets())):
+        if name not in known:
+            raise InputError(f"{kind} is {name!r}, expected one of: {', '.join(known)}{_did_you_mean(name, known)}.")
+    configs = BUNDLES / network / "configs"
+    layers = [configs / "network.yaml", PRESETS / f"{preset}.yaml", configs / f"{preset}.yaml"]
+    files = [COMMON / f"{workflow}.yaml", *(layer for layer in layers if layer.exists())]
+    declared = load([*sorted(COMMON.glob("*.yaml")), layers[0]])
+    for layer in files[1:]:
+        check_keys(ConfigParser.load_config_file(str(layer)), declared, str(layer.relative_to(ROOT)))
+    return files
+
+
+def load(files: Iterable[Path | str]) -> dict[str, Any]:
+    """The files merged as MONAI merges them, nothing evaluated."""
+    return ConfigParser.load_config_files([str(file) for file in files])
+
+
+def merged(
+    workflow: str, network: str, preset: str, overrides: Mapping[str, Any], own: Mapping[str, Any]
+) -> dict[str, Any]:
+    """One configuration from all layers, then `overrides`, then `own`; nothing is evaluated.
+
+    An override may be meant for the other workflow alone; InputError where neither declares its key.
+    """
+    parser = ConfigParser(load(config_files(workflow, network, preset)))
+    both = load([*config_files(TRAIN, network, preset), *config_files(INFERENCE, network, preset)])
+    check_keys(overrides, both, "OVERRIDES")
+    mine = {key: value for key, value in overrides.items() if key.split("::")[0] in parser}
+    parser.update({**mine, **own})
+    return parser.get()
+
+
+def check_keys(overrides: Iterable[str], declared: Mapping[str, Any], source: str) -> None:
+    """Raise InputError for the first override whose key is not declared; MONAI would add it without a word.
+
+    Nested keys are written `a::b::c`. A part with a `_target_` may also get any argument that its target takes.
+    """
+    for key in overrides:
+        here: Any = declared
+        for part in key.lstrip("+").replace("#", "::").split("::"):
+            if not isinstance(here, Mapping):
+                break
+            known = sorted({*here, *_target_arguments(here)})
+            if part not in known:
+                raise InputError(
+                    f"{source}: key {key!r} is not one that this configuration reads{_did_you_mean(part, known)}; "
+                    f"known here: {', '.join(known)}."
+                )
+            here = here.get(part)
+
+
+def _target_arguments(component: Mapping[str, Any]) -> list[str]:
+    """Names of the arguments that a component's `_target_` takes."""
+    if not ConfigComponent.is_instantiable(component):
+        return []
+    target = ConfigComponent(config=dict(component)).resolve_module_name()
+    found = pydoc.locate(target) if isinstance(target, str) else target
+    return list(inspect.signature(found).parameters) if callable(found) else []
+
+
+def check_command_line() -> None:
+    """Check the overrides of the `python -m monai.bundle run` that this process is; does nothing in any other."""
+    arguments = _command_line_arguments(sys.argv)
+    if "config_file" not in arguments:
+        return
+    files = arguments.pop("config_file")
+    # A plain path is no Python literal.
+    with suppress(SyntaxError, ValueError):
+        files = literal_eval(files)
+    overrides = [key for key in arguments if key not in RUN_ARGUMENTS]
+    check_keys(overrides, load([files] if isinstance(files, str) else files), "command line")
+
+
+def _command_line_arguments(argv: Sequence[str]) -> dict[str, str]:
+    """`--key value` and `--key=value` as fire reads them."""
+    arguments = {}
+    for place, word in enumerate(argv):
+        if word.startswith("--"):
+            key, _, value = word[2:].partition("=")
+            arguments[key] = value or (argv[place + 1] if place + 1 < len(argv) else "")
+    return arguments
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(str(name), known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -1,0 +1,139 @@
+"""The front of the pipeline, the same for training and inference: a scan becomes a normalised array on a fixed grid.
+
+Order (MIScnn COVID pipeline, spec/networks_b section 3.4): orient to LPS, to Hounsfield units, clip to the window,
+grey 0..255 rounded, resample, z-score over the whole volume.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from pipeline.labels import LABEL_CODES
+from pipeline.scan import GREY_255, Geometry, intensity_domain
+
+# Part of the cache's key: raise it when the arrays that this module makes change.
+FRONT_VERSION = 1
+# Axis 0 of every array grows towards the patient's left, 1 towards the back, 2 towards the head.
+ORIENTATION = "LPS"
+# Cubic overshoots at edges; SimpleITK's B-spline of order 3 is what scipy calls order 3.
+IMAGE_INTERPOLATORS = {0: sitk.sitkNearestNeighbor, 1: sitk.sitkLinear, 3: sitk.sitkBSpline3}
+
+
+@dataclass(frozen=True)
+class Front:
+    """Settings of the front.
+
+    Args:
+        window_hu: values outside are clipped before anything is interpolated.
+        spacing_mm: target voxel spacing along left, back, head.
+        order: of the image's interpolation: 0 nearest, 1 linear, 3 cubic. Labels take the class with the largest
+            linearly interpolated share.
+    """
+
+    window_hu: tuple[float, float] = (-1250.0, 250.0)
+    spacing_mm: tuple[float, float, float] = (1.58, 1.58, 2.70)
+    order: int = 1
+
+    def __post_init__(self) -> None:
+        # A configuration file gives lists; tuples make equal settings equal keys.
+        object.__setattr__(self, "window_hu", tuple(float(limit) for limit in self.window_hu))
+        object.__setattr__(self, "spacing_mm", tuple(float(spacing) for spacing in self.spacing_mm))
+        if self.order not in IMAGE_INTERPOLATORS:
+            raise ValueError(f"order is {self.order}, expected one of {sorted(IMAGE_INTERPOLATORS)}")
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that changes the arrays, for the cache's key."""
+        return {"version": FRONT_VERSION, **asdict(self)}
+
+    def grid(self, scanner: Geometry) -> Geometry:
+        """The target grid over a scan: same outer edges in LPS, floor(size * spacing / target) voxels along each axis.
+
+        The spacing is stretched by less than one voxel in all, so that both edges fit. Corner-aligned grids differ
+        from this by 11 HU on average, more than linear from cubic interpolation.
+        """
+        oriented = Geometry.of(_orient(scanner.empty_image()))
+        size = np.array(oriented.size)
+        extent_mm = size * np.array(oriented.spacing_mm)
+        target_size = np.maximum(np.floor(extent_mm / np.array(self.spacing_mm) + 1e-6), 1).astype(int)
+        target_mm = extent_mm / target_size
+        axes = np.array(oriented.direction).reshape(3, 3)
+        origin_mm = np.array(oriented.origin_mm) + axes @ ((target_mm - np.array(oriented.spacing_mm)) / 2)
+        return Geometry(
+            tuple(target_size.tolist()), tuple(target_mm.tolist()), tuple(origin_mm.tolist()), oriented.direction
+        )
+
+    def image(self, scan: sitk.Image, name: str) -> np.ndarray:
+        """The prepared scan, float32 (H, W, D), zero mean and unit variance. Raises InputError naming `name`."""
+        grey = self._grey(scan, name)
+        resampled = resample(grey, self.grid(Geometry.of(scan)), IMAGE_INTERPOLATORS[self.order])
+        voxels = as_array(resampled)
+        mean, spread = voxels.mean(dtype=np.float64), voxels.std(dtype=np.float64)
+        return (voxels - np.float32(mean)) / np.float32(spread + 1e-6)
+
+    def label(self, label: sitk.Image) -> np.ndarray:
+        """The prepared label map, uint8 (H, W, D), on the grid of `image`."""
+        grid = self.grid(Geometry.of(label))
+        return as_array(resample(sitk.Cast(label, sitk.sitkUInt8), grid, sitk.sitkLabelLinear))
+
+    def _grey(self, scan: sitk.Image, name: str) -> sitk.Image:
+        """Hounsfield window as whole grey levels 0..255, float32."""
+        low, high = self.window_hu
+        image = sitk.Cast(scan, sitk.sitkFloat32)
+        if intensity_domain(scan, name) != GREY_255:
+            # Clip first: metal at 3000 HU would smear into the lung when interpolated.
+            image = (sitk.Clamp(image, sitk.sitkFloat32, low, high) - low) * (255.0 / (high - low))
+        return sitk.Round(image)
+
+    def probabilities_to_label(self, probabilities: np.ndarray, scanner: Geometry) -> sitk.Image:
+        """The label map on the scanner's own grid from probabilities (C, H, W, D) on the prepared grid.
+
+        One class at a time, so that memory does not grow with the number of classes. Ties go to the lower code.
+        """
+        grid = self.grid(scanner)
+        best = None
+        for code in range(probabilities.shape[0]):
+            here = from_array(np.ascontiguousarray(probabilities[code], dtype=np.float32), grid)
+            share = sitk.GetArrayFromImage(resample(here, scanner, sitk.sitkLinear))
+            if best is None:
+                best, winner = share, np.zeros(share.shape, np.uint8)
+                continue
+            wins = share > best
+            winner[wins] = LABEL_CODES[code]
+            np.maximum(best, share, out=best)
+        label = sitk.GetImageFromArray(winner)
+        label.CopyInformation(scanner.empty_image())
+        return label
+
+
+def _orient(image: sitk.Image) -> sitk.Image:
+    return sitk.DICOMOrient(image, ORIENTATION)
+
+
+def resample(image: sitk.Image, grid: Geometry, interpolator: int) -> sitk.Image:
+    """An image on another grid; beyond the outermost voxel centres the nearest voxel counts."""
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetSize(grid.size)
+    resampler.SetOutputSpacing(grid.spacing_mm)
+    resampler.SetOutputOrigin(grid.origin_mm)
+    resampler.SetOutputDirection(grid.direction)
+    resampler.SetInterpolator(interpolator)
+    resampler.UseNearestNeighborExtrapolatorOn()
+    return resampler.Execute(image)
+
+
+def as_array(image: sitk.Image) -> np.ndarray:
+    """A copy of the voxels in axis order (x, y, z)."""
+    return np.ascontiguousarray(sitk.GetArrayViewFromImage(image).transpose(2, 1, 0))
+
+
+def from_array(voxels: np.ndarray, grid: Geometry) -> sitk.Image:
+    """An image from voxels in axis order (x, y, z)."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.transpose(2, 1, 0)))
+    image.SetSpacing(grid.spacing_mm)
+    image.SetOrigin(grid.origin_mm)
+    image.SetDirection(grid.direction)
+    return image

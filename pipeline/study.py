@@ -1,0 +1,102 @@
+"""A study: one data set and one way of splitting it, written down beside the results."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.atomic import read_json, write_json
+from pipeline.datalist import read_datalist
+from pipeline.errors import InputError
+from pipeline.folds import held_out_cases, make_folds, training_cases
+
+DATALIST, FOLDS, PREDICTIONS = "datalist.json", "folds.json", "predictions"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The cases of a data set and their folds; entries carry absolute paths.
+
+    Args:
+        folder: of the study's files.
+        datalist: as `pipeline.datalist.read_datalist` makes it.
+        folds: as `pipeline.folds.make_folds` makes it.
+    """
+
+    folder: Path
+    datalist: dict[str, Any]
+    folds: dict[str, Any]
+
+    def training(self, fold: int) -> list[dict[str, Any]]:
+        return self._absolute(training_cases(self.datalist, self.folds, fold))
+
+    def held_out(self, fold: int) -> list[dict[str, Any]]:
+        return self._absolute(held_out_cases(self.datalist, self.folds, fold))
+
+    def unpredicted(self, fold: int) -> list[dict[str, Any]]:
+        """Held-out cases without a prediction so far, for inference: their images alone."""
+        missing = [case for case in self.held_out(fold) if not self.prediction(case).exists()]
+        return [{"case": case["case"], "image": case["image"]} for case in missing]
+
+    def prediction(self, case: dict[str, Any]) -> Path:
+        return self.folder / PREDICTIONS / f"{case['case']}.nii.gz"
+
+    def _absolute(self, cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        root = Path(self.datalist["dataset_dir"])
+        return [{**case, "image": str(root / case["image"]), "label": str(root / case["label"])} for case in cases]
+
+
+def open_study(
+    output_dir: str | Path, dataset_dir: str | Path, folds: int, split: str = "patients", seed: int = 0
+) -> Study:
+    """The study of an output folder; its datalist and folds are made on first use and kept from then on.
+
+    Raises InputError when the folder belongs to another data set or another split.
+    """
+    folder = Path(output_dir)
+    datalist = _kept_or_made(folder / DATALIST, lambda: read_datalist(dataset_dir))
+    asked = os.path.abspath(dataset_dir)
+    if datalist["dataset_dir"] != asked:
+        raise InputError(
+            f"{folder}: holds a study of {datalist['dataset_dir']}, but DATA is {asked}; choose another OUT, or delete "
+            "that folder."
+        )
+    wanted = make_folds(datalist, folds, split, seed)
+    kept = _kept_or_made(folder / FOLDS, lambda: wanted)
+    if kept != wanted:
+        raise InputError(
+            f"{folder}: was split into {len(kept['folds'])} folds (split {kept['split']}, seed {kept['seed']}), now "
+            f"{folds} (split {split}, seed {seed}) are asked for; choose another OUT, or delete that folder."
+        )
+    return Study(folder, datalist, kept)
+
+
+def load_study(output_dir: str | Path) -> Study:
+    """The study that was begun in a folder."""
+    folder = Path(output_dir)
+    return Study(folder, read_json(folder / DATALIST), read_json(folder / FOLDS))
+
+
+def unpredicted(output_dir: str | Path, fold: int) -> list[dict[str, Any]]:
+    """What a fold's inference has left to do, for the configuration."""
+    return load_study(output_dir).unpredicted(fold)
+
+
+def check_unchanged(study: Study) -> None:
+    """Raise InputError naming the first case whose files are not those that the study began with."""
+    before = {case["case"]: case for case in study.datalist["training"]}
+    after = {case["case"]: case for case in read_datalist(study.datalist["dataset_dir"])["training"]}
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    if changed:
+        raise InputError(
+            f"case {changed[0]}: has changed, come or gone since {study.folder} was begun ({len(changed)} such cases); "
+            "choose another OUT, or delete that folder."
+        )
+
+
+def _kept_or_made(file: Path, make: Any) -> dict[str, Any]:
+    if not file.exists():
+        write_json(file, make())
+    return read_json(file)

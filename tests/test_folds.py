@@ -1,0 +1,144 @@
+"""No patient stands on both sides of a fold, and every case is tested once."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipeline import folds
+from pipeline.errors import InputError
+from pipeline.layouts import PUBLIC_PATIENTS
+
+PUBLIC_CASES = [name for entry in json.loads(folds.PUBLISHED_FILE.read_text())["folds"] for name in entry["test"]]
+
+
+def entries(*cases: str) -> list[dict]:
+    """`p1_a` is a case of patient p1."""
+    return [{"case": case, "patient_id": case.split("_")[0]} for case in cases]
+
+
+def public_set(*, without: str = "") -> dict:
+    names = [name for name in PUBLIC_CASES if name != without]
+    return {"training": [{"case": name, "patient_id": PUBLIC_PATIENTS.get(name, name)} for name in names]}
+
+
+ELEVEN = entries(*(f"p{patient}_{series}" for patient in range(7) for series in "ab"[: 1 + patient % 2]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_case_is_tested_exactly_once(seed):
+    split = folds.split_by_patient(ELEVEN, 3, seed)
+    assert sorted(name for test in split for name in test) == sorted(case["case"] for case in ELEVEN)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_patient_stands_in_two_folds(seed):
+    assert folds.leaking_patients(ELEVEN, folds.split_by_patient(ELEVEN, 3, seed)) == []
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 7])
+def test_folds_differ_by_at_most_one_patient(count):
+    patients = [len({name.split("_")[0] for name in test}) for test in folds.split_by_patient(ELEVEN, count, 0)]
+    assert max(patients) - min(patients) <= 1
+
+
+def test_the_same_seed_gives_the_same_split_in_any_order_of_cases():
+    assert folds.split_by_patient(ELEVEN, 3, 4) == folds.split_by_patient(ELEVEN[::-1], 3, 4)
+
+
+def test_another_seed_gives_another_split():
+    assert folds.split_by_patient(ELEVEN, 3, 4) != folds.split_by_patient(ELEVEN, 3, 5)
+
+
+def test_as_many_folds_as_patients_leave_one_patient_out():
+    split = folds.split_by_patient(ELEVEN, 7, 0)
+    assert sorted(split)[:2] == [["p0_a"], ["p1_a", "p1_b"]]
+
+
+@pytest.mark.parametrize("count", [-1, 0, 1, 8])
+def test_a_number_of_folds_that_cannot_be_is_an_error(count):
+    with pytest.raises(InputError, match=f"folds: {count} asked for 7 patient"):
+        folds.split_by_patient(ELEVEN, count, 0)
+
+
+def test_the_published_split_tests_four_cases_a_fold():
+    split = folds.published_split(public_set()["training"])
+    assert [len(test) for test in split] == [4] * 5
+    assert "coronacases_008" in split[0]
+
+
+def test_the_published_split_says_which_cases_are_missing():
+    with pytest.raises(InputError, match=r"names cases that the data set lacks \(coronacases_003\)"):
+        folds.published_split(public_set(without="coronacases_003")["training"])
+
+
+def test_the_published_split_leaks_two_patients():
+    made = folds.make_folds(public_set(), 5, "published")
+    assert made["leaking_patients"] == ["radiopaedia_10", "radiopaedia_29"]
+
+
+def test_the_public_set_split_by_patient_leaks_none():
+    assert folds.make_folds(public_set(), 5, "patients", seed=3)["leaking_patients"] == []
+
+
+def test_folds_survive_a_file(tmp_path):
+    made = folds.make_folds({"training": ELEVEN}, 3, seed=2)
+    (tmp_path / "mine.json").write_text(json.dumps(made))
+    again = folds.make_folds({"training": ELEVEN}, 3, str(tmp_path / "mine.json"))
+    assert again["folds"] == made["folds"]
+
+
+@pytest.mark.parametrize(
+    ("tests", "said"),
+    [
+        ([["p1_a"], ["p2_a"], ["p3_a"]], "lacks .p3_a"),
+        ([["p1_a"], []], "does not test cases of the data set .p2_a"),
+        ([["p1_a", "p2_a"], ["p2_a"]], "more than once .p2_a"),
+    ],
+)
+def test_a_split_of_ones_own_tests_every_case_once(tmp_path, tests, said):
+    content = {"folds": [{"fold": fold, "test": test} for fold, test in enumerate(tests)]}
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=said):
+        folds.split_from_file(entries("p1_a", "p2_a"), tmp_path / "mine.json")
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"folds": [{"test": []}]}', '{"folds": [{"fold": 1, "test": []}]}']
+)
+def test_a_file_that_is_no_split_is_an_error(tmp_path, content):
+    (tmp_path / "mine.json").write_text(content)
+    with pytest.raises(InputError, match=r"mine\.json: "):
+        folds.split_from_file(ELEVEN, tmp_path / "mine.json")
+
+
+def test_an_unknown_split_is_an_error():
+    with pytest.raises(InputError, match="'random' is no file and unknown"):
+        folds.make_folds({"training": ELEVEN}, 3, "random")
+
+
+def test_another_number_of_folds_than_published_is_an_error():
+    with pytest.raises(InputError, match="has 5 folds, 4 asked"):
+        folds.make_folds(public_set(), 4, "published")
+
+
+def test_training_and_held_out_cases_share_no_patient_and_are_all():
+    datalist = {"training": ELEVEN}
+    made = folds.make_folds(datalist, 3)
+    training, tested = folds.training_cases(datalist, made, 1), folds.held_out_cases(datalist, made, 1)
+    assert not {case["patient_id"] for case in training} & {case["patient_id"] for case in tested}
+    assert len(training) + len(tested) == len(ELEVEN)
+
+
+@pytest.mark.parametrize("fold", [-1, 3])
+def test_a_fold_that_is_not_there_is_an_error(fold):
+    made = folds.make_folds({"training": ELEVEN}, 3)
+    with pytest.raises(InputError, match=f"fold: {fold} came; expected 0 to 2"):
+        folds.held_out_cases({"training": ELEVEN}, made, fold)
+
+
+def test_folds_of_a_data_set_that_has_grown_are_an_error():
+    made = folds.make_folds({"training": ELEVEN}, 3)
+    with pytest.raises(InputError, match="not in both: new_a"):
+        folds.training_cases({"training": [*ELEVEN, *entries("new_a")]}, made, 0)

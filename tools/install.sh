@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Make $VENV with $PYTHON and install the project into it under constraints.txt. A torch that $PYTHON has already (an
+# environment module, a container, an earlier set-up), or that $TORCH names, is kept.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+fail() { echo "error: $1" >&2; exit 2; }
+
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+  fail "$PYTHON is not Python 3.10 or newer; name one that is, such as: make setup PYTHON=python3.11"
+if [ ! -x "$VENV/bin/python" ]; then
+  see_torch=()
+  if "$PYTHON" -c 'import torch' 2>/dev/null; then see_torch=(--system-site-packages); fi
+  "$PYTHON" -m venv "${see_torch[@]}" "$VENV" ||
+    fail "$PYTHON cannot make a virtual environment; on Debian: apt-get install python3-venv"
+fi
+
+pip=("$VENV/bin/python" -m pip --disable-pip-version-check install --quiet)
+constraints=$(mktemp)
+trap 'rm -f "$constraints"' EXIT
+
+torch_version() { "$VENV/bin/python" -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null; }
+
+echo "Setting up $VENV (once; a few minutes)"
+if [ -n "${TORCH:-}" ]; then
+  # shellcheck disable=SC2086 # a requirement and its options are several words
+  "${pip[@]}" $TORCH
+elif ! torch_version >/dev/null; then
+  # By itself and before all others: asked for as a dependency, pip may choose another build, gigabytes larger.
+  "${pip[@]}" "$(grep '^torch==' constraints.txt)"
+fi
+sed "s/^torch==.*/torch==$(torch_version)/" constraints.txt > "$constraints"
+"${pip[@]}" -c "$constraints" -e ".[dev]"
+echo "Ready: torch $(torch_version)"

@@ -1,0 +1,57 @@
+"""A list of batchgenerators transforms as one dictionary transform for MONAI."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from batchgenerators.transforms.abstract_transforms import AbstractTransform
+from monai.transforms import MapTransform, Randomizable
+
+
+@contextmanager
+def numpy_seed(seed: int) -> Iterator[None]:
+    """Global numpy random numbers from `seed` within the block; their state before it is restored."""
+    state = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+class BatchgeneratorsListd(MapTransform, Randomizable):
+    """Apply batchgenerators transforms, in their order, to one image and its label map.
+
+    batchgenerators draws from numpy's global state; here that state is seeded from this transform's own random state
+    and restored, so that the result is reproducible and nothing else is disturbed.
+
+    Args:
+        keys: of the image and the label map, both (C, H, W, D) arrays.
+        transforms: batchgenerators transforms that read `data` (B, C, H, W, D) and `seg`.
+    """
+
+    def __init__(self, keys: Sequence[Hashable], transforms: Sequence[AbstractTransform]) -> None:
+        super().__init__(keys)
+        self.image_key, self.label_key = self.keys
+        self.transforms = list(transforms)
+        self.seed = 0
+
+    def randomize(self, data: Any = None) -> None:
+        self.seed = int(self.R.randint(2**32, dtype=np.uint64))
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        self.randomize()
+        batch = {
+            "data": np.array(data[self.image_key], dtype=np.float32)[None],
+            "seg": np.array(data[self.label_key], dtype=np.float32)[None],
+        }
+        with numpy_seed(self.seed):
+            for transform in self.transforms:
+                batch = transform(**batch)
+        image = torch.from_numpy(np.ascontiguousarray(batch["data"][0], dtype=np.float32))
+        label = torch.from_numpy(np.ascontiguousarray(batch["seg"][0]).astype(np.uint8))
+        return {**data, self.image_key: image, self.label_key: label}

@@ -1,0 +1,29 @@
+"""The front as a dictionary transform, for inference."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from pipeline.front import Front
+from pipeline.scan import read_scan
+
+
+class PrepareScand(MapTransform):
+    """Replace the path of a scan by its prepared voxels, float32 (1, H, W, D); the path stays as `<key>_file`."""
+
+    def __init__(self, keys: KeysCollection, front: Front) -> None:
+        super().__init__(keys)
+        self.front = front
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        prepared = dict(data)
+        for key in self.key_iterator(data):
+            file = str(data[key])
+            prepared[f"{key}_file"] = file
+            prepared[key] = torch.from_numpy(self.front.image(read_scan(file), file)[None])
+        return prepared
