@@ -57,8 +57,10 @@ class CaseCache:
         return {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("image", "label")}
 
     def _prepare(self, case: dict[str, Any]) -> None:
-        image = self.front.image(read_scan(case["image"]), f"case {case['case']}")
-        label = self.front.label(read_scan(case["label"]))
+        scan, annotation = read_scan(case["image"]), read_scan(case["label"])
+        # The datalist lets their headers differ by rounding, which may be a voxel on the prepared grid.
+        annotation.CopyInformation(scan)
+        image, label = self.front.image(scan, f"case {case['case']}"), self.front.label(annotation)
         target = self.path(case)
         temporary = target.with_name(f".{uuid.uuid4().hex}")
         temporary.mkdir(parents=True)

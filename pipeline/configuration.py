@@ -46,9 +46,13 @@ def config_files(workflow: str, network: str, preset: str) -> list[Path]:
     configs = BUNDLES / network / "configs"
     layers = [configs / "network.yaml", PRESETS / f"{preset}.yaml", configs / f"{preset}.yaml"]
     files = [COMMON / f"{workflow}.yaml", *(layer for layer in layers if layer.exists())]
-    declared = load([*sorted(COMMON.glob("*.yaml")), layers[0]])
+    # A layer serves both workflows, so it may set what either of them declares.
+    declared = load([COMMON / f"{TRAIN}.yaml", COMMON / f"{INFERENCE}.yaml"])
     for layer in files[1:]:
-        check_keys(ConfigParser.load_config_file(str(layer)), declared, str(layer.relative_to(ROOT)))
+        keys = [key.lstrip("+") for key in ConfigParser.load_config_file(str(layer))]
+        check_keys(keys, declared, str(layer.relative_to(ROOT)))
+        if layer is layers[0]:
+            declared = {**declared, **load([layer])}
     return files
 
 
@@ -67,7 +71,8 @@ def merged(
     parser = ConfigParser(load(config_files(workflow, network, preset)))
     both = load([*config_files(TRAIN, network, preset), *config_files(INFERENCE, network, preset)])
     check_keys(overrides, both, "OVERRIDES")
-    mine = {key: value for key, value in overrides.items() if key.split("::")[0] in parser}
+    written = {key.replace("#", "::"): value for key, value in overrides.items()}
+    mine = {key: value for key, value in written.items() if key.split("::")[0] in parser}
     parser.update({**mine, **own})
     return parser.get()
 
@@ -75,20 +80,29 @@ def merged(
 def check_keys(overrides: Iterable[str], declared: Mapping[str, Any], source: str) -> None:
     """Raise InputError for the first override whose key is not declared; MONAI would add it without a word.
 
-    Nested keys are written `a::b::c`. A part with a `_target_` may also get any argument that its target takes.
+    Nested keys are written `a::b::c`; a number counts in a list. A part with a `_target_` may also get any argument that
+    its target takes. What a reference or an expression stands for is not known here, so nothing below it is checked.
     """
     for key in overrides:
         here: Any = declared
-        for part in key.lstrip("+").replace("#", "::").split("::"):
-            if not isinstance(here, Mapping):
+        for part in key.replace("#", "::").split("::"):
+            if here is None or (isinstance(here, str) and here.startswith(("@", "$", "%"))):
                 break
-            known = sorted({*here, *_target_arguments(here)})
+            known = _parts(here)
             if part not in known:
+                choices = f"known here: {', '.join(known)}" if known else "there is nothing below this value"
                 raise InputError(
                     f"{source}: key {key!r} is not one that this configuration reads{_did_you_mean(part, known)}; "
-                    f"known here: {', '.join(known)}."
+                    f"{choices}."
                 )
-            here = here.get(part)
+            here = here.get(part) if isinstance(here, Mapping) else here[int(part)]
+
+
+def _parts(value: Any) -> list[str]:
+    """The keys that may follow a value's own: of a dictionary or component, places in a list, none for a scalar."""
+    if isinstance(value, Mapping):
+        return sorted({*map(str, value), *_target_arguments(value)})
+    return [str(place) for place in range(len(value))] if isinstance(value, list) else []
 
 
 def _target_arguments(component: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """The front of the pipeline, the same for training and inference: a scan becomes a normalised array on a fixed grid.
 
 Order (MIScnn COVID pipeline, spec/networks_b section 3.4): orient to LPS, to Hounsfield units, clip to the window,
-grey 0..255 rounded, resample, z-score over the whole volume.
+grey 0..255 rounded, resample, z-score over the whole volume (or the window onto -1..1).
 """
 
 from __future__ import annotations
@@ -23,6 +23,20 @@ ORIENTATION = "LPS"
 IMAGE_INTERPOLATORS = {0: sitk.sitkNearestNeighbor, 1: sitk.sitkLinear, 3: sitk.sitkBSpline3}
 
 
+def zscore(grey: np.ndarray) -> np.ndarray:
+    """Zero mean and unit variance over the whole volume."""
+    mean, spread = grey.mean(dtype=np.float64), grey.std(dtype=np.float64)
+    return (grey - np.float32(mean)) / np.float32(spread + 1e-6)
+
+
+def window(grey: np.ndarray) -> np.ndarray:
+    """Grey 0..255 onto -1..1."""
+    return grey / np.float32(127.5) - np.float32(1)
+
+
+NORMALISATIONS = {"zscore": zscore, "window": window}
+
+
 @dataclass(frozen=True)
 class Front:
     """Settings of the front.
@@ -32,11 +46,14 @@ class Front:
         spacing_mm: target voxel spacing along left, back, head.
         order: of the image's interpolation: 0 nearest, 1 linear, 3 cubic. Labels take the class with the largest
             linearly interpolated share.
+        normalisation: `zscore`, zero mean and unit variance over the whole volume, as MIScnn; or `window`, the window
+            onto -1..1, which unlike the z-score does not depend on how much air the field of view holds.
     """
 
     window_hu: tuple[float, float] = (-1250.0, 250.0)
     spacing_mm: tuple[float, float, float] = (1.58, 1.58, 2.70)
     order: int = 1
+    normalisation: str = "zscore"
 
     def __post_init__(self) -> None:
         # A configuration file gives lists; tuples make equal settings equal keys.
@@ -44,6 +61,8 @@ class Front:
         object.__setattr__(self, "spacing_mm", tuple(float(spacing) for spacing in self.spacing_mm))
         if self.order not in IMAGE_INTERPOLATORS:
             raise ValueError(f"order is {self.order}, expected one of {sorted(IMAGE_INTERPOLATORS)}")
+        if self.normalisation not in NORMALISATIONS:
+            raise ValueError(f"normalisation is {self.normalisation!r}, expected one of {sorted(NORMALISATIONS)}")
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes the arrays, for the cache's key."""
@@ -67,12 +86,10 @@ class Front:
         )
 
     def image(self, scan: sitk.Image, name: str) -> np.ndarray:
-        """The prepared scan, float32 (H, W, D), zero mean and unit variance. Raises InputError naming `name`."""
+        """The prepared scan, float32 (H, W, D). Raises InputError naming `name`."""
         grey = self._grey(scan, name)
         resampled = resample(grey, self.grid(Geometry.of(scan)), IMAGE_INTERPOLATORS[self.order])
-        voxels = as_array(resampled)
-        mean, spread = voxels.mean(dtype=np.float64), voxels.std(dtype=np.float64)
-        return (voxels - np.float32(mean)) / np.float32(spread + 1e-6)
+        return NORMALISATIONS[self.normalisation](as_array(resampled))
 
     def label(self, label: sitk.Image) -> np.ndarray:
         """The prepared label map, uint8 (H, W, D), on the grid of `image`."""

@@ -104,6 +104,7 @@ def read_scan(path: str | Path) -> sitk.Image:
             "value a voxel; split it into single volumes."
         )
     _check_length(path, image, unpacked)
+    _check_compressed_voxels(Path(path))
     return image
 
 
@@ -138,6 +139,26 @@ def _check_length(path: str | Path, image: sitk.Image, unpacked_bytes: int) -> N
     needed = int(float(image.GetMetaData("vox_offset"))) + voxel_bytes
     if unpacked_bytes < needed:
         raise InputError(f"{path}: ends after {unpacked_bytes} of {needed} bytes; copy it again.")
+
+
+def _check_compressed_voxels(path: Path) -> None:
+    """SimpleITK (2.5) gives other voxels for a damaged compressed .mha or .nrrd, mostly without an error."""
+    ends = {".mha": (b"ElementDataFile = LOCAL\n", b"CompressedData = True"), ".nrrd": (b"\n\n", b"encoding: gz")}
+    if path.suffix.lower() not in ends:
+        return
+    end, compressed = ends[path.suffix.lower()]
+    header, _, voxels = path.read_bytes().partition(end)
+    if compressed not in header:
+        return
+    try:
+        # 47: zlib's or gzip's header, each with its checksum
+        whole = zlib.decompressobj(wbits=47)
+        whole.decompress(voxels)
+        whole.flush()
+    except zlib.error as error:
+        raise InputError(f"{path}: damaged or not readable to its end ({error}); copy it again.") from error
+    if not whole.eof:
+        raise InputError(f"{path}: ends early; copy it again.")
 
 
 def _reason(error: RuntimeError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,17 +11,23 @@ import numpy as np
 import torch
 from batchgenerators.transforms.abstract_transforms import AbstractTransform
 from monai.transforms import MapTransform, Randomizable
+from monai.utils import convert_to_numpy
 
 
 @contextmanager
 def numpy_seed(seed: int) -> Iterator[None]:
-    """Global numpy random numbers from `seed` within the block; their state before it is restored."""
-    state = np.random.get_state()
+    """Global random numbers of numpy and Python from `seed` within the block; their states before it are restored.
+
+    batchgenerators draws from both.
+    """
+    numpy_state, python_state = np.random.get_state(), random.getstate()
     np.random.seed(seed)
+    random.seed(seed)
     try:
         yield
     finally:
-        np.random.set_state(state)
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
 
 
 class BatchgeneratorsListd(MapTransform, Randomizable):
@@ -46,8 +53,8 @@ class BatchgeneratorsListd(MapTransform, Randomizable):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         self.randomize()
         batch = {
-            "data": np.array(data[self.image_key], dtype=np.float32)[None],
-            "seg": np.array(data[self.label_key], dtype=np.float32)[None],
+            "data": np.array(convert_to_numpy(data[self.image_key]), dtype=np.float32)[None],
+            "seg": np.array(convert_to_numpy(data[self.label_key]), dtype=np.float32)[None],
         }
         with numpy_seed(self.seed):
             for transform in self.transforms:

@@ -1,0 +1,95 @@
+"""Makers that the tests share: a tiny chest with anisotropic voxels, and data sets of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+# Before torch is imported: tiny tensors gain nothing from threads, and tests often share a machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from pipeline.datalist import read_datalist
+
+SIZE, SPACING_MM, ORIGIN_MM = (24, 20, 12), (1.2, 1.5, 3.0), (-14.0, 30.0, -200.0)
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def chest(
+    size: Sequence[int] = SIZE,
+    spacing_mm: Sequence[float] = SPACING_MM,
+    origin_mm: Sequence[float] = ORIGIN_MM,
+    direction: Sequence[float] = IDENTITY,
+    seed: int = 0,
+) -> tuple[sitk.Image, sitk.Image]:
+    """A scan in Hounsfield units (int16) and its label map: a body in air, two lungs, a lesion in the left one."""
+    places = np.meshgrid(*((2 * np.arange(count) + 1) / count - 1 for count in size), indexing="ij")
+
+    def ellipsoid(centre: tuple[float, ...], radii: tuple[float, ...]) -> np.ndarray:
+        return sum(((place - c) / r) ** 2 for place, c, r in zip(places, centre, radii, strict=True)) < 1
+
+    right, left = ellipsoid((-0.45, 0, 0), (0.38, 0.6, 0.85)), ellipsoid((0.45, 0, 0), (0.38, 0.6, 0.85))
+    lesion = ellipsoid((0.45, 0.15, 0.1), (0.28, 0.35, 0.5))
+    hounsfield, codes = np.full(size, -1000.0), np.zeros(size, np.uint8)
+    hounsfield[ellipsoid((0, 0, 0), (0.95, 0.85, 3))] = 40
+    for structure, value, code in ((left, -850, 1), (right, -850, 2), (lesion, -200, 3)):
+        hounsfield[structure], codes[structure] = value, code
+    hounsfield += np.random.default_rng(seed).normal(0, 20, size)
+    return tuple(placed(voxels, spacing_mm, origin_mm, direction) for voxels in (hounsfield.astype(np.int16), codes))
+
+
+def placed(
+    voxels: np.ndarray,
+    spacing_mm: Sequence[float] = SPACING_MM,
+    origin_mm: Sequence[float] = ORIGIN_MM,
+    direction: Sequence[float] = IDENTITY,
+) -> sitk.Image:
+    """An image from an array in axis order (x, y, z)."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.transpose(2, 1, 0)))
+    image.SetSpacing(spacing_mm)
+    image.SetOrigin(origin_mm)
+    image.SetDirection(direction)
+    return image
+
+
+def dataset(folder: Path, patients: Sequence[str]) -> Path:
+    """A data folder with a case of each entry of `patients`: case_0, case_1 and so on, each another chest."""
+    for number in range(len(patients)):
+        for kind, image in zip(("images", "labels"), chest(seed=number), strict=True):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(image, str(folder / kind / f"case_{number}.nii.gz"))
+    cases = [{"case": f"case_{number}", "patient": patient} for number, patient in enumerate(patients)]
+    (folder / "manifest.json").write_text(json.dumps({"cases": cases}))
+    return folder
+
+
+def entries(folder: Path, count: int) -> list[dict[str, Any]]:
+    """Datalist entries with absolute paths, of as many cases written into a folder."""
+    found = read_datalist(dataset(folder, [f"patient_{number}" for number in range(count)]))["training"]
+    return [{**case, "image": str(folder / case["image"]), "label": str(folder / case["label"])} for case in found]
+
+
+@pytest.fixture
+def make_chest() -> Callable[..., tuple[sitk.Image, sitk.Image]]:
+    return chest
+
+
+@pytest.fixture
+def make_image() -> Callable[..., sitk.Image]:
+    return placed
+
+
+@pytest.fixture
+def write_dataset() -> Callable[[Path, Sequence[str]], Path]:
+    return dataset
+
+
+@pytest.fixture
+def make_cases() -> Callable[[Path, int], list[dict[str, Any]]]:
+    return entries

@@ -1,0 +1,136 @@
+"""A case is prepared once, found again by what it was made from, and never seen half-written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from pipeline.cache import CaseCache
+from pipeline.front import Front
+from pipeline.scan import read_scan
+
+FRONT = Front(spacing_mm=(1.9, 1.6, 2.4))
+
+
+def contents(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_the_same_case_and_front_have_one_place(tmp_path, make_cases):
+    (case,) = make_cases(tmp_path, 1)
+    again = Front(spacing_mm=[1.9, 1.6, 2.4])
+    assert CaseCache(tmp_path, FRONT).path(case) == CaseCache(tmp_path, again).path(dict(reversed(case.items())))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("window_hu", (-1250.0, 251.0)), ("spacing_mm", (1.9, 1.6, 2.5)), ("order", 3)]
+)
+def test_every_setting_of_the_front_gives_another_place(tmp_path, make_cases, setting, value):
+    (case,) = make_cases(tmp_path, 1)
+    assert CaseCache(tmp_path, replace(FRONT, **{setting: value})).path(case) != CaseCache(tmp_path, FRONT).path(case)
+
+
+def test_another_version_of_the_front_gives_another_place(tmp_path, make_cases, monkeypatch):
+    (case,) = make_cases(tmp_path, 1)
+    before = CaseCache(tmp_path, FRONT).path(case)
+    monkeypatch.setattr("pipeline.front.FRONT_VERSION", -1)
+    assert CaseCache(tmp_path, FRONT).path(case) != before
+
+
+@pytest.mark.parametrize("key", ["image_sha256", "label_sha256"])
+def test_a_changed_file_gives_another_place(tmp_path, make_cases, key):
+    (case,) = make_cases(tmp_path, 1)
+    cache = CaseCache(tmp_path, FRONT)
+    assert cache.path({**case, key: "0" * 64}) != cache.path(case)
+
+
+def test_a_filled_cache_is_left_alone(tmp_path, make_cases):
+    cases, cache = make_cases(tmp_path, 2), CaseCache(tmp_path / "cache", FRONT)
+    cache.fill(cases)
+    before = {name: os.stat(tmp_path / "cache" / name) for name in contents(tmp_path / "cache")}
+    cache.fill(cases)
+    assert {name: os.stat(tmp_path / "cache" / name) for name in contents(tmp_path / "cache")} == before
+
+
+def test_only_what_is_missing_is_prepared(tmp_path, make_cases, monkeypatch):
+    cases, cache = make_cases(tmp_path, 3), CaseCache(tmp_path / "cache", FRONT)
+    cache.fill(cases[:2])
+    prepared = []
+    monkeypatch.setattr(cache, "_prepare", prepared.append)
+    cache.fill(cases)
+    assert prepared == cases[2:]
+
+
+@pytest.mark.parametrize("failing", ["image", "label"])
+def test_a_case_that_cannot_be_written_leaves_nothing(tmp_path, make_cases, monkeypatch, failing):
+    def full_disk(file: Path, voxels: np.ndarray) -> None:
+        if file.stem == failing:
+            raise OSError("no space left on device")
+        file.touch()
+
+    cache = CaseCache(tmp_path / "cache", FRONT)
+    monkeypatch.setattr("pipeline.cache.np.save", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        cache.fill(make_cases(tmp_path, 1))
+    assert contents(tmp_path / "cache") == []
+
+
+def test_a_case_that_another_process_finished_first_is_kept(tmp_path, make_cases):
+    (case,) = make_cases(tmp_path, 1)
+    cache = CaseCache(tmp_path / "cache", FRONT)
+    cache.fill([case])
+    before = os.stat(cache.path(case) / "image.npy")
+    cache._prepare(case)
+    assert os.stat(cache.path(case) / "image.npy") == before
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_the_image_is_kept_in_half_precision(tmp_path, make_cases):
+    (case,) = make_cases(tmp_path, 1)
+    cache = CaseCache(tmp_path, FRONT)
+    cache.fill([case])
+    image = cache.load(case)["image"]
+    assert image.dtype == np.float16
+    # float16 has 11 bits: a rounding error of 1/2048 of the value at most
+    assert image[0] == pytest.approx(FRONT.image(read_scan(case["image"]), "a"), rel=1 / 2048, abs=1e-4)
+
+
+def test_the_label_is_kept_as_it_is(tmp_path, make_cases):
+    (case,) = make_cases(tmp_path, 1)
+    cache = CaseCache(tmp_path, FRONT)
+    cache.fill([case])
+    assert np.array_equal(cache.load(case)["label"], FRONT.label(read_scan(case["label"]))[None])
+
+
+def test_image_and_label_have_one_size_when_their_headers_differ_by_rounding(tmp_path, make_cases):
+    (case,) = make_cases(tmp_path, 1)
+    label = sitk.ReadImage(case["label"])
+    # 24 voxels of 1.19999 mm are less than 18 of 1.6 mm
+    label.SetSpacing((1.19999, 1.5, 3.0))
+    sitk.WriteImage(label, case["label"])
+    cache = CaseCache(tmp_path, replace(FRONT, spacing_mm=(1.6, 1.6, 2.4)))
+    cache.fill([case])
+    assert cache.load(case)["label"].shape == cache.load(case)["image"].shape
+
+
+@pytest.mark.parametrize("name", ["image", "label"])
+def test_loading_maps_the_file(tmp_path, make_cases, name):
+    (case,) = make_cases(tmp_path, 1)
+    cache = CaseCache(tmp_path, FRONT)
+    cache.fill([case])
+    assert isinstance(cache.load(case)[name], np.memmap)
+
+
+def test_writing_into_a_loaded_case_does_not_change_the_file(tmp_path, make_cases):
+    (case,) = make_cases(tmp_path, 1)
+    cache = CaseCache(tmp_path, FRONT)
+    cache.fill([case])
+    loaded = cache.load(case)["image"]
+    loaded[:] = 7
+    loaded.flush()
+    assert not (cache.load(case)["image"] == 7).any()

@@ -1,0 +1,182 @@
+"""A scan is read to its last byte, and what is wrong with it is told with the file's name."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from pipeline.errors import InputError
+from pipeline.scan import Geometry, case_name, file_sha256, intensity_domain, read_geometry, read_scan
+
+
+def written(file: Path, image: sitk.Image, compress: bool = False) -> Path:
+    sitk.WriteImage(image, str(file), compress)
+    return file
+
+
+def complaint(file: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        read_scan(file)
+    return str(caught.value)
+
+
+def flip_byte(file: Path, share: float = 0.75) -> None:
+    content = bytearray(file.read_bytes())
+    content[int(share * len(content))] ^= 0xFF
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".mha", ".nrrd", ".NII.GZ"])
+def test_a_case_is_named_by_its_file_without_the_suffix(suffix):
+    assert case_name(f"folder.nii/medseg_1.v2{suffix}") == "medseg_1.v2"
+
+
+def test_a_name_without_an_image_suffix_stays():
+    assert case_name("folder/readme.txt") == "readme.txt"
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".mha", ".nrrd"])
+def test_a_scan_is_read_voxel_for_voxel(tmp_path, make_chest, suffix):
+    scan, _ = make_chest()
+    again = read_scan(written(tmp_path / f"a{suffix}", scan))
+    assert np.array_equal(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(scan))
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".mha", ".nrrd"])
+def test_the_geometry_is_read_from_the_header(tmp_path, make_chest, suffix):
+    scan, _ = make_chest(direction=(0, 1, 0, -1, 0, 0, 0, 0, 1))
+    file = written(tmp_path / f"a{suffix}", scan)
+    assert read_geometry(file).differences(Geometry.of(scan), tolerance_mm=1e-4) == []
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".mha", ".nrrd"])
+def test_a_file_that_ends_early_is_named(tmp_path, make_chest, suffix):
+    file = written(tmp_path / f"a{suffix}", make_chest()[0])
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    assert complaint(file).startswith(f"{file}: ")
+
+
+def test_a_short_nifti_tells_how_long_it_should_be(tmp_path, make_chest):
+    file = written(tmp_path / "a.nii", make_chest()[0])
+    whole = file.stat().st_size
+    file.write_bytes(file.read_bytes()[:-1])
+    assert complaint(file) == f"{file}: ends after {whole - 1} of {whole} bytes; copy it again."
+
+
+def test_a_flipped_byte_in_a_compressed_nifti_is_noticed(tmp_path, make_chest):
+    file = written(tmp_path / "a.nii.gz", make_chest()[0])
+    flip_byte(file)
+    assert complaint(file).startswith(f"{file}: damaged or not readable to its end")
+
+
+def test_a_flipped_byte_in_a_compressed_metaimage_is_noticed(tmp_path, make_chest):
+    file = written(tmp_path / "a.mha", make_chest()[0], compress=True)
+    flip_byte(file)
+    assert complaint(file).startswith(f"{file}: ")
+
+
+def test_a_shortened_nifti_compressed_anew_is_noticed(tmp_path, make_chest):
+    file = written(tmp_path / "a.nii.gz", make_chest()[0])
+    file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes())[:-100]))
+    assert f"{file}: ends after" in complaint(file)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert complaint(tmp_path / "a.nii.gz") == f"{tmp_path}/a.nii.gz: there is no such file; check the path."
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path):
+    (tmp_path / "a.nrrd").write_text("not an image")
+    assert complaint(tmp_path / "a.nrrd").startswith(f"{tmp_path}/a.nrrd: not readable as a medical image")
+
+
+def test_the_geometry_of_a_file_that_is_no_image_is_refused(tmp_path):
+    (tmp_path / "a.nrrd").write_text("not an image")
+    with pytest.raises(InputError, match=r"a\.nrrd: not readable as a medical image"):
+        read_geometry(tmp_path / "a.nrrd")
+
+
+def test_several_volumes_in_one_file_are_refused(tmp_path, make_chest):
+    scan, _ = make_chest()
+    file = written(tmp_path / "a.nii.gz", sitk.JoinSeries([scan, scan]))
+    assert complaint(file).startswith(f"{file}: has size (24, 20, 12, 2) and 1 value(s) a voxel")
+
+
+def test_colour_is_refused(tmp_path, make_chest):
+    _, label = make_chest()
+    file = written(tmp_path / "a.mha", sitk.Compose([label] * 3))
+    assert complaint(file).startswith(f"{file}: has size (24, 20, 12) and 3 value(s) a voxel")
+
+
+def test_negative_values_are_hounsfield_units(make_chest):
+    assert intensity_domain(make_chest()[0], "a") == "hu"
+
+
+def test_bytes_are_grey_levels(make_image):
+    grey = make_image(np.arange(120, dtype=np.uint8).reshape(6, 5, 4))
+    assert intensity_domain(grey, "a") == "grey255"
+
+
+def test_an_offset_of_1024_is_neither_and_the_scan_is_named(make_image):
+    stored = make_image(np.linspace(0, 4095, 120).astype(np.int16).reshape(6, 5, 4))
+    with pytest.raises(InputError, match=r"a\.nii: voxels range from 0 to 4095, .* subtract"):
+        intensity_domain(stored, "a.nii")
+
+
+def test_a_constant_scan_is_refused_by_name(make_image):
+    with pytest.raises(InputError, match=r"a\.nii: every voxel is -1000"):
+        intensity_domain(make_image(np.full((6, 5, 4), -1000, np.int16)), "a.nii")
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+def test_voxels_that_are_no_numbers_are_refused_by_name(tmp_path, make_image, suffix, wrong):
+    voxels = np.linspace(-1000, 200, 120, dtype=np.float32).reshape(6, 5, 4)
+    voxels[3, 2, 1] = wrong
+    file = written(tmp_path / f"a{suffix}", make_image(voxels))
+    with pytest.raises(InputError, match=rf"a{suffix}: holds NaN or infinite voxels"):
+        intensity_domain(read_scan(file), str(file))
+
+
+HERE = Geometry((24, 20, 12), (1.2, 1.5, 3.0), (-14.0, 30.0, -200.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+
+
+def test_a_grid_does_not_differ_from_itself():
+    assert HERE.differences(replace(HERE)) == []
+
+
+def test_rounding_of_a_file_format_is_no_difference():
+    assert HERE.differences(replace(HERE, origin_mm=(-14.001, 30.0, -200.0))) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"size": (24, 20, 13)}, "size (24, 20, 12) against (24, 20, 13)"),
+        ({"spacing_mm": (1.2, 1.5, 3.5)}, "spacing (1.2, 1.5, 3.0) against (1.2, 1.5, 3.5)"),
+        ({"origin_mm": (-14.0, 30.0, 0.0)}, "origin (-14.0, 30.0, -200.0) against (-14.0, 30.0, 0.0)"),
+        (
+            {"direction": (-1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)},
+            "direction (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0) against "
+            "(-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)",
+        ),
+    ],
+    ids=["size", "spacing", "origin", "direction"],
+)
+def test_what_differs_is_said_in_words(other, said):
+    assert HERE.differences(replace(HERE, **other)) == [said]
+
+
+def test_an_empty_image_lies_on_the_grid():
+    assert Geometry.of(HERE.empty_image()) == HERE
+
+
+def test_the_hash_of_a_file_changes_with_one_byte(tmp_path):
+    (tmp_path / "a").write_bytes(b"scan")
+    (tmp_path / "b").write_bytes(b"scam")
+    assert file_sha256(tmp_path / "a") != file_sha256(tmp_path / "b")
