@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTHON ?= python3
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
-# A pip requirement for torch: TORCH="torch==2.13.0+cu130 --index-url https://..." for a CUDA build of your choice
+# A pip requirement for torch, for a build of your choice: TORCH="torch==2.13.0 --index-url URL"
 TORCH ?=
 
 NETWORK ?= unet_3d
@@ -61,7 +61,7 @@ check-data: $(READY) $(if $(DATA),,data) ## read every scan of DATA and its labe
 cv: $(READY) $(if $(DATA),,data) ## cross-validate: make cv FOLDS=5 [NETWORK= DATA= PRESET= SPLIT= OUT= FOLD=k for one alone]
 	@$(BUNDLE_RUN) --config_file bundles/common/cross_validation.yaml --meta_file bundles/common/metadata.json \
 	  --network "$(NETWORK)" --dataset_dir "$(DATASET)" --preset "$(PRESET)" --folds $(FOLDS) --only_fold $(FOLD) \
-	  --split "$(SPLIT)" --seed $(SEED) --overrides "$(OVERRIDES)" $(if $(OUT),--output_dir "$(OUT)",)
+	  --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" $(if $(OUT),--output_dir "$(OUT)",)
 
 .PHONY: predict
 predict: $(READY) ## segment scans: make predict INPUT=scan.nii.gz OUT=labels MODEL=runs/unet_3d/cv/fold0
@@ -69,7 +69,7 @@ predict: $(READY) ## segment scans: make predict INPUT=scan.nii.gz OUT=labels MO
 
 .PHONY: test
 test: $(READY) ## run the tests, slow ones excepted
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --dist loadfile
 
 .PHONY: lint
 lint: $(READY) ## check style and types

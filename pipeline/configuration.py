@@ -77,6 +77,19 @@ def merged(
     return parser.get()
 
 
+def parse_overrides(overrides: Mapping[str, Any] | str) -> Mapping[str, Any]:
+    """Overrides from the text of a Python dictionary; raises InputError for any other text."""
+    if not isinstance(overrides, str):
+        return overrides
+    try:
+        parsed = literal_eval(overrides)
+    except (SyntaxError, ValueError) as error:
+        parsed = error
+    if not isinstance(parsed, Mapping):
+        raise InputError(f"OVERRIDES is {overrides}, expected a dictionary such as {{'max_epochs': 20}}.")
+    return parsed
+
+
 def check_keys(overrides: Iterable[str], declared: Mapping[str, Any], source: str) -> None:
     """Raise InputError for the first override whose key is not declared; MONAI would add it without a word.
 

@@ -23,7 +23,7 @@ from evaluation.summary import summarise
 from evaluation.table import tables
 from pipeline.atomic import read_json, write_json
 from pipeline.checkpoint import FINISHED, MODEL
-from pipeline.configuration import INFERENCE, LOGGING, METADATA, TRAIN, merged
+from pipeline.configuration import INFERENCE, LOGGING, METADATA, TRAIN, merged, parse_overrides
 from pipeline.errors import InputError
 from pipeline.progress import duration
 from pipeline.study import PREDICTIONS, Study, check_unchanged, open_study
@@ -44,7 +44,8 @@ class CrossValidation:
         split: `patients`, `published` or a JSON file.
         seed: of the split and of the training.
         only_fold: run this fold alone and do not evaluate; -1 for all.
-        overrides: keys of train.yaml and inference.yaml to change, such as {"max_epochs": 20}.
+        overrides: keys of train.yaml and inference.yaml to change, such as {"max_epochs": 20}; as text where a value is
+            a reference or an expression, which would otherwise be evaluated here and not in the fold.
     """
 
     network: str
@@ -55,7 +56,7 @@ class CrossValidation:
     split: str = "patients"
     seed: int = 0
     only_fold: int = -1
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] | str = field(default_factory=dict)
 
     def run(self) -> None:
         """Run what is missing, then evaluate; raises InputError for what the user can mend."""
@@ -85,7 +86,7 @@ class CrossValidation:
         }
         if name == INFERENCE:
             own = {"output_dir": str(Path(self.output_dir) / PREDICTIONS)}
-        return merged(name, self.network, self.preset, self.overrides, own)
+        return merged(name, self.network, self.preset, parse_overrides(self.overrides), own)
 
     def keep(self, name: str, content: dict[str, Any]) -> None:
         """Write `<name>.json`; raise InputError when the folder was begun with another one."""

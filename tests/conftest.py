@@ -93,3 +93,18 @@ def write_dataset() -> Callable[[Path, Sequence[str]], Path]:
 @pytest.fixture
 def make_cases() -> Callable[[Path, int], list[dict[str, Any]]]:
     return entries
+
+
+@pytest.fixture(scope="session")
+def tiny_training() -> dict[str, Any]:
+    """Overrides with which a fold on a coarse phantom trains and infers in a second, on the CPU."""
+    return {
+        "spacing_mm": [8.0, 8.0, 10.0],
+        "patch_size": [32, 32, 16],
+        "augment_size": [40, 40, 20],
+        "max_epochs": 2,
+        "iterations_per_epoch": 2,
+        "val_patches": 2,
+        "network_def::features": [4, 8, 8],
+        "device": "$torch.device('cpu')",
+    }

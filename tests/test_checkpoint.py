@@ -1,0 +1,140 @@
+"""A training that was killed goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
+
+from pipeline.checkpoint import load_weights, refuse_finished
+from pipeline.configuration import COMMON, TRAIN, merged
+from pipeline.errors import InputError
+from pipeline.phantom import write_phantom
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_phantom(folder / "phantom", patients=3, coarsening=4.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def train(tiny_training):
+    return partial(train_with, tiny_training)
+
+
+def workflow(tiny, data, out, **more):
+    overrides = {**tiny, "max_epochs": 4, "cache_dir": str(data / "cache"), **more}
+    own = {"dataset_dir": str(data / "phantom"), "output_dir": str(out), "folds": 3}
+    ready = ConfigWorkflow(
+        config_file=str(COMMON / "train.yaml"),
+        meta_file=str(COMMON / "metadata.json"),
+        logging_file=False,
+        **merged(TRAIN, "unet_3d", "demo", overrides, own),
+    )
+    ready.initialize()
+    return ready
+
+
+def train_with(tiny, data, out, until=None, **more):
+    """Train to the end, or to the middle of the epoch after `until`; the trainer."""
+    running = workflow(tiny, data, out, **more)
+    trainer = running.parser.get_parsed_content("train::trainer")
+    if until is not None:
+
+        def die(engine):
+            if engine.state.epoch > until:
+                raise KeyboardInterrupt
+
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, die)
+        with pytest.raises(KeyboardInterrupt):
+            running.run()
+    else:
+        running.run()
+        running.finalize()
+    return trainer
+
+
+def weights(out):
+    return torch.load(out / "fold0" / "model.pt", weights_only=True)
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def straight(train, data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("straight")
+    train(data, out)
+    return out
+
+
+@pytest.mark.parametrize("until", [0, 1, 3])
+def test_a_resumed_training_ends_with_the_same_weights_bit_for_bit(train, until, data, straight, tmp_path):
+    train(data, tmp_path, until=until)
+    train(data, tmp_path)
+    assert equal(weights(tmp_path), weights(straight))
+
+
+def test_a_resumed_training_keeps_its_whole_history(train, data, straight, tmp_path):
+    train(data, tmp_path, until=2)
+    train(data, tmp_path)
+    histories = [(folder / "fold0" / "history.csv").read_text() for folder in (tmp_path, straight)]
+    assert histories[0] == histories[1]
+
+
+def test_workers_do_not_change_the_result(train, data, straight, tmp_path):
+    train(data, tmp_path, num_workers=2)
+    assert equal(weights(tmp_path), weights(straight))
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(train, data, straight, tmp_path, caplog):
+    train(data, tmp_path, until=2)
+    last = tmp_path / "fold0" / "last.pt"
+    last.write_bytes(last.read_bytes()[:1000])
+    train(data, tmp_path)
+    assert "last.pt is damaged" in caplog.text
+    assert equal(weights(tmp_path), weights(straight))
+
+
+def test_training_stops_when_the_loss_no_longer_falls(train, data, tmp_path):
+    trainer = train(data, tmp_path, max_epochs=30, early_stop_patience=2, learning_rate=0.0, val_interval=0)
+    assert trainer.state.epoch < 30
+
+
+def test_a_checkpoint_of_other_settings_is_refused(train, data, tmp_path):
+    train(data, tmp_path, until=1)
+    with pytest.raises(Exception, match="Failed to") as failure:
+        train(data, tmp_path, **{"network_def::features": [4, 8, 16]})
+    assert "other settings" in repr(failure.value.__cause__) or "other settings" in str(failure.getrepr(style="long"))
+
+
+def test_a_finished_training_is_not_begun_again(straight):
+    with pytest.raises(InputError, match="is finished"):
+        refuse_finished(straight / "fold0")
+
+
+def test_weights_of_another_network_are_refused(straight):
+    with pytest.raises(InputError, match="does not hold weights of this network"):
+        load_weights(torch.nn.Conv3d(1, 1, 1), straight / "fold0" / "model.pt")
+
+
+def test_a_missing_model_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"no\.pt: there is no such model"):
+        load_weights(torch.nn.Conv3d(1, 1, 1), tmp_path / "no.pt")
+
+
+def test_pickled_code_in_a_model_is_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "was_here"), "w"))
+
+    torch.save({"weight": Evil()}, tmp_path / "model.pt")
+    with pytest.raises(InputError):
+        load_weights(torch.nn.Conv3d(1, 1, 1), tmp_path / "model.pt")
+    assert not (tmp_path / "was_here").exists()

@@ -1,0 +1,49 @@
+"""What only a GPU can tell; run with -m gpu on a machine that has one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+
+from pipeline.configuration import COMMON, INFERENCE, TRAIN, merged
+from pipeline.phantom import write_phantom
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+
+
+def workflow(name, tiny, own):
+    overrides = {key: value for key, value in tiny.items() if key != "device"}
+    content = merged(name, "unet_3d", "demo", overrides, own)
+    files = {"config_file": str(COMMON / f"{name}.yaml"), "meta_file": str(COMMON / "metadata.json")}
+    ready = ConfigWorkflow(**files, logging_file=False, **content)
+    ready.initialize()
+    return ready
+
+
+def test_a_fold_trains_on_the_gpu_and_its_model_segments_on_the_cpu(tiny_training, tmp_path):
+    data, out = tmp_path / "phantom", tmp_path / "cv"
+    write_phantom(data, patients=3, coarsening=3.0)
+    own = {"dataset_dir": str(data), "output_dir": str(out), "cache_dir": str(tmp_path / "cache"), "folds": 3}
+    training = workflow(TRAIN, tiny_training, own)
+    training.run()
+    trainer = training.parser.get_parsed_content("train::trainer")
+    assert next(trainer.network.parameters()).is_cuda
+    assert torch.isfinite(torch.tensor(trainer.state.metrics["train_loss"]))
+    own = {"dataset_dir": str(data), "output_dir": str(tmp_path / "labels"), "device": "$torch.device('cpu')"}
+    workflow(INFERENCE, tiny_training, {**own, "model_file": str(out / "fold0" / "model.pt")}).run()
+    assert len(list((tmp_path / "labels").iterdir())) == 3
+
+
+def test_gpu_and_cpu_give_the_same_logits_in_float32():
+    from pipeline.networks.miscnn_unet import MIScnnUNet
+
+    torch.manual_seed(0)
+    network = MIScnnUNet(features=(4, 8, 16)).eval()
+    image = torch.randn(1, 1, 32, 32, 16)
+    with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
+        expected = network(image)
+        torch.testing.assert_close(network.cuda()(image.cuda()).cpu(), expected, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,58 @@
+"""The front on real scans, where they are present; nothing of them is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from evaluation.metrics import dice
+from pipeline.configuration import ROOT
+from pipeline.datalist import read_datalist, scans
+from pipeline.front import Front
+from pipeline.labels import STRUCTURES
+from pipeline.scan import Geometry, intensity_domain, read_scan
+
+SHARED = ROOT.parent / "shared" / "data"
+COVID5, EXTRA = SHARED / "covid5", SHARED / "extra"
+GREY = {"ma20s_02_coronacases_002"}
+
+pytestmark = [
+    pytest.mark.realdata,
+    pytest.mark.skipif(not COVID5.is_dir(), reason=f"there are no real scans in {SHARED}"),
+]
+
+
+def real_scans() -> list[Path]:
+    return [Path(scan["image"]) for folder in (COVID5, EXTRA) if folder.is_dir() for scan in scans(folder / "images")]
+
+
+@pytest.mark.parametrize("file", real_scans() if COVID5.is_dir() else [], ids=lambda file: file.name.split(".")[0])
+def test_a_real_scan_is_prepared_in_its_right_intensity_domain(file):
+    scan = read_scan(file)
+    grey = file.parents[1] == COVID5 or file.name.split(".")[0] in GREY
+    assert intensity_domain(scan, file.name) == ("grey255" if grey else "hu")
+    prepared = Front(normalisation="window").image(scan, file.name)
+    assert np.isfinite(prepared).all()
+    assert prepared.min() >= -1
+    assert prepared.max() <= 1
+
+
+@pytest.mark.parametrize("case", ["medseg_1", "medseg_7"])
+def test_a_real_label_survives_the_way_there_and_back(case):
+    label = read_scan(COVID5 / "labels" / f"{case}.nii.gz")
+    front = Front()
+    prepared = front.label(label)
+    shares = np.stack([prepared == code for code in range(4)]).astype(np.float32)
+    back = sitk.GetArrayFromImage(front.probabilities_to_label(shares, Geometry.of(label)))
+    there = sitk.GetArrayFromImage(label)
+    for structure, codes in STRUCTURES.items():
+        assert dice(np.isin(there, codes), np.isin(back, codes)) > 0.94, structure
+
+
+def test_the_five_real_patients_are_five_in_grey():
+    cases = read_datalist(COVID5)["training"]
+    assert len({case["patient_id"] for case in cases}) == len(cases) == 5
+    assert {case["intensity"] for case in cases} == {"grey255"}
