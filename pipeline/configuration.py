@@ -93,8 +93,8 @@ def parse_overrides(overrides: Mapping[str, Any] | str) -> Mapping[str, Any]:
 def check_keys(overrides: Iterable[str], declared: Mapping[str, Any], source: str) -> None:
     """Raise InputError for the first override whose key is not declared; MONAI would add it without a word.
 
-    Nested keys are written `a::b::c`; a number counts in a list. A part with a `_target_` may also get any argument that
-    its target takes. What a reference or an expression stands for is not known here, so nothing below it is checked.
+    Nested keys are written `a::b::c`; a number counts in a list. A part with a `_target_` may also get any argument
+    that its target takes. What a reference or an expression stands for is not known here: nothing below it is checked.
     """
     for key in overrides:
         here: Any = declared
