@@ -34,10 +34,10 @@ def paper_table(summary: Mapping[str, Any]) -> str:
     miscnn = summary["miscnn"]
     lines = [["fold", "cases", "Lungs DSC", "Sens", "Spec", "COVID-19 DSC", "Sens", "Spec"]]
     for fold in miscnn["folds"]:
-        lines.append([str(fold["fold"] + 1), str(fold["cases"]), *_paper_cells(fold)])
+        lines.append([str(fold["fold"]), str(fold["cases"]), *_paper_cells(fold)])
     lines.append(["AVG", str(summary["cases"]), *_paper_cells(miscnn["average"])])
     lines.append(["paper's AVG*", "20", *_paper_cells(PAPER_AVERAGE)])
-    averaging = f"Averaging: {miscnn['averaging']}. Folds count from 1 here, as in the paper, from 0 in files."
+    averaging = f"Averaging: {miscnn['averaging']}."
     return "\n".join(
         ("Fold medians, the MIScnn paper's way", aligned(lines), *_wrapped(averaging), *_wrapped(PAPER_NOTE))
     )
@@ -74,12 +74,12 @@ def case_table(rows: Sequence[Mapping[str, Any]]) -> str:
     dice = {(row["case"], row["fold"], row["structure"]): row["dice"] for row in rows}
     lines = [["case", "fold", *STRUCTURES]]
     for case, fold in sorted({(row["case"], row["fold"]) for row in rows}):
-        lines.append([shortened(case), str(fold + 1), *(number(dice.get((case, fold, name))) for name in STRUCTURES)])
+        lines.append([shortened(case), str(fold), *(number(dice.get((case, fold, name))) for name in STRUCTURES)])
     return "\n".join(
         (
             "Dice of each case",
             aligned(lines),
-            "-: undefined, reference and prediction are both empty. Folds count from 1.",
+            "-: undefined, reference and prediction are both empty.",
         )
     )
 

@@ -122,7 +122,8 @@ class CrossValidation:
         command += ["--config_file", str(Path(self.output_dir) / f"{name}.json")]
         command += [word for key, value in arguments.items() for word in (f"--{key}", str(value))]
         command += ["--meta_file", str(METADATA), "--logging_file", str(LOGGING)]
-        logger.info("%s\n  %s", what, shlex.join(["python", *command[1:]]))
+        shown = shlex.join(["python", *command[1:]]).replace(f"{Path.cwd()}{os.sep}", "")
+        logger.info("%s\n  %s", what, shown)
         # MONAI warns on every run that a configuration is code; the README says so once.
         quiet = {"PYTHONWARNINGS": "ignore::UserWarning:monai.bundle.scripts"}
         status = subprocess.run(command, env={**quiet, **os.environ}, check=False).returncode

@@ -1,4 +1,4 @@
-"""Downloading the public 20-CT set (Ma et al. 2020, CC BY 4.0) from Zenodo, resumable and verified.
+"""Downloading the public 20-CT set (Ma et al. 2020, for non-commercial use) from Zenodo, resumable and verified.
 
     python -m pipeline.fetch data/covid20
 

@@ -127,7 +127,7 @@ def test_no_rows_have_no_average():
 
 def test_the_paper_table_has_a_row_per_fold_the_average_and_the_papers_own():
     lines = paper_table(summarise(two_folds())).splitlines()
-    assert [line.split()[0] for line in lines[2:5]] == ["1", "2", "AVG"]
+    assert [line.split()[0] for line in lines[2:5]] == ["0", "1", "AVG"]
     assert lines[4].split() == ["AVG", "5", "0.820", "0.720", "0.990", "0.675", "0.575", "0.990"]
     assert lines[5].split()[-7:] == ["20", "0.956", "0.956", "0.998", "0.761", "0.730", "0.999"]
 
@@ -150,7 +150,7 @@ def test_the_structure_table_states_the_empty_rule():
 def test_the_case_table_is_sorted_and_marks_undefined_dice():
     lines = case_table(two_folds()[::-1]).splitlines()
     assert [line[0] for line in lines[2:7]] == ["a", "b", "c", "d", "e"]
-    assert lines[3].split() == ["b", "1", "0.940", "0.840", "0.700", "-"]
+    assert lines[3].split() == ["b", "0", "0.940", "0.840", "0.700", "-"]
 
 
 def test_tables_stay_within_a_hundred_plain_characters():
