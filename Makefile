@@ -42,7 +42,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@VENV="$(VENV)" PYTHON="$(PYTHON)" TORCH="$(TORCH)" bash tools/install.sh
 	@touch $@
 
-$(PHANTOM)/manifest.json: $(READY) pipeline/phantom.py
+$(PHANTOM)/manifest.json: $(READY) pipeline/phantom.py pipeline/phantom_anatomy.py
 	@$(PY) -m pipeline.phantom $(PHANTOM)
 	@touch $@
 
@@ -60,8 +60,8 @@ check-data: $(READY) $(if $(DATA),,data) ## read every scan of DATA and its labe
 .PHONY: cv
 cv: $(READY) $(if $(DATA),,data) ## cross-validate: make cv FOLDS=5 [NETWORK= DATA= PRESET= SPLIT= OUT= FOLD=k for one alone]
 	@$(BUNDLE_RUN) --config_file bundles/common/cross_validation.yaml --meta_file bundles/common/metadata.json \
-	  --network "$(NETWORK)" --dataset_dir "$(DATASET)" --preset "$(PRESET)" --folds $(FOLDS) --only_fold $(FOLD) \
-	  --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" $(if $(OUT),--output_dir "$(OUT)",)
+	  --network "$(NETWORK)" --dataset_dir "'$(DATASET)'" --preset "$(PRESET)" --folds $(FOLDS) --only_fold $(FOLD) \
+	  --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" $(if $(OUT),--output_dir "'$(OUT)'",)
 
 .PHONY: predict
 predict: $(READY) ## segment scans: make predict INPUT=scan.nii.gz OUT=labels MODEL=runs/unet_3d/cv/fold0

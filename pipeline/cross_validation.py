@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fire.parser import DefaultParseValue
+
 from evaluation.cases import Job, evaluate_cases, write_metrics_csv
 from evaluation.summary import summarise
 from evaluation.table import tables
@@ -119,9 +121,9 @@ class CrossValidation:
     def bundle_run(self, what: str, name: str, arguments: Mapping[str, Any]) -> None:
         """`python -m monai.bundle run` in a process of its own; its memory and settings end with it."""
         command = [sys.executable, "-m", "monai.bundle", "run"]
-        command += ["--config_file", str(Path(self.output_dir) / f"{name}.json")]
-        command += [word for key, value in arguments.items() for word in (f"--{key}", str(value))]
-        command += ["--meta_file", str(METADATA), "--logging_file", str(LOGGING)]
+        files = {"config_file": Path(self.output_dir) / f"{name}.json", "meta_file": METADATA, "logging_file": LOGGING}
+        for key, value in {**files, **arguments}.items():
+            command += [f"--{key}", as_word(str(value))]
         shown = shlex.join(["python", *command[1:]]).replace(f"{Path.cwd()}{os.sep}", "")
         logger.info("%s\n  %s", what, shown)
         # MONAI warns on every run that a configuration is code; the README says so once.
@@ -147,3 +149,8 @@ class CrossValidation:
         write_metrics_csv(rows, Path(self.output_dir) / "metrics.csv")
         write_json(Path(self.output_dir) / "summary.json", summary)
         print(tables(rows, summary), flush=True)
+
+
+def as_word(text: str) -> str:
+    """Text as a command-line word that fire reads back as this text; a path such as `a,b` would become a tuple."""
+    return text if str(DefaultParseValue(text)) == text else json.dumps(text)

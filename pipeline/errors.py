@@ -35,7 +35,10 @@ def one_sentence(error: InputError) -> str:
 
 
 def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print an InputError as one line and exit with status 2; anything else keeps its traceback."""
+    """Print an InputError as one line and exit with status 2; anything else but Ctrl-C keeps its traceback."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("stopped; the same command goes on from here.", file=sys.stderr, flush=True)
+        raise SystemExit(130)
     mistake = input_error_in(error)
     if mistake is None or os.environ.get(SHOW_TRACEBACK):
         sys.__excepthook__(kind, error, trace)

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
+from fire.parser import DefaultParseValue
 
 from pipeline.configuration import COMMON, ROOT
+from pipeline.cross_validation import as_word
 from pipeline.phantom import write_phantom
 from pipeline.scan import Geometry, read_geometry, read_scan
 
@@ -118,6 +120,11 @@ def test_predict_segments_a_folder_with_a_folds_model(finished, data, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(f.name for f in (data / "images").iterdir())
+
+
+@pytest.mark.parametrize("text", ["runs/cv", "a,b", "with space/x", "1e3", "None", "[1]", "7", '$f("a b", 0)'])
+def test_a_word_on_the_command_line_is_read_back_as_it_was(text):
+    assert str(DefaultParseValue(as_word(text))) == text
 
 
 @pytest.mark.parametrize(

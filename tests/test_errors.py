@@ -71,3 +71,8 @@ def test_errors_that_cause_each_other_hold_no_input_error():
     one, other = ValueError(), KeyError()
     one.__cause__, other.__cause__ = other, one
     assert input_error_in(one) is None
+
+
+def test_ctrl_c_is_one_line_and_the_shells_status():
+    stopped = run("raise KeyboardInterrupt")
+    assert (stopped.returncode, stopped.stderr) == (130, "stopped; the same command goes on from here.\n")
