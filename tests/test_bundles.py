@@ -1,0 +1,66 @@
+"""Every network's configuration is a bundle in the sense of MONAI."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from jsonschema import Draft201909Validator
+from monai.bundle import ConfigWorkflow
+
+from pipeline.configuration import COMMON, INFERENCE, METADATA, ROOT, TRAIN, merged, networks
+from pipeline.phantom import write_phantom
+
+SCHEMA = ROOT.parent / "shared" / "reference" / "meta_schema_20240725.json"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("bundles")
+    write_phantom(place / "phantom", patients=2, coarsening=4.0)
+    return place
+
+
+@pytest.mark.parametrize("network", networks())
+@pytest.mark.parametrize(("workflow", "kind"), [(TRAIN, "train"), (INFERENCE, "infer")])
+def test_a_workflow_has_every_property_that_monai_asks_for(workflow, kind, network, folder, tiny_training):
+    own = {"dataset_dir": str(folder / "phantom"), "output_dir": str(folder / network), "folds": 2}
+    content = merged(workflow, network, "demo", {**tiny_training, "cache_dir": str(folder / "cache")}, own)
+    # Without its own first steps, which would load weights that are not there
+    content["initialize"] = []
+    (folder / f"{workflow}.json").write_text(json.dumps(content))
+    file = str(folder / f"{workflow}.json")
+    bundle = ConfigWorkflow(file, meta_file=str(METADATA), logging_file=False, workflow_type=kind)
+    bundle.initialize()
+    assert bundle.check_properties() == []
+
+
+@pytest.mark.parametrize("network", networks())
+def test_a_bundle_has_a_page_that_says_how_to_run_it(network):
+    page = (ROOT / "bundles" / network / "docs" / "README.md").read_text(encoding="utf-8")
+    assert f"make cv NETWORK={network}" in page
+
+
+def test_the_metadata_names_its_version_in_the_changelog():
+    metadata = json.loads(METADATA.read_text())
+    assert metadata["version"] in metadata["changelog"]
+
+
+@pytest.mark.skipif(not SCHEMA.is_file(), reason="the schema of the Model Zoo is not at hand and is not downloaded")
+def test_the_metadata_follows_the_schema_of_the_model_zoo():
+    schema = json.loads(SCHEMA.read_text())
+    errors = [error.message for error in Draft201909Validator(schema).iter_errors(json.loads(METADATA.read_text()))]
+    assert errors == []
+
+
+def test_the_logging_configuration_is_one_that_monai_accepts():
+    from monai.bundle.workflows import _apply_logging_file
+
+    root = logging.getLogger()
+    before = (root.level, root.handlers[:])
+    try:
+        _apply_logging_file(str(COMMON / "logging.conf"))
+        assert root.level == logging.INFO
+    finally:
+        root.level, root.handlers = before
