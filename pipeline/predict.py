@@ -6,6 +6,7 @@ python -m pipeline.predict --model runs/unet_3d/cv/fold0 --input scan.nii.gz
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def predict(model: str | Path, source: str | Path, output_dir: str | Path) -> No
 
 def main(arguments: Sequence[str] | None = None) -> None:
     report_plainly()
+    # MONAI warns on every run that a configuration is code; the README says so once.
+    warnings.filterwarnings("ignore", category=UserWarning, module="monai.bundle.scripts")
     parser = argparse.ArgumentParser(prog="python -m pipeline.predict", description="Segment lungs and infection.")
     parser.add_argument("--model", required=True, help="folder of a trained fold, such as runs/unet_3d/cv/fold0")
     parser.add_argument("--input", required=True, help="a scan (.nii.gz, .nii, .mha, .nrrd), or a folder of scans")

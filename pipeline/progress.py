@@ -76,7 +76,7 @@ class TrainingProgress:
         self.paces.append(now - self.last)
         self.last = now
         if self.bar is not None:
-            self.bar.set_postfix(loss=f"{engine.state.output['loss'].item():.3f}")
+            self.bar.set_postfix(loss=f"{engine.state.output['loss'].item():.3f}", refresh=False)
             self.bar.update()
         if not self.warned and len(self.paces) == PACE_ITERATIONS:
             self.warned = True
