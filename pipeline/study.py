@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.atomic import read_json, write_json
-from pipeline.datalist import read_datalist
+from pipeline.datalist import load_datalist, read_datalist
 from pipeline.errors import InputError
 from pipeline.folds import held_out_cases, make_folds, training_cases
 
@@ -76,7 +76,7 @@ def open_study(
 def load_study(output_dir: str | Path) -> Study:
     """The study that was begun in a folder."""
     folder = Path(output_dir)
-    return Study(folder, read_json(folder / DATALIST), read_json(folder / FOLDS))
+    return Study(folder, load_datalist(folder / DATALIST), read_json(folder / FOLDS))
 
 
 def unpredicted(output_dir: str | Path, fold: int) -> list[dict[str, Any]]:
