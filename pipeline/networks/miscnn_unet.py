@@ -91,7 +91,7 @@ class MIScnnUNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[2] % self.divisor or x.shape[3] % self.divisor or x.shape[4] % self.divisor:
-            raise ValueError(f"size {x.shape[2:]} must be divisible by {self.divisor} along each axis; pad the volume")
+            raise ValueError(f"size {x.shape[2:]} must be divisible by {self.divisor} along each axis; pad the image")
         skips: list[torch.Tensor] = []
         for level, block in enumerate(self.encoder):
             x = block(x if level == 0 else self.pool(x))
