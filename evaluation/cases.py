@@ -16,11 +16,12 @@ import SimpleITK as sitk
 from evaluation.metrics import METRICS, Overlap, voxel_ml
 from pipeline.atomic import replacing
 from pipeline.errors import InputError
-from pipeline.labels import LABEL_CODES, STRUCTURES
+from pipeline.labels import LABEL_CODES, LABEL_MAPS, LabelMap
 from pipeline.scan import read_geometry, read_scan
 
 NUMBERS = (*METRICS, "reference_ml", "prediction_ml")
 COLUMNS = ("case", "patient_id", "fold", "structure", *NUMBERS)
+OWN_CODES = LABEL_MAPS["lungs_infection"]
 
 # One value a column: text in case, patient_id and structure, an int in fold, floats in the rest
 Row = dict[str, Any]
@@ -28,7 +29,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """One case to evaluate: two label maps on one grid, and who is on them."""
+    """One case to evaluate: two label files on one grid, and who is on them."""
 
     reference: Path
     prediction: Path
@@ -37,12 +38,14 @@ class Job:
     fold: int
 
 
-def evaluate_case(reference: Path, prediction: Path, case: str, patient_id: str, fold: int) -> list[Row]:
+def evaluate_case(job: Job, label_map: LabelMap = OWN_CODES) -> list[Row]:
     """One row a structure, on the scanner's grid: overlap as shares in [0, 1], volumes in millilitres.
 
-    Raises InputError where the grids of the two files differ or a file holds other values than the project's labels.
-    Undefined values are nan, by the rule in `evaluation.metrics`.
+    The reference holds the project's codes, the prediction the numbers of the label map's classes. Raises InputError
+    where the grids of the two files differ or a file holds other values. Undefined values are nan, by the rule in
+    `evaluation.metrics`.
     """
+    reference, prediction, case = job.reference, job.prediction, job.case
     # The headers first: they tell without reading a volume
     expected, found = read_geometry(reference), read_geometry(prediction)
     if differences := expected.differences(found):
@@ -50,13 +53,17 @@ def evaluate_case(reference: Path, prediction: Path, case: str, patient_id: str,
             f"case {case}: {reference} and {prediction} lie on different grids: {'; '.join(differences)}; "
             "write the prediction on the scanner's grid."
         )
-    overlaps = structure_overlaps(read_labels(reference, case), read_labels(prediction, case))
+    overlaps = structure_overlaps(
+        read_labels(reference, case, LABEL_CODES),
+        read_labels(prediction, case, range(len(label_map.classes))),
+        label_map,
+    )
     one_voxel_ml = voxel_ml(expected.spacing_mm)
     return [
         {
             "case": case,
-            "patient_id": patient_id,
-            "fold": fold,
+            "patient_id": job.patient_id,
+            "fold": job.fold,
             "structure": structure,
             **{metric: getattr(overlap, metric) for metric in METRICS},
             "reference_ml": overlap.reference_voxels * one_voxel_ml,
@@ -66,27 +73,30 @@ def evaluate_case(reference: Path, prediction: Path, case: str, patient_id: str,
     ]
 
 
-def read_labels(path: Path, case: str) -> sitk.Image:
-    """A label map in uint8; InputError, naming the case, where it holds anything but the project's labels."""
+def read_labels(path: Path, case: str, expected: Sequence[int]) -> sitk.Image:
+    """A label file in uint8; InputError, naming the case, where it holds anything but the expected numbers."""
     image = read_scan(path)
     for plane in sitk.GetArrayViewFromImage(image):
-        known = belongs(plane, LABEL_CODES)
+        known = belongs(plane, expected)
         if not known.all():
+            names = " (background, left lung, right lung, infection)" if expected == LABEL_CODES else ""
             raise InputError(
                 f"case {case}: {path} holds the value {plane[~known][0]:g}; expected the labels "
-                f"{', '.join(map(str, LABEL_CODES))} (background, left lung, right lung, infection); relabel it."
+                f"{', '.join(map(str, expected))}{names}; relabel it."
             )
     return image if image.GetPixelID() == sitk.sitkUInt8 else sitk.Cast(image, sitk.sitkUInt8)
 
 
-def structure_overlaps(reference: sitk.Image, prediction: sitk.Image) -> dict[str, Overlap]:
-    """The counts of every structure of two label maps of one size."""
-    overlaps = dict.fromkeys(STRUCTURES, Overlap())
+def structure_overlaps(reference: sitk.Image, prediction: sitk.Image, label_map: LabelMap) -> dict[str, Overlap]:
+    """The counts of every structure of two label images of one size."""
+    overlaps = dict.fromkeys(label_map.structures, Overlap())
+    class_of_code = label_map.class_of_code()
     # Slice by slice: the masks stay in the processor's cache, and no mask of a whole volume is ever held
     planes = (sitk.GetArrayViewFromImage(image) for image in (reference, prediction))
     for expected, found in zip(*planes, strict=True):
-        for structure, codes in STRUCTURES.items():
-            overlaps[structure] += Overlap.of(belongs(expected, codes), belongs(found, codes))
+        classes = expected if label_map is OWN_CODES else class_of_code[expected]
+        for structure, numbers in label_map.structures.items():
+            overlaps[structure] += Overlap.of(belongs(classes, numbers), belongs(found, numbers))
     return overlaps
 
 
@@ -98,17 +108,14 @@ def belongs(labels: np.ndarray, codes: Sequence[int]) -> np.ndarray:
     return mask
 
 
-def evaluate_cases(jobs: Iterable[Job], workers: int = 2) -> list[Row]:
+def evaluate_cases(jobs: Iterable[Job], label_map: LabelMap = OWN_CODES, workers: int = 2) -> list[Row]:
     """The rows of all jobs in the order of the jobs; the first error of a worker is raised here as it is.
 
     Threads are enough, since reading and counting run outside Python's lock. Each holds two label maps and, while it
     reads, SimpleITK's buffer: 230 MiB for 512 x 512 x 300 voxels stored as 8-bit integers.
     """
     with ThreadPoolExecutor(workers) as pool:
-        done = pool.map(
-            lambda job: evaluate_case(job.reference, job.prediction, job.case, job.patient_id, job.fold), jobs
-        )
-        return [row for rows in done for row in rows]
+        return [row for rows in pool.map(lambda job: evaluate_case(job, label_map), jobs) for row in rows]
 
 
 def write_metrics_csv(rows: Iterable[Row], file: str | Path) -> None:

@@ -71,6 +71,11 @@ class Overlap:
     def specificity(self) -> float:
         return _share(self.tn, self.tn + self.fp)
 
+    @property
+    def accuracy(self) -> float:
+        """Share of all voxels that are right; like specificity close to 1 for a small structure."""
+        return _share(self.tp + self.tn, self.tp + self.fp + self.fn + self.tn)
+
 
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else math.nan

@@ -12,6 +12,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from evaluation.metrics import EMPTY_RULE, METRICS
 from evaluation.table import tables
 from pipeline.atomic import write_json
 from pipeline.errors import InputError, report_plainly
-from pipeline.labels import STRUCTURES
 
 AVERAGING = (
     "mean over folds of the median over a fold's cases; lungs are the mean of the medians of left and right lung; "
@@ -38,15 +38,17 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     Raises InputError where a case stands twice in one fold, which would weigh it twice.
     """
     _refuse_repeated(rows)
+    structures = list(dict.fromkeys(row["structure"] for row in rows))
     return {
         "cases": len({row["case"] for row in rows}),
         "patients": len({row["patient_id"] for row in rows}),
         "empty_rule": EMPTY_RULE,
         "structures": {
             name: {metric: spread(row[metric] for row in rows if row["structure"] == name) for metric in METRICS}
-            for name in STRUCTURES
+            for name in structures
         },
-        "miscnn": mean_of_fold_medians(rows),
+        # The paper's columns need its structures
+        "miscnn": mean_of_fold_medians(rows) if set(structures) >= {*chain(*PAPER_COLUMNS.values())} else None,
     }
 
 

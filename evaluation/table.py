@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.metrics import METRICS
-from pipeline.labels import STRUCTURES
 
 WIDTH = 100
 CASE_WIDTH = 44
@@ -25,8 +24,9 @@ PAPER_NOTE = (
 
 
 def tables(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> str:
-    """All three tables of an evaluation."""
-    return "\n\n".join((paper_table(summary), structure_table(summary), case_table(rows)))
+    """All tables of an evaluation; the MIScnn paper's only where its structures were scored."""
+    paper = [paper_table(summary)] if summary["miscnn"] else []
+    return "\n\n".join((*paper, structure_table(summary), case_table(rows)))
 
 
 def paper_table(summary: Mapping[str, Any]) -> str:
@@ -72,9 +72,10 @@ def structure_table(summary: Mapping[str, Any]) -> str:
 def case_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The Dice of each structure, one line a case and fold, sorted by case; `-` where it is undefined."""
     dice = {(row["case"], row["fold"], row["structure"]): row["dice"] for row in rows}
-    lines = [["case", "fold", *STRUCTURES]]
+    structures = list(dict.fromkeys(row["structure"] for row in rows))
+    lines = [["case", "fold", *structures]]
     for case, fold in sorted({(row["case"], row["fold"]) for row in rows}):
-        lines.append([shortened(case), str(fold), *(number(dice.get((case, fold, name))) for name in STRUCTURES)])
+        lines.append([shortened(case), str(fold), *(number(dice.get((case, fold, name))) for name in structures)])
     return "\n".join(
         (
             "Dice of each case",

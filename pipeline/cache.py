@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.front import Front
+from pipeline.labels import LABEL_CODES
 from pipeline.progress import progress_bar
 from pipeline.scan import read_scan
 
@@ -25,9 +26,10 @@ logger = logging.getLogger(__name__)
 class CaseCache:
     """Prepares each case once and keeps it as `.npy`.
 
-    An entry is a folder `<case>-<key>` with `image.npy` (float16) and `label.npy` (uint8), both (1, H, W, D). The key
-    is a hash of both source files' content and of every setting of the front, so a changed setting or file never finds
-    a stale entry. A folder is renamed into place when it is complete; several processes may fill one cache.
+    An entry is a folder `<case>-<key>` with `image.npy` (float16) and `label.npy` (uint8), both (1, H, W, D), and
+    `counts.npy`, how many voxels of each label code a slice has, (D, codes). The key is a hash of both source files'
+    content and of every setting of the front, so a changed setting or file never finds a stale entry. A folder is
+    renamed into place when it is complete; several processes may fill one cache.
     """
 
     def __init__(self, folder: str | Path, front: Front) -> None:
@@ -56,6 +58,10 @@ class CaseCache:
         # Copy-on-write: torch refuses read-only memory, and the files stay as they are.
         return {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("image", "label")}
 
+    def counts(self, case: dict[str, Any]) -> np.ndarray:
+        """Voxels of each label code in each axial slice, int64 (D, codes)."""
+        return np.load(self.path(case) / "counts.npy")
+
     def _prepare(self, case: dict[str, Any]) -> None:
         scan, annotation = read_scan(case["image"]), read_scan(case["label"])
         # The datalist lets their headers differ by rounding, which may be a voxel on the prepared grid.
@@ -67,6 +73,7 @@ class CaseCache:
         try:
             np.save(temporary / "image.npy", image[None].astype(np.float16))
             np.save(temporary / "label.npy", label[None])
+            np.save(temporary / "counts.npy", np.stack([(label == code).sum((0, 1)) for code in LABEL_CODES], axis=1))
             if not target.is_dir():
                 os.rename(temporary, target)
         except OSError:

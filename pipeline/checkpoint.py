@@ -25,24 +25,34 @@ MODEL, LAST, PREVIOUS, FINISHED = "model.pt", "last.pt", "previous.pt", "trainin
 class TrainingCheckpoint:
     """Handler for a trainer, to be the last of its handlers.
 
-    After every epoch: `model.pt`, the network's plain state dict, when `metric` is the lowest so far; then `last.pt`,
-    all that is needed to go on as if nothing had happened (the one before stays as `previous.pt`). At the start it goes
-    on from `last.pt` when there is one. Training stops after `patience` epochs without a new lowest value.
+    After every epoch: `model.pt`, the network's plain state dict, when `metric` is the lowest so far, or always where
+    the last epoch's weights are wanted; then `last.pt`, all that is needed to go on as if nothing had happened (the one
+    before stays as `previous.pt`). At the start it goes on from `last.pt` when there is one. Training stops after
+    `patience` epochs without a new lowest value.
 
     Args:
         folder: of this training.
         objects: name -> anything with state_dict and load_state_dict; `network` must be among them.
         patience: in epochs.
         metric: of `trainer.state.metrics`, lower is better.
+        weights_of: `best` for those of the epoch with the lowest metric, `last` for those of the last epoch.
     """
 
     def __init__(
-        self, folder: str | Path, objects: Mapping[str, Any], patience: int, metric: str = "train_loss"
+        self,
+        folder: str | Path,
+        objects: Mapping[str, Any],
+        patience: int,
+        metric: str = "train_loss",
+        weights_of: str = "best",
     ) -> None:
+        if weights_of not in ("best", "last"):
+            raise InputError(f"weights_of is {weights_of!r}, expected best or last.")
         self.folder = Path(folder)
         self.objects = dict(objects)
         self.patience = patience
         self.metric = metric
+        self.weights_of = weights_of
         self.best = float("inf")
         self.best_epoch = 0
         self.seconds = 0.0
@@ -75,8 +85,10 @@ class TrainingCheckpoint:
 
     def save(self, engine: Workflow) -> None:
         value = float(engine.state.metrics[self.metric])
-        if value < self.best:
+        improved = value < self.best
+        if improved:
             self.best, self.best_epoch = value, engine.state.epoch
+        if improved or self.weights_of == "last":
             save_atomically(self.objects["network"].state_dict(), self.folder / MODEL)
         last = self.folder / LAST
         state = {

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 import pydoc
 import sys
 from ast import literal_eval
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from pipeline.errors import InputError
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLES = ROOT / "bundles"
 COMMON = BUNDLES / "common"
-PRESETS = COMMON / "presets"
+RECIPES, PRESETS = COMMON / "recipes", COMMON / "presets"
 METADATA, LOGGING = COMMON / "metadata.json", COMMON / "logging.conf"
 TRAIN, INFERENCE = "train", "inference"
 # Arguments of `python -m monai.bundle run` that are no keys of the configuration
@@ -36,7 +39,7 @@ def presets() -> list[str]:
 
 
 def config_files(workflow: str, network: str, preset: str) -> list[Path]:
-    """The layers of a run, the later wins: common file, network, preset, and the network's own part of the preset.
+    """The layers of a run, later ones win: common, the paper's recipe, network, preset, the network's part of it.
 
     Raises InputError for an unknown network or preset, and for a key in a layer that no common file declares.
     """
@@ -44,21 +47,30 @@ def config_files(workflow: str, network: str, preset: str) -> list[Path]:
         if name not in known:
             raise InputError(f"{kind} is {name!r}, expected one of: {', '.join(known)}{_did_you_mean(name, known)}.")
     configs = BUNDLES / network / "configs"
-    layers = [configs / "network.yaml", PRESETS / f"{preset}.yaml", configs / f"{preset}.yaml"]
-    files = [COMMON / f"{workflow}.yaml", *(layer for layer in layers if layer.exists())]
+    definition = configs / "network.yaml"
+    recipe = load([definition]).get("recipe")
+    recipes = [RECIPES / f"{recipe}.yaml"] if recipe else []
+    own = [file for file in (configs / f"{preset}.yaml",) if file.exists()]
+    files = [COMMON / f"{workflow}.yaml", *recipes, definition, PRESETS / f"{preset}.yaml", *own]
     # A layer serves both workflows, so it may set what either of them declares.
     declared = load([COMMON / f"{TRAIN}.yaml", COMMON / f"{INFERENCE}.yaml"])
     for layer in files[1:]:
-        keys = [key.lstrip("+") for key in ConfigParser.load_config_file(str(layer))]
+        keys = [key.lstrip("+") for key in load([layer])]
         check_keys(keys, declared, str(layer.relative_to(ROOT)))
-        if layer is layers[0]:
+        if layer is definition:
             declared = {**declared, **load([layer])}
     return files
 
 
 def load(files: Iterable[Path | str]) -> dict[str, Any]:
     """The files merged as MONAI merges them, nothing evaluated."""
-    return ConfigParser.load_config_files([str(file) for file in files])
+    return deepcopy(_loaded(tuple((str(file), os.stat(file).st_mtime_ns) for file in files)))
+
+
+@cache
+def _loaded(files: tuple[tuple[str, int], ...]) -> dict[str, Any]:
+    """As `load`; the time of a file's last change tells that it has to be read again."""
+    return ConfigParser.load_config_files([name for name, _ in files])
 
 
 def merged(

@@ -27,6 +27,7 @@ from pipeline.atomic import read_json, write_json
 from pipeline.checkpoint import FINISHED, MODEL
 from pipeline.configuration import INFERENCE, LOGGING, METADATA, TRAIN, merged, parse_overrides
 from pipeline.errors import InputError
+from pipeline.labels import label_map
 from pipeline.progress import duration
 from pipeline.study import PREDICTIONS, Study, check_unchanged, open_study
 
@@ -144,7 +145,7 @@ class CrossValidation:
             for fold in range(self.folds)
             for case in study.held_out(fold)
         ]
-        rows = evaluate_cases(jobs)
+        rows = evaluate_cases(jobs, label_map(self.configuration(TRAIN)["label_map"]))
         summary = summarise(rows)
         write_metrics_csv(rows, Path(self.output_dir) / "metrics.csv")
         write_json(Path(self.output_dir) / "summary.json", summary)

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from pipeline.labels import LABEL_CODES
 from pipeline.scan import GREY_255, Geometry, intensity_domain
 
 # Part of the cache's key: raise it when the arrays that this module makes change.
-FRONT_VERSION = 1
+FRONT_VERSION = 2
 # Axis 0 of every array grows towards the patient's left, 1 towards the back, 2 towards the head.
 ORIENTATION = "LPS"
 # Cubic overshoots at edges; SimpleITK's B-spline of order 3 is what scipy calls order 3.
@@ -34,7 +33,12 @@ def window(grey: np.ndarray) -> np.ndarray:
     return grey / np.float32(127.5) - np.float32(1)
 
 
-NORMALISATIONS = {"zscore": zscore, "window": window}
+def unit(grey: np.ndarray) -> np.ndarray:
+    """Grey 0..255 onto 0..1."""
+    return grey / np.float32(255)
+
+
+NORMALISATIONS = {"zscore": zscore, "window": window, "unit": unit}
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,12 @@ class Front:
 
     Args:
         window_hu: values outside are clipped before anything is interpolated.
-        spacing_mm: target voxel spacing along left, back, head.
+        spacing_mm: target voxel spacing along left, back, head; 0 keeps the scan's own along that axis.
         order: of the image's interpolation: 0 nearest, 1 linear, 3 cubic. Labels take the class with the largest
             linearly interpolated share.
         normalisation: `zscore`, zero mean and unit variance over the whole volume, as MIScnn; or `window`, the window
-            onto -1..1, which unlike the z-score does not depend on how much air the field of view holds.
+            onto -1..1, which unlike the z-score does not depend on how much air the field of view holds; `unit`, the
+            window onto 0..1.
     """
 
     window_hu: tuple[float, float] = (-1250.0, 250.0)
@@ -77,7 +82,8 @@ class Front:
         oriented = Geometry.of(_orient(scanner.empty_image()))
         size = np.array(oriented.size)
         extent_mm = size * np.array(oriented.spacing_mm)
-        target_size = np.maximum(np.floor(extent_mm / np.array(self.spacing_mm) + 1e-6), 1).astype(int)
+        wanted_mm = np.where(np.array(self.spacing_mm) > 0, self.spacing_mm, oriented.spacing_mm)
+        target_size = np.maximum(np.floor(extent_mm / wanted_mm + 1e-6), 1).astype(int)
         target_mm = extent_mm / target_size
         axes = np.array(oriented.direction).reshape(3, 3)
         origin_mm = np.array(oriented.origin_mm) + axes @ ((target_mm - np.array(oriented.spacing_mm)) / 2)
@@ -106,20 +112,19 @@ class Front:
         return sitk.Round(image)
 
     def probabilities_to_label(self, probabilities: np.ndarray, scanner: Geometry) -> sitk.Image:
-        """The label map on the scanner's own grid from probabilities (C, H, W, D) on the prepared grid.
+        """The numbers of the classes on the scanner's own grid from probabilities (C, H, W, D) on the prepared grid.
 
-        One class at a time, so that memory does not grow with the number of classes. Ties go to the lower code.
+        One class at a time, so that memory does not grow with the number of classes. Ties go to the lower number.
         """
         grid = self.grid(scanner)
         best = None
-        for code in range(probabilities.shape[0]):
-            here = from_array(np.ascontiguousarray(probabilities[code], dtype=np.float32), grid)
+        for number in range(probabilities.shape[0]):
+            here = from_array(np.ascontiguousarray(probabilities[number], dtype=np.float32), grid)
             share = sitk.GetArrayFromImage(resample(here, scanner, sitk.sitkLinear))
             if best is None:
                 best, winner = share, np.zeros(share.shape, np.uint8)
                 continue
-            wins = share > best
-            winner[wins] = LABEL_CODES[code]
+            winner[share > best] = number
             np.maximum(best, share, out=best)
         label = sitk.GetImageFromArray(winner)
         label.CopyInformation(scanner.empty_image())

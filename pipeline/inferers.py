@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from monai.inferers import Inferer, SlidingWindowInferer
+from monai.inferers import Inferer, SliceInferer, SlidingWindowInferer
 
 from pipeline.machine import computes_bfloat16
 
@@ -18,6 +18,24 @@ class AirPaddedWindows(SlidingWindowInferer):
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         self.cval = float(inputs.min())
+        return super().__call__(inputs, network, *args, **kwargs)
+
+
+class AirPaddedSlices(SliceInferer):
+    """Whole axial slices, padded with the volume's minimum to a size that a 2D network takes, and cropped back.
+
+    Args:
+        multiple: of pixels that both sides of a slice are padded to.
+        slices_at_once: that the network gets as one batch.
+    """
+
+    def __init__(self, multiple: int = 32, slices_at_once: int = 8) -> None:
+        super().__init__(roi_size=(multiple, multiple), spatial_dim=2, sw_batch_size=slices_at_once)
+        self.multiple = multiple
+
+    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
+        self.cval = float(inputs.min())
+        self.orig_roi_size = tuple(-(-length // self.multiple) * self.multiple for length in inputs.shape[2:4])
         return super().__call__(inputs, network, *args, **kwargs)
 
 
@@ -40,7 +58,8 @@ class MixedPrecision(Inferer):
         use = self.enabled and inputs.device.type == "cpu"
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=use):
             outputs = self.inferer(inputs, network, *args, **kwargs)
-        return outputs.float()
+        # Networks with auxiliary outputs give a list while they are trained
+        return outputs.float() if isinstance(outputs, torch.Tensor) else [output.float() for output in outputs]
 
 
 def channels_last(network: torch.nn.Module, spatial_dims: int) -> torch.nn.Module:

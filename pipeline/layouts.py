@@ -13,10 +13,10 @@ from typing import Any
 
 from pipeline.atomic import read_json
 from pipeline.errors import InputError
-from pipeline.scan import SUFFIXES, case_name
+from pipeline.scan import PNG, SUFFIXES, case_name
 
 UNDERSTOOD = (
-    "images/ + labels/ with equal file names",
+    "images/ + labels/ or masks/ with equal file names",
     "COVID-19-CT-Seg_20cases/ + Lung_and_Infection_Mask/ (Zenodo 3757476)",
     "ct_scans/ + lung_and_infection_mask/ (the same set on Kaggle)",
     "imagesTr/CASE_0000.nii.gz + labelsTr/CASE.nii.gz (nnU-Net)",
@@ -91,11 +91,15 @@ def unrecognised(dataset_dir: str | Path, understood: Iterable[str]) -> str:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files directly in a folder, by name; not hidden ones (`._x.nii.gz` of macOS, unfinished writes)."""
+    """The image files directly in a folder, by name; not hidden ones (`._x.nii.gz` of macOS, unfinished writes).
+
+    PNG files beside volumes are pictures of them and not counted.
+    """
     if not folder.is_dir():
         return []
     wanted = (path for path in folder.iterdir() if path.name.lower().endswith(SUFFIXES))
-    return sorted(path for path in wanted if path.is_file() and not path.name.startswith("."))
+    files = sorted(path for path in wanted if path.is_file() and not path.name.startswith("."))
+    return [path for path in files if not path.name.lower().endswith(PNG)] or files
 
 
 def public_name(name: str) -> str:
@@ -122,7 +126,8 @@ def _images_and_labels(folder: Path) -> Listing | None:
     if not (folder / "images").is_dir():
         return None
     manifest = _json_object(folder / "manifest.json")
-    images, labels = by_case(image_files(folder / "images")), by_case(image_files(folder / "labels"))
+    images = by_case(image_files(folder / "images"))
+    labels = by_case(image_files(folder / "labels") or image_files(folder / "masks"))
     patients = {str(entry.get("case")): str(entry["patient"]) for entry in _objects(manifest, "cases", "patient")}
     return _listing("images-labels", images, labels, patients, _label_names(manifest.get("label_codes")))
 

@@ -1,4 +1,4 @@
-"""Random patches from the cache: which case, and with which random numbers, is decided before any worker starts."""
+"""Random patches and slices from the cache: which one, and with which random numbers, is decided before any worker."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from torch.utils.data import Dataset, Sampler
 from pipeline.cache import CaseCache
 from pipeline.errors import InputError
 from pipeline.front import Front
+from pipeline.labels import LABEL_CODES
 
 Draw = tuple[int, int]
 
 
 class DrawSampler(Sampler[Draw]):
-    """Endless shuffled rounds over the cases, cut into epochs: draw n is (index of the case, its random seed).
+    """Endless shuffled rounds over the samples, cut into epochs: draw n is (index of the sample, its random seed).
 
     Both depend on `seed` and n alone: not on the number of workers or processes, and not on where an interrupted
-    training went on. A round visits every case once, as MIScnn's shuffled and cycled case list.
+    training went on. A round visits every sample once, as MIScnn's shuffled and cycled case list.
 
     Args:
-        cases: how many cases there are.
+        samples: how many there are: cases, or slices of all cases.
         draws: in an epoch, over all processes.
         rank, world_size: this process takes every world_size-th draw, beginning with the rank-th.
     """
 
-    def __init__(self, cases: int, draws: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
-        self.cases, self.draws, self.seed = cases, draws, seed
+    def __init__(self, samples: int, draws: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
+        self.samples, self.draws, self.seed = samples, draws, seed
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
 
@@ -44,8 +45,8 @@ class DrawSampler(Sampler[Draw]):
 
     def draw(self, number: int) -> Draw:
         """Draw `number` of the whole training, counted from 0."""
-        turn, place = divmod(number, self.cases)
-        order = np.random.default_rng([self.seed, 0, turn]).permutation(self.cases)
+        turn, place = divmod(number, self.samples)
+        order = np.random.default_rng([self.seed, 0, turn]).permutation(self.samples)
         return int(order[place]), int(np.random.default_rng([self.seed, 1, number]).integers(2**32))
 
     def attach(self, engine: Engine) -> None:
@@ -58,7 +59,7 @@ class DrawSampler(Sampler[Draw]):
 
 
 class PatchDataset(Dataset):
-    """Prepared cases by draw: item (index, seed) is the transformed case, the same wherever it is computed.
+    """Samples of prepared cases by draw: item (index, seed) is the transformed sample, alike wherever it is computed.
 
     Args:
         data: entries of the datalist.
@@ -66,25 +67,63 @@ class PatchDataset(Dataset):
         cache_dir: where prepared cases lie; missing ones are made here, before the first draw.
         transform: turns `image` and `label`, (1, H, W, D) arrays on disk, into a patch. All its random numbers come
             from the draw's seed.
+        slice_wise: a sample is an axial slice, (1, H, W, 1), instead of a whole case.
+        min_labelled_pixels: leave out slices with fewer pixels of any structure.
     """
 
-    def __init__(self, data: Sequence[dict[str, Any]], front: Front, cache_dir: str | Path, transform: Compose) -> None:
+    def __init__(
+        self,
+        data: Sequence[dict[str, Any]],
+        front: Front,
+        cache_dir: str | Path,
+        transform: Compose,
+        slice_wise: bool = False,
+        min_labelled_pixels: int = 0,
+    ) -> None:
         if not data:
             raise InputError("there is no case to draw patches from; check the folds and the data folder.")
         self.data = list(data)
         self.cache = CaseCache(cache_dir, front)
         self.transform = transform
         self.cache.fill(self.data)
+        # Case and slice of each sample; a whole case has no slice
+        self.samples: list[tuple[int, int | None]] = [(place, None) for place in range(len(self.data))]
+        if slice_wise:
+            self.samples = self._slices(min_labelled_pixels)
+
+    def _slices(self, min_labelled_pixels: int) -> list[tuple[int, int | None]]:
+        labelled = [self.cache.counts(case)[:, 1:].sum(1) for case in self.data]
+        samples: list[tuple[int, int | None]] = [
+            (place, int(number))
+            for place, pixels in enumerate(labelled)
+            for number in np.flatnonzero(pixels >= min_labelled_pixels)
+        ]
+        if not samples:
+            largest = max(int(pixels.max()) for pixels in labelled)
+            raise InputError(
+                f"min_labelled_pixels is {min_labelled_pixels}, but no slice has more than {largest}; lower it."
+            )
+        return samples
 
     def __len__(self) -> int:
-        return len(self.data)
+        return len(self.samples)
+
+    def code_counts(self) -> np.ndarray:
+        """Voxels of each label code in all samples, int64 (codes,)."""
+        counts = [self.cache.counts(case) for case in self.data]
+        return sum((counts[place][number].reshape(-1, len(LABEL_CODES)).sum(0) for place, number in self.samples))
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         index, seed = draw
-        case = self.data[index]
+        place, number = self.samples[index]
+        case = self.data[place]
         try:
+            arrays = self.cache.load(case)
+            if number is not None:
+                arrays = {name: array[..., number : number + 1] for name, array in arrays.items()}
             self.transform.set_random_state(seed=seed)
-            return self.transform({**self.cache.load(case), "case": case["case"]})
+            return self.transform({**arrays, "case": case["case"]})
         except Exception as error:
             # Without the name, a worker's traceback does not tell which of the scans it was.
-            raise RuntimeError(f"case {case['case']} (draw seed {seed}): {error}") from error
+            where = case["case"] if number is None else f"{case['case']}, slice {number}"
+            raise RuntimeError(f"case {where} (draw seed {seed}): {error}") from error

@@ -13,10 +13,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from pipeline.errors import InputError
+from pipeline.labels import INFECTION
 
 HOUNSFIELD, GREY_255 = "hu", "grey255"
 BLOCK_BYTES = 1 << 20
-SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
+PNG = ".png"
+SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd", PNG)
+# A two-dimensional image becomes a volume of one slice, of this thickness.
+SLICE_MM = 1.0
 
 
 def case_name(path: str | Path) -> str:
@@ -39,7 +43,13 @@ class Geometry:
 
     @classmethod
     def of(cls, image: sitk.Image | sitk.ImageFileReader) -> Geometry:
-        return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+        """The grid of an image; that of a two-dimensional one as the single slice that `read_scan` makes of it."""
+        size, spacing_mm, origin_mm = image.GetSize(), image.GetSpacing(), image.GetOrigin()
+        if image.GetDimension() != 2:
+            return cls(size, spacing_mm, origin_mm, image.GetDirection())
+        (xx, xy, yx, yy) = image.GetDirection()
+        direction = (xx, xy, 0.0, yx, yy, 0.0, 0.0, 0.0, 1.0)
+        return cls((*size, 1), (*spacing_mm, SLICE_MM), (*origin_mm, 0.0), direction)
 
     def empty_image(self, pixel_type: int = sitk.sitkUInt8) -> sitk.Image:
         """A zero image on this grid."""
@@ -87,9 +97,11 @@ def read_geometry(path: str | Path) -> Geometry:
 
 
 def read_scan(path: str | Path) -> sitk.Image:
-    """A three-dimensional scalar image, read to its last byte.
+    """A three-dimensional scalar image, read to its last byte; a two-dimensional one becomes a volume of one slice.
 
-    Raises InputError for an unreadable, damaged or truncated file, for colour, and for other than three dimensions.
+    A PNG is read as grey where its colours are equal, and as a mask of the infection, 255 becoming code 3, where it
+    holds 0 and 255 alone. Raises InputError for an unreadable, damaged or truncated file, for colour, and for other
+    than two or three dimensions.
     """
     reader = _reader(path)
     unpacked = _unpacked_bytes(Path(path))
@@ -97,15 +109,41 @@ def read_scan(path: str | Path) -> sitk.Image:
         image = reader.Execute()
     except RuntimeError as error:
         raise InputError(f"{path}: not readable as a medical image ({_reason(error)}); copy it again.") from error
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        shape, colours = image.GetSize(), image.GetNumberOfComponentsPerPixel()
-        raise InputError(
-            f"{path}: has size {shape} and {colours} value(s) a voxel; expected one three-dimensional scan with one "
-            "value a voxel; split it into single volumes."
-        )
+    scan = _as_volume(_as_grey(image, path) if str(path).lower().endswith(PNG) else image, path)
+    # Joining slices drops the header, which tells the length
     _check_length(path, image, unpacked)
     _check_compressed_voxels(Path(path))
-    return image
+    return scan
+
+
+def _as_volume(image: sitk.Image, path: str | Path) -> sitk.Image:
+    """A volume as it is, a slice as a volume of one; InputError for anything else."""
+    if image.GetNumberOfComponentsPerPixel() == 1:
+        if image.GetDimension() == 3:
+            return image
+        if image.GetDimension() == 2:
+            return sitk.JoinSeries([image], 0.0, SLICE_MM)
+    shape, colours = image.GetSize(), image.GetNumberOfComponentsPerPixel()
+    raise InputError(
+        f"{path}: has size {shape} and {colours} value(s) a voxel; expected one three-dimensional scan with one "
+        "value a voxel; split it into single volumes."
+    )
+
+
+def _as_grey(image: sitk.Image, path: str | Path) -> sitk.Image:
+    """The grey of a PNG without its transparency, 255 as the infection's code in a mask; InputError for colour."""
+    pixels = sitk.GetArrayFromImage(image)
+    if pixels.ndim == 3:
+        # Grey and alpha, or red, green, blue and perhaps alpha
+        colours = pixels[..., : 1 if pixels.shape[-1] == 2 else 3]
+        if (colours != colours[..., :1]).any():
+            raise InputError(f"{path}: is a colour image; expected grey; save it as 8-bit grey.")
+        pixels = colours[..., 0]
+    if set(np.unique(pixels)) == {0, 255}:
+        pixels = np.where(pixels == 255, INFECTION, 0).astype(np.uint8)
+    grey = sitk.GetImageFromArray(np.ascontiguousarray(pixels))
+    grey.CopyInformation(image)
+    return grey
 
 
 def file_sha256(path: str | Path) -> str:

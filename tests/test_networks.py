@@ -9,10 +9,21 @@ from typing import Any
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from monai.networks.nets import BasicUNet
 from torch import nn
 
 from pipeline.configuration import config_files, load, networks
+from pipeline.networks.anam_net import AnamNet
+from pipeline.networks.attention_unet import AttentionUNet
+from pipeline.networks.deeplab_v3_plus import DeepLabV3Plus
+from pipeline.networks.enet import ENet
+from pipeline.networks.inf_net import InfNet
+from pipeline.networks.inf_net_multiclass import InfNetMultiClass
+from pipeline.networks.lednet import LEDNet
+from pipeline.networks.mini_seg import MiniSeg
 from pipeline.networks.miscnn_unet import MIScnnUNet
+from pipeline.networks.segnet import SegNet
+from pipeline.networks.unet_plus_plus import UNetPlusPlus
 
 
 @dataclass(frozen=True)
@@ -24,24 +35,28 @@ class Network:
         make: its class or function; takes in_channels and out_channels.
         parameters: with the bundle's own arguments.
         golden_mean: of the tiny network's output for `ramp`, all its parameters being 0.1.
+        counts: parameters for other (in_channels, out_channels), those of the papers.
         arguments: that tell it from another network of the same class.
         tiny: arguments that make it small.
         size: of an input that the tiny network takes, batch and channels left out.
         wrong_size: of an input that it refuses, None where it takes any.
+        smallest_batch: that it can be trained with.
     """
 
     bundle: str
     make: Callable[..., nn.Module]
     parameters: int
     golden_mean: float
+    counts: Mapping[tuple[int, int], int] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
     tiny: Mapping[str, Any] = field(default_factory=dict)
     size: tuple[int, ...] = (16, 12, 8)
     wrong_size: tuple[int, ...] | None = None
+    smallest_batch: int = 1
 
     def small(self, in_channels: int = 1, out_channels: int = 4) -> nn.Module:
         torch.manual_seed(0)
-        return self.make(in_channels=in_channels, out_channels=out_channels, **self.arguments, **self.tiny)
+        return self.make(in_channels=in_channels, out_channels=out_channels, **{**self.arguments, **self.tiny})
 
     def ramp(self, in_channels: int = 1, batch: int = 1) -> torch.Tensor:
         """An input whose voxels rise from -1 to 1."""
@@ -49,13 +64,87 @@ class Network:
         return torch.linspace(-1, 1, torch.Size(shape).numel()).reshape(shape)
 
 
+def outputs(network: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    """All outputs of a network in training, the prediction first."""
+    found = network(x)
+    return [found] if isinstance(found, torch.Tensor) else found
+
+
 THREE_LEVELS = {"tiny": {"features": (2, 4, 6)}, "wrong_size": (16, 12, 6)}
+TINY_DEEPLAB = {"width": 1 / 16, "middle_blocks": 1}
+FIVE_WIDTHS = {"features": (2, 3, 4, 5, 6)}
+BASIC_UNET = {
+    "spatial_dims": 2,
+    "features": (64, 128, 256, 512, 1024, 64),
+    "norm": "batch",
+    "act": ["relu", {"inplace": True}],
+}
 NETWORKS = (
     Network("unet_3d", MIScnnUNet, 22_581_316, 0.1534936, **THREE_LEVELS),
     Network("residual_unet_3d", MIScnnUNet, 22_930_980, 0.2262888, arguments={"residual": True}, **THREE_LEVELS),
-)
+    Network(
+        "anam_net", AnamNet, 4_631_620, 1.881373, {(1, 3): 4_631_555, (3, 3): 4_632_707},
+        tiny={"features": (8, 8, 12, 16)}, size=(32, 48), wrong_size=(32, 40),
+    ),
+    Network(
+        "unet_2d", BasicUNet, 31_112_260, 0.1273471, {(1, 3): 31_112_195, (3, 3): 31_113_347},
+        arguments=BASIC_UNET, tiny={"features": (2, 2, 4, 4, 6, 2)}, size=(32, 32),
+    ),
+    Network(
+        "enet", ENet, 349_284, 0.4442099, {(1, 3): 349_140, (3, 3): 349_356},
+        tiny={"features": (8, 16, 32)}, size=(64, 48), wrong_size=(64, 44),
+    ),
+    Network(
+        "unet_plus_plus", UNetPlusPlus, 9_162_852, 0.1310281, {(1, 3): 9_162_819, (3, 3): 9_163_395},
+        tiny=FIVE_WIDTHS, size=(32, 48), wrong_size=(32, 40),
+    ),
+    Network(
+        "segnet", SegNet, 29_444_164, 0.3020371, {(1, 3): 29_443_587, (3, 3): 29_444_739},
+        tiny=FIVE_WIDTHS, size=(33, 46),
+    ),
+    Network(
+        "attention_unet", AttentionUNet, 34_877_616, 0.1718109, {(1, 3): 34_877_551, (3, 3): 34_878_703},
+        tiny={"features": (4, 6, 8)}, size=(16, 12), wrong_size=(16, 10),
+    ),
+    Network(
+        "lednet", LEDNet, 918_389, 1328.852, {(1, 3): 918_127, (3, 3): 918_629},
+        tiny={"features": (8, 16, 32), "dilations": (1, 2)}, size=(128, 96), wrong_size=(128, 92), smallest_batch=2,
+    ),
+    Network(
+        "deeplab_v3_plus", DeepLabV3Plus, 54_700_372, 1.533266, {(1, 3): 54_700_115, (3, 3): 54_700_691},
+        tiny=TINY_DEEPLAB, size=(36, 28), smallest_batch=2,
+    ),
+    Network(
+        "inf_net", InfNet, 31_076_678, 1.167539, {(3, 1): 31_072_721, (1, 1): 31_072_145},
+        tiny={"width": 1 / 16, "blocks": (1, 2, 1, 2)}, size=(256, 64), wrong_size=(256, 48),
+    ),
+    Network(
+        "mini_seg", MiniSeg, 83_016, 0.2076395, {(1, 3): 82_884, (3, 2): 82_912},
+        tiny={"features": (4, 8, 12, 16), "repeats": (2, 3, 2, 2)}, size=(37, 26),
+    ),
+)  # fmt: skip
+# Variants without a bundle of their own; an override of `network_def` chooses them
+VARIANTS = (
+    Network(
+        "anam_net, squeeze 8", AnamNet, 4_474_212, 1522.63, {(1, 3): 4_474_147},
+        arguments={"squeeze": 8}, tiny={"features": (16, 16, 24, 32)}, size=(32, 48), wrong_size=(32, 40),
+    ),
+    Network(
+        "unet_plus_plus, deep supervision", UNetPlusPlus, 9_163_248, 0.1310281, {(1, 3): 9_163_116},
+        arguments={"deep_supervision": True}, tiny=FIVE_WIDTHS, size=(32, 48), wrong_size=(32, 40),
+    ),
+    Network(
+        "deeplab_v3_plus, resnet101", DeepLabV3Plus, 59_333_668, 3.885365, {(1, 3): 59_333_411, (3, 3): 59_339_683},
+        arguments={"backbone": "resnet101"}, tiny=TINY_DEEPLAB, size=(36, 28), smallest_batch=2,
+    ),
+    Network(
+        "inf_net, second stage", InfNetMultiClass, 17_266_436, 0.1275148, {(2, 3): 17_266_947, (6, 3): 17_269_251},
+        tiny={"features": (2, 4, 6)}, size=(16, 24), wrong_size=(16, 20),
+    ),
+)  # fmt: skip
 BY_BUNDLE = {network.bundle: network for network in NETWORKS}
-every_network = pytest.mark.parametrize("network", NETWORKS, ids=list(BY_BUNDLE))
+ALL = (*NETWORKS, *VARIANTS)
+every_network = pytest.mark.parametrize("network", ALL, ids=[network.bundle for network in ALL])
 
 
 def parameters(module: nn.Module) -> int:
@@ -75,24 +164,44 @@ def test_a_bundle_has_the_parameters_of_the_paper(bundle):
     assert parameters(network) == BY_BUNDLE[bundle].parameters
 
 
-@every_network
-def test_the_default_arguments_are_the_papers(network):
+@pytest.mark.parametrize(
+    ("network", "in_channels", "out_channels", "count"),
+    [
+        pytest.param(network, *channels, count, id=f"{network.bundle}, {channels[0]} in, {channels[1]} out")
+        for network in ALL
+        for channels, count in {(1, 4): network.parameters, **network.counts}.items()
+    ],
+)
+def test_the_default_arguments_give_the_papers_parameters(network, in_channels, out_channels, count):
     with torch.device("meta"):
-        assert parameters(network.make(**network.arguments)) == network.parameters
+        made = network.make(in_channels=in_channels, out_channels=out_channels, **network.arguments)
+    assert parameters(made) == count
 
 
 @every_network
 @pytest.mark.parametrize(("in_channels", "out_channels"), [(1, 4), (2, 3)])
 def test_the_output_has_the_size_of_the_input_and_a_channel_a_class(network, in_channels, out_channels):
-    logits = network.small(in_channels, out_channels)(network.ramp(in_channels, batch=2))
+    logits = network.small(in_channels, out_channels).eval()(network.ramp(in_channels, batch=2))
     assert logits.shape == (2, out_channels, *network.size)
+
+
+@every_network
+def test_every_output_in_training_has_the_size_of_the_input(network):
+    prediction, *others = outputs(network.small(), network.ramp(batch=2))
+    assert prediction.shape == (2, 4, *network.size)
+    assert {(len(other), other.shape[2:]) for other in others} <= {(2, network.size)}
 
 
 @every_network
 def test_a_gradient_reaches_every_parameter(network):
     small = network.small()
-    small(torch.randn_like(network.ramp(batch=2))).square().sum().backward()
-    unreached = [name for name, weight in small.named_parameters() if weight.grad is None or not weight.grad.any()]
+    sum((output - 1).square().sum() for output in outputs(small, torch.randn_like(network.ramp(batch=2)))).backward()
+    # A batch norm takes away what a bias before it adds: that bias has a gradient, which is 0
+    unreached = [
+        name
+        for name, weight in small.named_parameters()
+        if weight.grad is None or not (weight.grad.any() or name.endswith("bias"))
+    ]
     assert unreached == []
 
 
@@ -122,15 +231,23 @@ def test_equal_weights_give_the_golden_mean(network):
 def test_a_size_that_does_not_fit_is_refused(network):
     if network.wrong_size is None:
         pytest.skip("takes any size")
-    with pytest.raises(ValueError, match=r"size .* must be divisible by \d+ along each axis; pad the volume"):
+    with pytest.raises(ValueError, match=r"size .* must be divisible by \d+ along each axis; pad the image"):
         network.small()(torch.zeros(1, 1, *network.wrong_size))
 
 
 @every_network
 def test_the_output_is_no_probability(network):
-    with torch.no_grad():
-        logits = network.small()(torch.randn_like(network.ramp(batch=2)))
-    assert logits.min() < 0
+    logits = outputs(network.small(), torch.randn_like(network.ramp(batch=2)))[0]
+    assert logits.min() < 0 or logits.max() > 1
+
+
+@every_network
+def test_a_batch_of_one_is_trained_on_or_refused_with_a_reason(network):
+    if network.smallest_batch == 1:
+        assert all(output.isfinite().all() for output in outputs(network.small(), network.ramp()))
+        return
+    with pytest.raises(ValueError, match=r"needs a batch of at least 2 in training: "):
+        network.small()(network.ramp())
 
 
 def test_miscnn_convolves_then_rectifies_then_normalises():

@@ -37,8 +37,8 @@ class BatchgeneratorsListd(MapTransform, Randomizable):
     and restored, so that the result is reproducible and nothing else is disturbed.
 
     Args:
-        keys: of the image and the label map, both (C, H, W, D) arrays.
-        transforms: batchgenerators transforms that read `data` (B, C, H, W, D) and `seg`.
+        keys: of the image and the label map, both (C, H, W, D) or (C, H, W) arrays.
+        transforms: batchgenerators transforms that read `data` (B, C, H, W[, D]) and `seg`.
     """
 
     def __init__(self, keys: Sequence[Hashable], transforms: Sequence[AbstractTransform]) -> None:

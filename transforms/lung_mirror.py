@@ -17,7 +17,7 @@ class LungMirror(AbstractTransform):
     """Mirror each axis with probability one half, a batchgenerators transform.
 
     Args:
-        axes: of the volume, 0 left-right, 1 front-back, 2 feet-head.
+        axes: 0 left-right, 1 front-back, 2 feet-head, which a slice does not have.
         swap_lungs: whether codes 1 and 2 change places in a patient mirrored left-right. MIScnn's code does not swap:
             its network must tell a left lung from a mirrored right one by its shape.
     """
@@ -26,9 +26,12 @@ class LungMirror(AbstractTransform):
         self.axes = tuple(axes)
         self.swap_lungs = swap_lungs
 
+    def draw_axes(self) -> list[int]:
+        return [axis for axis in self.axes if np.random.uniform() < 0.5]
+
     def __call__(self, **batch: Any) -> dict[str, Any]:
         for sample in range(len(batch["data"])):
-            mirrored = [axis for axis in self.axes if np.random.uniform() < 0.5]
+            mirrored = self.draw_axes()
             image, label = mirror(batch["data"][sample], batch["seg"][sample], mirrored)
             if self.swap_lungs and LEFT_RIGHT_AXIS in mirrored:
                 label = swap_codes(label)
@@ -36,8 +39,16 @@ class LungMirror(AbstractTransform):
         return batch
 
 
+class LungMirrorOnce(LungMirror):
+    """As it is, or mirrored along one of the axes, each with equal probability: Anam-Net's threefold training set."""
+
+    def draw_axes(self) -> list[int]:
+        choice = np.random.randint(len(self.axes) + 1)
+        return [self.axes[choice - 1]] if choice else []
+
+
 def mirror(image: np.ndarray, label: np.ndarray, axes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Copies of image and label (C, H, W, D), flipped along the given axes of the volume."""
+    """Copies of image and label (C, H, W, D) or (C, H, W), flipped along the given spatial axes."""
     channel_first = tuple(axis + 1 for axis in axes)
     return np.flip(image, channel_first).copy(), np.flip(label, channel_first).copy()
 

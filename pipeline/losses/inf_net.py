@@ -1,0 +1,66 @@
+"""Inf-Net's loss: weighted cross-entropy and weighted IoU of every map, and cross-entropy of the edge.
+
+Source: Fan et al., "Inf-Net", IEEE TMI 39(8), 2020, equations 3 to 5. The published code averages the cross-entropy
+before weighting it, so that its weights do nothing; here the formula is computed. The paper's task is binary; here each
+class is a binary task of its own, as in its second stage.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+# Of the neighbourhood in which a pixel's weight grows, in pixels; the paper's
+WINDOW = 31
+EDGE_WEIGHT = 5.0
+
+
+class InfNetLoss(nn.Module):
+    """Sum over the maps (B, C, H, W) of weighted cross-entropy and weighted IoU, and cross-entropy of the edge logits.
+
+    In training the prediction is the list that `InfNet` returns, the edge last; in validation one map. The target holds
+    class numbers, (B, 1, H, W).
+    """
+
+    def forward(self, prediction: torch.Tensor | list[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
+        if isinstance(prediction, torch.Tensor):
+            return structure_loss(prediction, one_hot(target, prediction.shape[1]))
+        *maps, edge = prediction
+        masks = one_hot(target, maps[0].shape[1])
+        total = F.binary_cross_entropy_with_logits(edge, edges(target))
+        for logits in maps:
+            total = total + structure_loss(logits, masks)
+        return total
+
+
+def one_hot(target: torch.Tensor, channels: int) -> torch.Tensor:
+    """Float masks (B, channels, H, W) of the class numbers (B, 1, H, W); with one channel, that of all but 0."""
+    if channels == 1:
+        return (target > 0).float()
+    return F.one_hot(target[:, 0].long(), channels).movedim(-1, 1).float()
+
+
+def structure_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """Weighted binary cross-entropy and weighted IoU loss, mean over images and classes.
+
+    A pixel weighs up to six times as much where its neighbourhood is unlike it, at borders and in thin structures.
+    """
+    surrounding = F.avg_pool2d(masks, WINDOW, stride=1, padding=WINDOW // 2)
+    weight = 1 + EDGE_WEIGHT * (surrounding - masks).abs()
+    entropy = F.binary_cross_entropy_with_logits(logits, masks, reduction="none")
+    weighted_entropy = (weight * entropy).sum((2, 3)) / weight.sum((2, 3))
+    probability = logits.sigmoid()
+    common = (weight * probability * masks).sum((2, 3))
+    both = (weight * (probability + masks)).sum((2, 3))
+    weighted_iou = 1 - (common + 1) / (both - common + 1)
+    return (weighted_entropy + weighted_iou).mean()
+
+
+def edges(target: torch.Tensor) -> torch.Tensor:
+    """1 where the 3 x 3 neighbourhood of a pixel holds more than one class; float (B, 1, H, W).
+
+    The paper takes Canny's edges of the mask, which for a mask are its border too.
+    """
+    classes = target.float()
+    return (F.max_pool2d(classes, 3, 1, 1) + F.max_pool2d(-classes, 3, 1, 1) > 0).float()

@@ -1,0 +1,160 @@
+"""Slices as the Anam-Net paper feeds them to its networks, written as an ordinary data set.
+
+`paper` is the paper's preparation, as in its published scripts (spec/networks_a section 11.1): everything outside the
+lungs is set to 0, then each slice's own range becomes 0..255. In Hounsfield units lungs are negative, so the 0 around
+them is the brightest grey; kept for comparison with the paper. The lung mask takes in the annotated infection, in test
+slices too, and with it part of the answer. `window` clips to the project's window instead and masks nothing; grey scans
+stay as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from pipeline.atomic import read_json, write_json
+from pipeline.errors import InputError
+from pipeline.labels import INFECTION, LABEL_CODES
+from pipeline.progress import progress_bar
+from pipeline.scan import GREY_255, file_sha256, intensity_domain
+from pipeline.slice_sets import Stack, read_codes, read_image
+
+logger = logging.getLogger(__name__)
+
+PAPER, WINDOW = "paper", "window"
+PREPARATIONS = (PAPER, WINDOW)
+# Larger slices are cropped to this about their centre: ten of the public 20 CTs have 630 x 630 pixels.
+LARGEST = 512
+WINDOW_HU = (-1250.0, 250.0)
+# Part of what a prepared data set is compared by: raise it when its voxels change.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Slices of a stack, by number, that become one case; `part` is what the experiment calls its share of the data."""
+
+    case: str
+    stack: Stack
+    slices: tuple[int, ...]
+    part: str
+
+
+def code_counts(stack: Stack) -> np.ndarray:
+    """Pixels of each of the project's codes in each slice after cropping, int64 (slices, codes)."""
+    voxels = sitk.GetArrayFromImage(cropped(read_codes(stack)))
+    return np.stack([(voxels == code).sum((1, 2)) for code in LABEL_CODES], axis=1)
+
+
+def write_dataset(folder: Path, pieces: Sequence[Piece], preparation: str) -> None:
+    """Write images/, labels/ and manifest.json, unless the folder holds just these from unchanged files."""
+    made_from = _made_from(pieces, preparation)
+    manifest = folder / "manifest.json"
+    if manifest.is_file() and read_json(manifest).get("made_from") == made_from:
+        return
+    slices = sum(len(piece.slices) for piece in pieces)
+    logger.info("Preparing %d slices (preparation %s) into %s", slices, preparation, folder)
+    # Beside it, then renamed: the folder is whole or not there
+    fresh = folder.with_name(f".{uuid.uuid4().hex}")
+    try:
+        stacks = [(stack, list(group)) for stack, group in groupby(pieces, lambda piece: piece.stack)]
+        for stack, group in progress_bar(stacks, total=len(stacks), what="preparing slices"):
+            _write_stack(fresh, stack, group, preparation)
+        cases = [
+            {"case": piece.case, "patient": piece.stack.patient_id, "part": piece.part, "slices": list(piece.slices)}
+            for piece in pieces
+        ]
+        about = "Axial slices prepared for a paper's experiment by pipeline/prepared_slices.py; can be deleted."
+        write_json(fresh / "manifest.json", {"about": about, "made_from": made_from, "cases": cases})
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        os.replace(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _made_from(pieces: Sequence[Piece], preparation: str) -> dict[str, Any]:
+    """Everything that the prepared files depend on."""
+    files = sorted({file for piece in pieces for file in (piece.stack.image, *piece.stack.labels)})
+    return {
+        "version": VERSION,
+        "preparation": preparation,
+        "sources": {str(file): file_sha256(file) for file in files},
+        "pieces": [[piece.case, piece.part, str(piece.stack.image), list(piece.slices)] for piece in pieces],
+    }
+
+
+def _write_stack(folder: Path, stack: Stack, pieces: Sequence[Piece], preparation: str) -> None:
+    image, codes = cropped(read_image(stack)), cropped(read_codes(stack))
+    domain = intensity_domain(image, str(stack.image))
+    for piece in pieces:
+        for kind, source in (("images", image), ("labels", codes)):
+            chosen = sitk.GetArrayViewFromImage(source)[list(piece.slices)]
+            if kind == "images":
+                labels = sitk.GetArrayViewFromImage(codes)[list(piece.slices)]
+                chosen = prepared(chosen, labels > 0, preparation, domain)
+            target = folder / kind / f"{piece.case}.nii.gz"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(_on_grid(chosen, source, piece.slices[0]), str(target), useCompression=True)
+
+
+def _on_grid(voxels: np.ndarray, source: sitk.Image, first: int) -> sitk.Image:
+    """Slices (D, H, W) where the first of them lies; gaps between them are closed, which no network here looks at."""
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing(source.GetSpacing())
+    image.SetDirection(source.GetDirection())
+    image.SetOrigin(source.TransformIndexToPhysicalPoint((0, 0, first)))
+    return image
+
+
+def cropped(image: sitk.Image) -> sitk.Image:
+    """Slices of at most LARGEST x LARGEST pixels about their centre."""
+    (left, width), (top, height) = ((max(0, (n - LARGEST) // 2), min(n, LARGEST)) for n in image.GetSize()[:2])
+    return image[left : left + width, top : top + height, :]
+
+
+def prepared(slices: np.ndarray, lung: np.ndarray, preparation: str, domain: str) -> np.ndarray:
+    """Grey 0..255, uint8, of slices (D, H, W) in their own unit.
+
+    `lung` is boolean, of the same shape, and includes the infection; `domain` is of `pipeline.scan.intensity_domain`.
+    """
+    if preparation == PAPER:
+        return np.stack([own_range(np.where(inside, one, 0)) for one, inside in zip(slices, lung, strict=True)])
+    if domain == GREY_255:
+        return np.rint(slices).astype(np.uint8)
+    low, high = WINDOW_HU
+    return np.rint((np.clip(slices.astype(np.float32), low, high) - low) * (255 / (high - low))).astype(np.uint8)
+
+
+def own_range(pixels: np.ndarray) -> np.ndarray:
+    """A slice's smallest value as 0 and its largest as 255, uint8; a constant slice is 0."""
+    low, high = float(pixels.min()), float(pixels.max())
+    if low == high:
+        return np.zeros(pixels.shape, np.uint8)
+    return np.rint((pixels - low) * (255 / (high - low))).astype(np.uint8)
+
+
+def check_preparation(preparation: str) -> None:
+    """Raise InputError for an unknown preparation."""
+    if preparation not in PREPARATIONS:
+        raise InputError(f"PREPARATION is {preparation!r}, expected one of: {', '.join(PREPARATIONS)}.")
+
+
+def check_lungs(what: str, counts: Sequence[np.ndarray], preparation: str) -> None:
+    """Raise InputError where the paper's mask would show nothing but the infection: labels without any lung."""
+    pixels = sum(count.sum(0) for count in counts)
+    if preparation == PAPER and pixels[INFECTION] == pixels[1:].sum():
+        raise InputError(
+            f"{what}: its labels hold no lung (codes 1 and 2), so masked by them the slices would show the infection "
+            f"alone; expected lungs; add them, or choose PREPARATION={WINDOW}."
+        )
