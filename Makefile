@@ -26,6 +26,11 @@ OUT ?=
 MODEL ?= runs/$(NETWORK)/cv/fold0
 INPUT ?= $(PHANTOM)/images
 OVERRIDES ?= {}
+NETWORKS ?=
+PAPER ?= anam_net
+EXP ?= 1
+PREPARATION ?=
+BY_PATIENT ?=
 BUNDLE_RUN := PYTHONWARNINGS=ignore::UserWarning:monai.bundle.scripts $(PY) -m monai.bundle run
 
 .PHONY: help
@@ -33,6 +38,7 @@ help: ## print this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z_-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables: NETWORK=$(NETWORK) DATA=folder FOLDS=$(FOLDS) FOLD=k PRESET=demo|quick|paper OUT=folder"
+	@echo "             NETWORKS=\"a b\" PAPER=$(PAPER) EXP=1|2|3 PREPARATION=paper|window BY_PATIENT=1"
 	@echo "             SPLIT=patients|published SEED=$(SEED) INPUT=scans MODEL=fold OVERRIDES=\"{'max_epochs': 20}\""
 
 .PHONY: setup
@@ -62,6 +68,16 @@ cv: $(READY) $(if $(DATA),,data) ## cross-validate: make cv FOLDS=5 [NETWORK= DA
 	@$(BUNDLE_RUN) --config_file bundles/common/cross_validation.yaml --meta_file bundles/common/metadata.json \
 	  --network "$(NETWORK)" --dataset_dir "'$(DATASET)'" --preset "$(PRESET)" --folds $(FOLDS) --only_fold $(FOLD) \
 	  --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" $(if $(OUT),--output_dir "'$(OUT)'",)
+
+.PHONY: experiment
+experiment: $(READY) $(if $(DATA),,data) ## a paper's experiment: make experiment PAPER=anam_net EXP=1|2|3 DATA=folder [NETWORKS= PRESET= OUT=]
+	@$(PY) -m pipeline.experiment --paper "$(PAPER)" --experiment "$(EXP)" --data "$(DATASET)" --preset "$(PRESET)" \
+	  --overrides "$(OVERRIDES)" $(if $(NETWORKS),--networks "$(NETWORKS)",) $(if $(OUT),--output "$(OUT)",) \
+	  $(if $(PREPARATION),--preparation "$(PREPARATION)",) $(if $(BY_PATIENT),--by-patient,)
+
+.PHONY: profile
+profile: $(READY) ## what networks cost, beside the Anam-Net paper's table: make profile [NETWORKS="anam_net enet" OUT=]
+	@$(PY) -m evaluation.cost --networks "$(NETWORKS)" --output "$(if $(OUT),$(OUT),runs/profile)"
 
 .PHONY: predict
 predict: $(READY) ## segment scans: make predict INPUT=scan.nii.gz OUT=labels MODEL=runs/unet_3d/cv/fold0

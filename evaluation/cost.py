@@ -72,7 +72,7 @@ def configured(name: str, size: int) -> Subject:
     if flat:
         parser["network_def::out_channels"] = CLASSES_2D
     spatial = (size, size) if flat else tuple(parser.get_parsed_content("patch_size"))
-    channels = parser.get_parsed_content("network_def::in_channels")
+    channels = parser.get_parsed_content("network_def::in_channels", default=1)
     return Subject(name, parser.get_parsed_content("network_def"), (channels, *spatial))
 
 
@@ -146,6 +146,7 @@ def notes(costs: Sequence[Cost]) -> list[str]:
     """Where and how the numbers were measured, and what they can be compared with."""
     repeats = len(costs[0].passes)
     noisiest = max(costs, key=Cost.spread)
+    differ = f" Repeats differ by up to {noisiest.spread():.0%} of their median ({noisiest.name})."
     return [
         f"Measured {datetime.now().astimezone():%Y-%m-%d %H:%M %z} on the CPU ({cpu_model()}; {cores()} cores, "
         f"{torch.get_num_threads()} torch threads), torch {torch.__version__}.",
@@ -153,9 +154,8 @@ def notes(costs: Sequence[Cost]) -> list[str]:
         "x width); 3D networks keep their own classes and are measured on one window of their patch.",
         "MiB: parameters in float32, 4 bytes each. GMAC: 10^9 multiply-accumulates of convolutions and matrix products "
         "for one input in inference, half of what torch's FLOP counter counts.",
-        f"Times are seconds for one input, medians of {repeats} repeats after a warm-up; a repeat goes over all "
-        f"networks before the next begins. Repeats differ by up to {noisiest.spread():.0%} of the median "
-        f"({noisiest.name}).",
+        f"Times are seconds for one input; inference gets one at a time. Each is the median of its repeats ({repeats}) "
+        "after a warm-up; a repeat goes over all networks before the next begins." + (differ if repeats > 1 else ""),
         f"Training is forward, backward and Adam's step on {BATCH_SIZE} inputs, divided by {BATCH_SIZE}; a mean of "
         "squares, summed over auxiliary heads, stands for the loss. A real one costs little beside a network: Dice "
         "with cross-entropy takes about 0.01 s a slice of 512x512.",

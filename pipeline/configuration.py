@@ -55,7 +55,8 @@ def config_files(workflow: str, network: str, preset: str) -> list[Path]:
     # A layer serves both workflows, so it may set what either of them declares.
     declared = load([COMMON / f"{TRAIN}.yaml", COMMON / f"{INFERENCE}.yaml"])
     for layer in files[1:]:
-        keys = [key.lstrip("+") for key in load([layer])]
+        # As written: a layer may name parts of what an earlier one defines
+        keys = [key.lstrip("+") for key in ConfigParser.load_config_file(str(layer))]
         check_keys(keys, declared, str(layer.relative_to(ROOT)))
         if layer is definition:
             declared = {**declared, **load([layer])}

@@ -31,7 +31,7 @@ from pipeline.errors import InputError, report_plainly
 from pipeline.experiment_notes import TABLES, notes, title
 from pipeline.experiment_plan import Model, Plan, make_plan
 from pipeline.labels import label_map
-from pipeline.prepared_slices import PAPER, PREPARATIONS, check_preparation, write_dataset
+from pipeline.prepared_slices import PAPER, PREPARATIONS, check_preparation, is_written, write_dataset
 from pipeline.scan import file_sha256
 from pipeline.study import PREDICTIONS, check_unchanged, open_study
 
@@ -74,7 +74,7 @@ class Experiment:
         for network in self.networks:
             self.settings(network)
         for experiment in (self, self.training):
-            write_dataset(experiment.dataset_dir, experiment.plan.pieces, self.preparation)
+            experiment.prepare()
         rows: list[Row] = []
         shown = ""
         for network in self.networks:
@@ -82,6 +82,16 @@ class Experiment:
             # After each network: the table of the first ones may be wanted days before the last
             shown = self.results(rows)
         return shown
+
+    def prepare(self) -> None:
+        """Write the slices; InputError where models were trained on others."""
+        wanted = (self.dataset_dir, self.plan.pieces, self.preparation)
+        if any(self.folder.glob("*/model*")) and not is_written(*wanted):
+            raise InputError(
+                f"{self.folder}: was begun with other slices than {self.data_dir} now gives; choose another "
+                "OUT, or delete that folder."
+            )
+        write_dataset(*wanted)
 
     @cached_property
     def plan(self) -> Plan:

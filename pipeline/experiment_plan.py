@@ -154,7 +154,9 @@ def whole_patients(kept: Sequence[Kept]) -> list[list[Kept]]:
     for stack, slices in kept:
         patients.setdefault(stack.patient_id, []).append((stack, slices))
     chance = np.random.default_rng(0)
-    tries = [_dealt([list(patients.values())[place] for place in chance.permutation(len(patients))]) for _ in range(500)]
+    tries = [
+        _dealt([list(patients.values())[place] for place in chance.permutation(len(patients))]) for _ in range(500)
+    ]
     return min(tries, key=lambda parts: max(map(_length, parts)) - min(map(_length, parts)))
 
 

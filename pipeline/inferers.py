@@ -63,6 +63,18 @@ class MixedPrecision(Inferer):
 
 
 def channels_last(network: torch.nn.Module, spatial_dims: int) -> torch.nn.Module:
-    """The network with its weights in the memory layout that convolutions are fastest in; values do not change."""
+    """The network with its weights in the memory layout that convolutions are fastest in; values do not change.
+
+    Networks with dilated depthwise convolutions stay as they are: torch 2.13 on a CPU writes beyond the gradient of
+    their weights in bfloat16 in this layout (values of 1e33, crashes), and in the other one they are as fast.
+    """
+    if any(is_dilated_depthwise(module) for module in network.modules()):
+        return network
     layout = torch.channels_last_3d if spatial_dims == 3 else torch.channels_last
     return network.to(memory_format=layout)  # type: ignore[call-overload]
+
+
+def is_dilated_depthwise(module: torch.nn.Module) -> bool:
+    if not isinstance(module, (torch.nn.Conv2d, torch.nn.Conv3d)):
+        return False
+    return module.groups > 1 and module.groups == module.in_channels and max(module.dilation) > 1

@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -59,8 +59,7 @@ def code_counts(stack: Stack) -> np.ndarray:
 def write_dataset(folder: Path, pieces: Sequence[Piece], preparation: str) -> None:
     """Write images/, labels/ and manifest.json, unless the folder holds just these from unchanged files."""
     made_from = _made_from(pieces, preparation)
-    manifest = folder / "manifest.json"
-    if manifest.is_file() and read_json(manifest).get("made_from") == made_from:
+    if _says(folder, made_from):
         return
     slices = sum(len(piece.slices) for piece in pieces)
     logger.info("Preparing %d slices (preparation %s) into %s", slices, preparation, folder)
@@ -81,6 +80,16 @@ def write_dataset(folder: Path, pieces: Sequence[Piece], preparation: str) -> No
         os.replace(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def is_written(folder: Path, pieces: Sequence[Piece], preparation: str) -> bool:
+    """Whether a folder holds just these slices, from files that have not changed since."""
+    return _says(folder, _made_from(pieces, preparation))
+
+
+def _says(folder: Path, made_from: Mapping[str, Any]) -> bool:
+    manifest = folder / "manifest.json"
+    return manifest.is_file() and read_json(manifest).get("made_from") == made_from
 
 
 def _made_from(pieces: Sequence[Piece], preparation: str) -> dict[str, Any]:
@@ -133,7 +142,7 @@ def prepared(slices: np.ndarray, lung: np.ndarray, preparation: str, domain: str
     if domain == GREY_255:
         return np.rint(slices).astype(np.uint8)
     low, high = WINDOW_HU
-    return np.rint((np.clip(slices.astype(np.float32), low, high) - low) * (255 / (high - low))).astype(np.uint8)
+    return np.rint((np.clip(slices.astype(np.float32), low, high) - low) * 255 / (high - low)).astype(np.uint8)
 
 
 def own_range(pixels: np.ndarray) -> np.ndarray:
@@ -141,7 +150,7 @@ def own_range(pixels: np.ndarray) -> np.ndarray:
     low, high = float(pixels.min()), float(pixels.max())
     if low == high:
         return np.zeros(pixels.shape, np.uint8)
-    return np.rint((pixels - low) * (255 / (high - low))).astype(np.uint8)
+    return np.rint((pixels - low) * 255 / (high - low)).astype(np.uint8)
 
 
 def check_preparation(preparation: str) -> None:

@@ -134,8 +134,8 @@ def _as_grey(image: sitk.Image, path: str | Path) -> sitk.Image:
     """The grey of a PNG without its transparency, 255 as the infection's code in a mask; InputError for colour."""
     pixels = sitk.GetArrayFromImage(image)
     if pixels.ndim == 3:
-        # Grey and alpha, or red, green, blue and perhaps alpha
-        colours = pixels[..., : 1 if pixels.shape[-1] == 2 else 3]
+        # Red, green, blue and perhaps alpha; SimpleITK (2.5) does not read grey with alpha
+        colours = pixels[..., :3]
         if (colours != colours[..., :1]).any():
             raise InputError(f"{path}: is a colour image; expected grey; save it as 8-bit grey.")
         pixels = colours[..., 0]

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.atomic import read_json, write_json
 from pipeline.datalist import load_datalist, read_datalist
 from pipeline.errors import InputError
-from pipeline.folds import held_out_cases, make_folds, training_cases
+from pipeline.folds import held_out_cases, make_folds, training_cases, validation_cases
 
 DATALIST, FOLDS, PREDICTIONS = "datalist.json", "folds.json", "predictions"
 
@@ -34,6 +34,10 @@ class Study:
 
     def held_out(self, fold: int) -> list[dict[str, Any]]:
         return self._absolute(held_out_cases(self.datalist, self.folds, fold))
+
+    def validation(self, fold: int) -> list[dict[str, Any]]:
+        """What the validation loss is measured on: the held-out cases, unless the split names others."""
+        return self._absolute(validation_cases(self.datalist, self.folds, fold))
 
     def unpredicted(self, fold: int) -> list[dict[str, Any]]:
         """Held-out cases without a prediction so far, for inference: their images alone."""

@@ -96,15 +96,22 @@ def make_cases() -> Callable[[Path, int], list[dict[str, Any]]]:
 
 
 @pytest.fixture(scope="session")
-def tiny_training() -> dict[str, Any]:
+def tiny_training() -> Callable[..., dict[str, Any]]:
+    return tiny_overrides
+
+
+def tiny_overrides(**network_arguments: Any) -> dict[str, Any]:
     """Overrides with which a fold on a coarse phantom trains and infers in a second, on the CPU."""
     return {
         "spacing_mm": [8.0, 8.0, 10.0],
         "patch_size": [32, 32, 16],
+        "slice_size": [64, 64],
         "augment_size": [40, 40, 20],
+        "batch_size": 2,
+        "scales": [1.0],
         "max_epochs": 2,
         "iterations_per_epoch": 2,
         "val_patches": 2,
-        "network_def::features": [4, 8, 8],
+        **{f"network_def::{name}": value for name, value in network_arguments.items()},
         "device": "$torch.device('cpu')",
     }

@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser
 
 from pipeline.configuration import COMMON, load
 from transforms.batchgenerators_list import BatchgeneratorsListd, numpy_seed
-from transforms.lung_mirror import LungMirror, mirror, swap_codes
+from transforms.lung_mirror import LungMirror, LungMirrorOnce, mirror, swap_codes
 
 PATCH = [24, 20, 12]
 # Mueller et al. 2021, their published scripts; the probability of mirroring is one half an axis.
@@ -230,3 +230,16 @@ def test_each_axis_is_mirrored_half_of_the_time():
         mirrored = LungMirror()(data=corner, seg=corner.copy())["data"]
     # Eight corners with equal probability, standard error 0.007
     assert mirrored.mean(axis=0).ravel() == pytest.approx(np.full(8, 1 / 8), abs=0.03)
+
+
+def test_mirroring_once_takes_none_or_one_axis_each_as_often():
+    with numpy_seed(0):
+        drawn = [tuple(LungMirrorOnce(axes=(0, 1)).draw_axes()) for _ in range(3000)]
+    shares = [drawn.count(axes) / 3000 for axes in ((), (0,), (1,))]
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.03)
+
+
+def test_a_slice_is_mirrored_like_a_volume():
+    image, label = np.arange(6.0).reshape(1, 2, 3), np.arange(6).reshape(1, 2, 3)
+    mirrored = mirror(image, label, [0])
+    assert [array[0].tolist() for array in mirrored] == [[[3, 4, 5], [0, 1, 2]]] * 2

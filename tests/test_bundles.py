@@ -8,6 +8,7 @@ import logging
 import pytest
 from jsonschema import Draft201909Validator
 from monai.bundle import ConfigWorkflow
+from test_networks import BY_BUNDLE
 
 from pipeline.configuration import COMMON, INFERENCE, METADATA, ROOT, TRAIN, merged, networks
 from pipeline.phantom import write_phantom
@@ -22,18 +23,29 @@ def folder(tmp_path_factory):
     return place
 
 
+def workflow(name, kind, network, folder, tiny_training, **own):
+    """The initialised workflow of a network that is made small, on a coarse phantom."""
+    overrides = {**tiny_training(**BY_BUNDLE[network].tiny), "cache_dir": str(folder / "cache"), "max_epochs": 1}
+    content = merged(name, network, "demo", {**overrides, "iterations_per_epoch": 1}, own)
+    file = folder / f"{network}_{name}.json"
+    file.write_text(json.dumps(content))
+    ready = ConfigWorkflow(str(file), meta_file=str(METADATA), logging_file=False, workflow_type=kind)
+    ready.initialize()
+    return ready
+
+
 @pytest.mark.parametrize("network", networks())
-@pytest.mark.parametrize(("workflow", "kind"), [(TRAIN, "train"), (INFERENCE, "infer")])
-def test_a_workflow_has_every_property_that_monai_asks_for(workflow, kind, network, folder, tiny_training):
-    own = {"dataset_dir": str(folder / "phantom"), "output_dir": str(folder / network), "folds": 2}
-    content = merged(workflow, network, "demo", {**tiny_training, "cache_dir": str(folder / "cache")}, own)
-    # Without its own first steps, which would load weights that are not there
-    content["initialize"] = []
-    (folder / f"{workflow}.json").write_text(json.dumps(content))
-    file = str(folder / f"{workflow}.json")
-    bundle = ConfigWorkflow(file, meta_file=str(METADATA), logging_file=False, workflow_type=kind)
-    bundle.initialize()
-    assert bundle.check_properties() == []
+def test_a_bundle_trains_and_segments_and_has_every_property_that_monai_asks_for(network, folder, tiny_training):
+    data, out = str(folder / "phantom"), folder / network
+    training = workflow(TRAIN, "train", network, folder, tiny_training, dataset_dir=data, output_dir=str(out), folds=2)
+    assert training.check_properties() == []
+    training.run()
+    model, labels = str(out / "fold0" / "model.pt"), out / "labels"
+    own = {"dataset_dir": data, "model_file": model, "output_dir": str(labels)}
+    inference = workflow(INFERENCE, "infer", network, folder, tiny_training, **own)
+    assert inference.check_properties() == []
+    inference.run()
+    assert {file.name for file in labels.iterdir()} == {"phantom_01.nii.gz", "phantom_02.nii.gz"}
 
 
 @pytest.mark.parametrize("network", networks())

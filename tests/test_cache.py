@@ -134,3 +134,12 @@ def test_writing_into_a_loaded_case_does_not_change_the_file(tmp_path, make_case
     loaded[:] = 7
     loaded.flush()
     assert not (cache.load(case)["image"] == 7).any()
+
+
+def test_the_voxels_of_each_code_are_counted_slice_by_slice(tmp_path, make_cases):
+    (case,) = make_cases(tmp_path, 1)
+    cache = CaseCache(tmp_path / "cache", FRONT)
+    cache.fill([case])
+    label = cache.load(case)["label"][0]
+    expected = [np.bincount(label[..., number].ravel(), minlength=4).tolist() for number in range(label.shape[-1])]
+    assert cache.counts(case).tolist() == expected

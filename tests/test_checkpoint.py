@@ -24,7 +24,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def train(tiny_training):
-    return partial(train_with, tiny_training)
+    return partial(train_with, tiny_training(features=[4, 8, 8]))
 
 
 def workflow(tiny, data, out, **more):

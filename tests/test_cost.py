@@ -112,11 +112,12 @@ def test_repeats_go_over_all_networks_in_turn(caplog):
     assert begins == ["one, warm-up", "two, warm-up", "one, repeat 1 of 1", "two, repeat 1 of 1"]
 
 
-def test_a_training_step_moves_the_weights_of_auxiliary_heads_too():
+@pytest.mark.parametrize("weight", ["main.1.weight", "auxiliary.weight"])
+def test_training_steps_move_the_weights_of_all_heads(weight):
     subject = tiny("any")
-    before = [weight.clone() for weight in subject.network.parameters()]
+    before = subject.network.get_parameter(weight).clone()
     measure([subject], repeats=1)
-    assert not any(map(torch.equal, before, subject.network.parameters()))
+    assert not torch.equal(subject.network.get_parameter(weight), before)
 
 
 def test_a_size_that_a_network_refuses_is_named():
@@ -207,6 +208,11 @@ def test_the_markdown_file_has_the_cells_of_the_table(tiny_networks, tmp_path):
     table = profile(["enet", "mini_seg"], tmp_path, repeats=1, size=8)
     lines = [line for line in (tmp_path / "profile.md").read_text().splitlines() if line.startswith("|")]
     assert [line.strip("| ").split(" | ") for line in lines[2:]] == [line.split() for line in table.splitlines()[2:4]]
+
+
+def test_a_single_repeat_does_not_claim_to_have_no_spread(tiny_networks, tmp_path):
+    assert "Repeats differ" not in profile(["enet"], tmp_path, repeats=1, size=8)
+    assert "Repeats differ" in profile(["enet"], tmp_path, repeats=2, size=8)
 
 
 @pytest.mark.parametrize("said", ["torch threads", f"torch {torch.__version__}", "Quadro RTX 8000", "3 classes"])

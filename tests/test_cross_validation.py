@@ -21,7 +21,7 @@ from pipeline.scan import Geometry, read_geometry, read_scan
 
 @pytest.fixture(scope="module")
 def run_cv(tiny_training):
-    return partial(cross_validate, tiny_training)
+    return partial(cross_validate, tiny_training(features=[4, 8, 8]))
 
 
 def cross_validate(tiny: dict, out: Path, data: Path, *more: str, **overrides) -> subprocess.CompletedProcess:

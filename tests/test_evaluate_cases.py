@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from evaluation.cases import COLUMNS, Job, evaluate_case, evaluate_cases, read_metrics_csv, write_metrics_csv
 from pipeline.errors import InputError
+from pipeline.labels import label_map
 
 SPACING_MM = (0.8, 0.5, 2.5)
 VOXEL_ML = 0.001
@@ -38,11 +39,11 @@ def reference(tmp_path):
 
 def rows_of(reference, prediction_labels, case="medseg_1"):
     prediction = saved(prediction_labels, reference.with_name("prediction.nii.gz"))
-    return {row["structure"]: row for row in evaluate_case(reference, prediction, case, "patient 1", 2)}
+    return {row["structure"]: row for row in evaluate_case(Job(reference, prediction, case, "patient 1", 2))}
 
 
 def test_each_structure_has_a_row_with_all_columns(reference):
-    rows = evaluate_case(reference, reference, "medseg_1", "patient 1", 2)
+    rows = evaluate_case(Job(reference, reference, "medseg_1", "patient 1", 2))
     assert [row["structure"] for row in rows] == ["left_lung", "right_lung", "lungs", "infection"]
     assert all(tuple(row) == COLUMNS for row in rows)
 
@@ -86,7 +87,19 @@ def test_volumes_are_in_millilitres_of_the_scanners_grid(reference):
 def test_infection_in_neither_file_has_no_dice(tmp_path):
     healthy = np.where(chest_labels() == 3, 0, chest_labels())
     file = saved(healthy, tmp_path / "healthy.nii.gz")
-    assert math.isnan(evaluate_case(file, file, "medseg_1", "patient 1", 0)[3]["dice"])
+    assert math.isnan(evaluate_case(Job(file, file, "medseg_1", "patient 1", 0))[3]["dice"])
+
+
+def test_a_label_map_scores_its_own_classes_against_the_projects_codes(reference):
+    prediction = saved(np.array([0, 2, 2, 1], np.uint8)[chest_labels()], reference.with_name("prediction.nii.gz"))
+    rows = evaluate_case(Job(reference, prediction, "medseg_1", "patient 1", 0), label_map("abnormal_normal"))
+    assert [(row["structure"], row["dice"]) for row in rows] == [("abnormal", 1.0), ("normal", 1.0)]
+
+
+def test_a_class_that_the_label_map_lacks_is_an_error(reference):
+    job = Job(reference, reference, "medseg_1", "patient 1", 0)
+    with pytest.raises(InputError, match=r"^case medseg_1: .* holds the value 2; expected the labels 0, 1; relabel it"):
+        evaluate_case(job, label_map("infection"))
 
 
 @pytest.mark.parametrize("kind", [np.int16, np.float32])
@@ -100,7 +113,7 @@ def test_label_maps_may_be_stored_in_wider_numbers(reference, kind):
 def test_another_grid_is_an_error_that_names_the_case(reference, what, grid):
     prediction = saved(chest_labels(), reference.with_name("prediction.nii.gz"), **grid)
     with pytest.raises(InputError, match=f"case medseg_1: .*{what}"):
-        evaluate_case(reference, prediction, "medseg_1", "patient 1", 0)
+        evaluate_case(Job(reference, prediction, "medseg_1", "patient 1", 0))
 
 
 def test_another_size_is_an_error_that_names_the_case(reference):

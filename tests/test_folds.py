@@ -142,3 +142,97 @@ def test_folds_of_a_data_set_that_has_grown_are_an_error():
     made = folds.make_folds({"training": ELEVEN}, 3)
     with pytest.raises(InputError, match="not in both: new_a"):
         folds.training_cases({"training": [*ELEVEN, *entries("new_a")]}, made, 0)
+
+
+def split_file(folder, *entries_of_folds: dict):
+    content = {"folds": [{"fold": fold, **entry} for fold, entry in enumerate(entries_of_folds)]}
+    (folder / "mine.json").write_text(json.dumps(content))
+    return str(folder / "mine.json")
+
+
+FOUR = {"training": entries("p1_a", "p1_b", "p2_a", "p3_a")}
+
+
+def names(cases: list[dict]) -> list[str]:
+    return [case["case"] for case in cases]
+
+
+def test_a_fold_trains_on_what_its_file_lists(tmp_path):
+    made = folds.make_folds(FOUR, 1, split_file(tmp_path, {"train": ["p2_a"], "test": ["p1_a"]}))
+    assert names(folds.training_cases(FOUR, made, 0)) == ["p2_a"]
+
+
+def test_where_every_fold_lists_its_training_a_case_may_be_left_out(tmp_path):
+    made = folds.make_folds(FOUR, 1, split_file(tmp_path, {"train": ["p2_a"], "test": ["p1_a"]}))
+    assert names(folds.held_out_cases(FOUR, made, 0)) == ["p1_a"]
+
+
+def test_where_one_fold_lists_no_training_every_case_is_tested(tmp_path):
+    file = split_file(tmp_path, {"train": ["p2_a"], "test": ["p1_a"]}, {"test": ["p2_a"]})
+    with pytest.raises(InputError, match=r"does not test cases of the data set .p1_b, p3_a"):
+        folds.make_folds(FOUR, 2, file)
+
+
+def test_a_fold_may_validate_on_cases_of_its_own(tmp_path):
+    file = split_file(tmp_path, {"train": ["p2_a"], "validation": ["p3_a"], "test": ["p1_a"]})
+    assert names(folds.validation_cases(FOUR, folds.make_folds(FOUR, 1, file), 0)) == ["p3_a"]
+
+
+def test_a_fold_validates_on_what_it_tests_unless_it_says_otherwise():
+    made = folds.make_folds({"training": ELEVEN}, 3)
+    datalist = {"training": ELEVEN}
+    assert folds.validation_cases(datalist, made, 1) == folds.held_out_cases(datalist, made, 1)
+
+
+def test_what_is_validated_is_not_trained_on_where_no_training_is_listed(tmp_path):
+    file = split_file(tmp_path, {"validation": ["p3_a"], "test": ["p1_a", "p1_b"]}, {"test": ["p2_a", "p3_a"]})
+    assert names(folds.training_cases(FOUR, folds.make_folds(FOUR, 2, file), 0)) == ["p2_a"]
+
+
+@pytest.mark.parametrize("other", ["test", "validation"])
+def test_a_case_on_two_sides_of_a_fold_is_an_error(tmp_path, other):
+    fold = {"train": ["p1_a", "p2_a"], "test": ["p3_a"]}
+    fold[other] = ["p2_a"]
+    with pytest.raises(InputError, match=rf"fold 0 has cases in both train and {other} \(p2_a\)"):
+        folds.make_folds(FOUR, 1, split_file(tmp_path, fold))
+
+
+@pytest.mark.parametrize("side", ["train", "validation"])
+def test_a_list_that_names_an_unknown_case_is_an_error(tmp_path, side):
+    file = split_file(tmp_path, {"train": ["p2_a"], "test": ["p1_a"], side: ["p9_a"]})
+    with pytest.raises(InputError, match=r"names cases that the data set lacks \(p9_a\)"):
+        folds.make_folds(FOUR, 1, file)
+
+
+def test_a_list_that_is_none_is_an_error(tmp_path):
+    with pytest.raises(InputError, match=r"mine\.json: is no split"):
+        folds.make_folds(FOUR, 1, split_file(tmp_path, {"train": None, "test": ["p1_a"]}))
+
+
+def test_patients_that_a_fold_both_trains_and_tests_on_leak(tmp_path):
+    file = split_file(tmp_path, {"train": ["p1_b", "p2_a"], "test": ["p1_a"]})
+    assert folds.make_folds(FOUR, 1, file)["leaking_patients"] == ["p1"]
+
+
+def test_patients_that_a_fold_leaves_out_do_not_leak(tmp_path):
+    file = split_file(tmp_path, {"train": ["p2_a"], "test": ["p1_a"]})
+    assert folds.make_folds(FOUR, 1, file)["leaking_patients"] == []
+
+
+def test_lists_survive_a_file(tmp_path):
+    file = split_file(tmp_path, {"train": ["p2_a"], "validation": ["p3_a"], "test": ["p1_a"]})
+    made = folds.make_folds(FOUR, 1, file)
+    (tmp_path / "again.json").write_text(json.dumps(made))
+    assert folds.make_folds(FOUR, 1, str(tmp_path / "again.json"))["folds"] == made["folds"]
+
+
+def test_listed_folds_may_stand_beside_a_case_that_came_later(tmp_path):
+    made = folds.make_folds(FOUR, 1, split_file(tmp_path, {"train": ["p2_a"], "test": ["p1_a"]}))
+    grown = {"training": [*FOUR["training"], *entries("new_a")]}
+    assert names(folds.training_cases(grown, made, 0)) == ["p2_a"]
+
+
+def test_listed_folds_of_a_data_set_that_has_shrunk_are_an_error(tmp_path):
+    made = folds.make_folds(FOUR, 1, split_file(tmp_path, {"train": ["p2_a"], "test": ["p1_a"]}))
+    with pytest.raises(InputError, match="not in both: p2_a"):
+        folds.training_cases({"training": entries("p1_a")}, made, 0)

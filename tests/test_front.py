@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from pipeline.errors import InputError
-from pipeline.front import Front, as_array, resample
+from pipeline.front import Front, as_array, resample, unit
 from pipeline.scan import Geometry
 from transforms.prepare_scan import PrepareScand
 
@@ -180,3 +180,14 @@ def test_for_inference_a_useless_scan_is_named(tmp_path, make_image):
     sitk.WriteImage(make_image(np.zeros((6, 5, 4), np.int16)), str(tmp_path / "a.mha"))
     with pytest.raises(InputError, match=r"a\.mha: every voxel is 0"):
         PrepareScand("image", LINEAR)({"image": str(tmp_path / "a.mha")})
+
+
+def test_zero_keeps_the_scans_own_spacing_along_that_axis(make_chest):
+    scan, _ = make_chest()
+    grid = Front(spacing_mm=(0, 0, 6.0)).grid(Geometry.of(scan))
+    assert grid.spacing_mm == pytest.approx((1.2, 1.5, 6.0))
+    assert grid.size == (24, 20, 6)
+
+
+def test_unit_is_grey_over_255():
+    assert unit(np.array([0.0, 51.0, 255.0], np.float32)).tolist() == pytest.approx([0.0, 0.2, 1.0])

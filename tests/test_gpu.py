@@ -25,16 +25,16 @@ def workflow(name, tiny, own):
 
 
 def test_a_fold_trains_on_the_gpu_and_its_model_segments_on_the_cpu(tiny_training, tmp_path):
-    data, out = tmp_path / "phantom", tmp_path / "cv"
+    data, out, tiny = tmp_path / "phantom", tmp_path / "cv", tiny_training(features=[4, 8, 8])
     write_phantom(data, patients=3, coarsening=3.0)
     own = {"dataset_dir": str(data), "output_dir": str(out), "cache_dir": str(tmp_path / "cache"), "folds": 3}
-    training = workflow(TRAIN, tiny_training, own)
+    training = workflow(TRAIN, tiny, own)
     training.run()
     trainer = training.parser.get_parsed_content("train::trainer")
     assert next(trainer.network.parameters()).is_cuda
     assert torch.isfinite(torch.tensor(trainer.state.metrics["train_loss"]))
     own = {"dataset_dir": str(data), "output_dir": str(tmp_path / "labels"), "device": "$torch.device('cpu')"}
-    workflow(INFERENCE, tiny_training, {**own, "model_file": str(out / "fold0" / "model.pt")}).run()
+    workflow(INFERENCE, tiny, {**own, "model_file": str(out / "fold0" / "model.pt")}).run()
     assert len(list((tmp_path / "labels").iterdir())) == 3
 
 

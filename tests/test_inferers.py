@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from monai.inferers import SimpleInferer, SlidingWindowInferer
+from test_networks import BY_BUNDLE, outputs
 from torch import nn
 
-from pipeline.inferers import AirPaddedWindows, MixedPrecision, channels_last
+from pipeline.configuration import networks
+from pipeline.inferers import AirPaddedSlices, AirPaddedWindows, MixedPrecision, channels_last
 
 ROI = (8, 8, 8)
 
@@ -86,3 +90,49 @@ def test_channels_last_changes_the_layout_but_no_value(spatial_dims, layer):
     weight = channels_last(network, spatial_dims).weight
     assert weight.stride(1) == 1
     assert torch.equal(weight, before)
+
+
+def test_slices_are_segmented_one_by_one_along_the_last_axis():
+    volume, network = normalised(32, 64, 3), Recorder()
+    assert torch.equal(AirPaddedSlices(multiple=32, slices_at_once=1)(volume, network), volume)
+    assert all(torch.equal(seen, volume[..., number]) for number, seen in enumerate(network.seen))
+
+
+def test_slices_go_through_the_network_in_batches():
+    network = Recorder()
+    AirPaddedSlices(multiple=32, slices_at_once=2)(normalised(32, 32, 5), network)
+    assert [len(seen) for seen in network.seen] == [2, 2, 1]
+
+
+def test_a_slice_is_padded_to_the_multiple_with_the_volumes_minimum_and_cropped_back():
+    volume, network = normalised(20, 36, 2), Recorder()
+    assert torch.equal(AirPaddedSlices(multiple=16)(volume, network), volume)
+    (seen,) = network.seen
+    assert seen.shape == (2, 1, 32, 48)
+    assert (seen == volume.min()).sum() >= 2 * (32 * 48 - 20 * 36)
+
+
+def test_every_volume_gets_its_own_slice_size():
+    slices, network = AirPaddedSlices(multiple=16), Recorder()
+    for volume in (normalised(20, 36, 1), normalised(12, 17, 1)):
+        slices(volume, network)
+    assert [tuple(seen.shape[2:]) for seen in network.seen] == [(32, 48), (16, 32)]
+
+
+def test_auxiliary_outputs_come_back_in_float32_too():
+    outputs = MixedPrecision(SimpleInferer())(torch.ones(1, 1, 4, 4), lambda x: [x.bfloat16(), x.half()])
+    assert [output.dtype for output in outputs] == [torch.float32, torch.float32]
+
+
+@pytest.mark.parametrize("bundle", networks())
+def test_gradients_in_the_pipelines_precision_are_of_the_size_of_those_in_float32(bundle):
+    size = BY_BUNDLE[bundle].size
+    batch = torch.randn(4, 1, *size, generator=torch.Generator().manual_seed(0))
+
+    def largest_gradient(enabled: bool) -> float:
+        network = channels_last(BY_BUNDLE[bundle].small(), len(size))
+        prediction, *_ = outputs(partial(MixedPrecision(SimpleInferer(), enabled), network=network), batch)
+        prediction.square().mean().backward()
+        return max(weight.grad.abs().max().item() for weight in network.parameters() if weight.grad is not None)
+
+    assert largest_gradient(True) == pytest.approx(largest_gradient(False), rel=0.5)

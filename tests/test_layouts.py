@@ -35,6 +35,16 @@ def test_images_are_paired_with_labels_of_the_same_name(tmp_path):
     assert labels_by_case(tmp_path) == {"a": "a.nii.gz", "b": None}
 
 
+def test_labels_may_lie_in_a_folder_of_masks(tmp_path):
+    make_files(tmp_path, "images/a.png", "masks/a.png")
+    assert labels_by_case(tmp_path) == {"a": "a.png"}
+
+
+def test_labels_win_over_masks(tmp_path):
+    make_files(tmp_path, "images/a.nii", "labels/a.nii", "masks/a.mha")
+    assert labels_by_case(tmp_path) == {"a": "a.nii"}
+
+
 def test_a_label_without_an_image_is_listed(tmp_path):
     make_files(tmp_path, "images/a.nii.gz", "labels/a.nii.gz", "labels/b.nii.gz")
     assert list_cases(tmp_path).labels_without_image == (tmp_path / "labels/b.nii.gz",)
@@ -55,6 +65,16 @@ def test_a_broken_manifest_is_named(tmp_path):
 
 def test_hidden_files_of_macos_are_no_images(tmp_path):
     make_files(tmp_path, "._a.nii.gz", "a.nii.gz", "a.txt")
+    assert [path.name for path in image_files(tmp_path)] == ["a.nii.gz"]
+
+
+def test_a_folder_of_slices_holds_images(tmp_path):
+    make_files(tmp_path, "b.png", "a.PNG")
+    assert [path.name for path in image_files(tmp_path)] == ["a.PNG", "b.png"]
+
+
+def test_pictures_beside_volumes_are_no_images(tmp_path):
+    make_files(tmp_path, "a.nii.gz", "a.png")
     assert [path.name for path in image_files(tmp_path)] == ["a.nii.gz"]
 
 

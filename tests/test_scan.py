@@ -31,7 +31,7 @@ def flip_byte(file: Path, share: float = 0.75) -> None:
     file.write_bytes(content)
 
 
-@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".mha", ".nrrd", ".NII.GZ"])
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".mha", ".nrrd", ".NII.GZ", ".png"])
 def test_a_case_is_named_by_its_file_without_the_suffix(suffix):
     assert case_name(f"folder.nii/medseg_1.v2{suffix}") == "medseg_1.v2"
 
@@ -141,6 +141,71 @@ def test_voxels_that_are_no_numbers_are_refused_by_name(tmp_path, make_image, su
     file = written(tmp_path / f"a{suffix}", make_image(voxels))
     with pytest.raises(InputError, match=rf"a{suffix}: holds NaN or infinite voxels"):
         intensity_domain(read_scan(file), str(file))
+
+
+SLICE = np.arange(120, dtype=np.uint8).reshape(12, 10)
+
+
+def slice_file(file: Path, *channels: np.ndarray) -> Path:
+    """A file of one slice, of as many channels as arrays."""
+    images = [sitk.GetImageFromArray(channel) for channel in channels]
+    return written(file, sitk.Compose(images) if len(images) > 1 else images[0])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".nii.gz", ".nii", ".mha", ".nrrd"])
+def test_a_slice_is_a_volume_of_one_slice(tmp_path, suffix):
+    scan = read_scan(slice_file(tmp_path / f"a{suffix}", SLICE))
+    assert np.array_equal(sitk.GetArrayFromImage(scan), SLICE[None])
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".mha", ".nrrd"])
+def test_the_header_of_a_slice_tells_the_geometry_of_that_volume(tmp_path, suffix):
+    image = sitk.GetImageFromArray(SLICE)
+    image.SetSpacing((0.7, 0.8))
+    image.SetOrigin((5.0, -6.0))
+    file = written(tmp_path / f"a{suffix}", image)
+    assert read_geometry(file).differences(Geometry.of(read_scan(file))) == []
+    assert read_geometry(file).spacing_mm == pytest.approx((0.7, 0.8, 1.0))
+
+
+def test_a_picture_has_pixels_of_one_millimetre(tmp_path):
+    file = slice_file(tmp_path / "a.png", SLICE)
+    assert read_geometry(file) == Geometry.of(read_scan(file))
+    assert read_geometry(file).spacing_mm == (1, 1, 1)
+
+
+@pytest.mark.parametrize("alpha", [[], [np.full_like(SLICE, 200)]], ids=["RGB", "RGBA"])
+def test_a_picture_in_equal_colours_is_grey(tmp_path, alpha):
+    file = slice_file(tmp_path / "a.png", SLICE, SLICE, SLICE, *alpha)
+    assert np.array_equal(sitk.GetArrayFromImage(read_scan(file)), SLICE[None])
+
+
+def test_a_picture_in_colour_is_refused(tmp_path):
+    file = slice_file(tmp_path / "a.png", SLICE, SLICE, SLICE[::-1])
+    assert complaint(file) == f"{file}: is a colour image; expected grey; save it as 8-bit grey."
+
+
+def test_a_picture_of_0_and_255_alone_is_a_mask_of_the_infection(tmp_path):
+    mask = np.where(SLICE > 100, 255, 0).astype(np.uint8)
+    voxels = sitk.GetArrayFromImage(read_scan(slice_file(tmp_path / "a.png", mask)))
+    assert np.array_equal(voxels[0], np.where(SLICE > 100, 3, 0))
+
+
+@pytest.mark.parametrize("codes", [SLICE % 4, SLICE * 0, np.where(SLICE > 100, 255, 1).astype(np.uint8)])
+def test_any_other_picture_keeps_its_numbers(tmp_path, codes):
+    assert np.array_equal(sitk.GetArrayFromImage(read_scan(slice_file(tmp_path / "a.png", codes)))[0], codes)
+
+
+def test_a_picture_that_ends_early_is_named(tmp_path):
+    file = slice_file(tmp_path / "a.png", SLICE)
+    file.write_bytes(file.read_bytes()[:-30])
+    assert complaint(file).startswith(f"{file}: not readable as a medical image")
+
+
+def test_a_slice_of_nifti_that_ends_early_is_named(tmp_path):
+    file = slice_file(tmp_path / "a.nii", SLICE)
+    file.write_bytes(file.read_bytes()[:-1])
+    assert f"{file}: ends after" in complaint(file)
 
 
 HERE = Geometry((24, 20, 12), (1.2, 1.5, 3.0), (-14.0, 30.0, -200.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
