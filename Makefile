@@ -28,7 +28,7 @@ INPUT ?= $(PHANTOM)/images
 OVERRIDES ?= {}
 NETWORKS ?=
 PAPER ?= anam_net
-EXP ?= 1
+EXP ?= 2
 PREPARATION ?=
 BY_PATIENT ?=
 BUNDLE_RUN := PYTHONWARNINGS=ignore::UserWarning:monai.bundle.scripts $(PY) -m monai.bundle run
