@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
-from pipeline.checkpoint import load_weights, refuse_finished
+from pipeline.checkpoint import TrainingCheckpoint, load_weights, refuse_finished
 from pipeline.configuration import COMMON, TRAIN, merged
 from pipeline.errors import InputError
 from pipeline.phantom import write_phantom
@@ -138,3 +139,20 @@ def test_pickled_code_in_a_model_is_not_run(tmp_path):
     with pytest.raises(InputError):
         load_weights(torch.nn.Conv3d(1, 1, 1), tmp_path / "model.pt")
     assert not (tmp_path / "was_here").exists()
+
+
+@pytest.mark.parametrize(("weights_of", "kept"), [("best", 2.0), ("last", 3.0)])
+def test_the_model_is_that_of_the_best_or_the_last_epoch(tmp_path, weights_of, kept):
+    network = torch.nn.Linear(1, 1, bias=False)
+    checkpoint = TrainingCheckpoint(tmp_path, {"network": network}, patience=9, weights_of=weights_of)
+    checkpoint.began = 0.0
+    for epoch, loss in ((1, 0.8), (2, 0.5), (3, 0.6)):
+        torch.nn.init.constant_(network.weight, epoch)
+        state = SimpleNamespace(metrics={"train_loss": loss}, epoch=epoch, iteration=epoch)
+        checkpoint.save(SimpleNamespace(state=state, scaler=None))
+    assert torch.load(tmp_path / "model.pt", weights_only=True)["weight"].item() == kept
+
+
+def test_other_weights_than_the_best_or_the_last_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"^weights_of is 'lats', expected best or last\.$"):
+        TrainingCheckpoint(tmp_path, {}, patience=9, weights_of="lats")

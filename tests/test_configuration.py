@@ -14,7 +14,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from pipeline import configuration
-from pipeline.configuration import BUNDLES, COMMON, INFERENCE, TRAIN, check_keys, config_files, load, merged
+from pipeline.configuration import BUNDLES, COMMON, INFERENCE, RECIPES, TRAIN, check_keys, config_files, load, merged
 from pipeline.errors import InputError
 from pipeline.front import Front
 
@@ -108,6 +108,56 @@ def test_a_network_does_not_repeat_a_common_value(file, common):
 def test_a_network_sets_only_what_a_common_file_declares(file):
     tops = {path.split("::")[0] for path, _ in leaves(load([file]))}
     assert tops <= TRAINING.keys() | INFERRING.keys()
+
+
+def test_a_networks_recipe_stands_between_what_is_common_and_the_network():
+    names = [str(file.relative_to(BUNDLES)) for file in config_files(TRAIN, "anam_net", "quick")]
+    assert names[:4] == [
+        "common/train.yaml", "common/recipes/anam_net.yaml", "anam_net/configs/network.yaml", "common/presets/quick.yaml",
+    ]  # fmt: skip
+
+
+@every_network_file
+def test_a_network_does_not_repeat_a_value_of_its_recipe(file):
+    recipe = load([file]).get("recipe")
+    shared = dict(leaves(load([RECIPES / f"{recipe}.yaml"]))) if recipe else {}
+    repeated = [path for path, value in leaves(load([file])) if path in shared and shared[path] == value]
+    assert repeated == []
+
+
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("common", [TRAINING, INFERRING], ids=["train", "inference"])
+def test_a_recipe_does_not_repeat_a_common_value(file, common):
+    shared = dict(leaves(common))
+    repeated = [path for path, value in leaves(load([file])) if path in shared and shared[path] == value]
+    assert repeated == []
+
+
+def test_networks_of_the_anam_net_paper_have_its_numbers():
+    content = layered(TRAIN, "enet", "paper")
+    keys = (
+        "slice_size",
+        "batch_size",
+        "max_epochs",
+        "learning_rate",
+        "lr_step_epochs",
+        "weights_of",
+        "min_labelled_pixels",
+    )
+    assert [content[key] for key in keys] == [[512, 512], 5, 100, 0.0005, 33, "last", 0]
+
+
+def test_inf_net_has_its_papers_numbers():
+    content = layered(TRAIN, "inf_net", "paper")
+    keys = ("slice_size", "batch_size", "max_epochs", "learning_rate", "lr_step_epochs", "gradient_limit", "scales")
+    assert [content[key] for key in keys] == [[352, 352], 24, 100, 0.0001, 50, 0.5, [0.75, 1.0, 1.25]]
+
+
+def test_mini_seg_has_its_papers_numbers():
+    content = layered(TRAIN, "mini_seg", "paper")
+    keys = ("slice_size", "batch_size", "max_epochs", "learning_rate", "scales")
+    assert [content[key] for key in keys] == [[512, 512], 5, 80, 0.001, [1.5, 1.25, 0.75, 1.0]]
+    assert content["loss"]["weights"] == [1.0, 0.4, 0.4, 0.4]
 
 
 def test_a_misspelt_key_of_a_network_is_refused(tmp_path, monkeypatch):

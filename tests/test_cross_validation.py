@@ -146,3 +146,15 @@ def test_wrong_use_is_one_sentence_and_status_2(run_cv, arguments, said, data, t
     assert (refused.returncode, len(errors)) == (2, 1), refused.stderr
     assert said in errors[0]
     assert "Traceback" not in refused.stderr
+
+
+def test_a_2d_network_on_other_classes_is_cross_validated_by_the_same_command(tiny_training, data, tmp_path):
+    tiny = tiny_training(features=[8, 8, 12, 16])
+    done = cross_validate(
+        tiny, tmp_path / "cv", data, "--network", "anam_net", label_map="abnormal_normal", max_epochs=1
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((tmp_path / "cv" / "summary.json").read_text())
+    assert list(summary["structures"]) == ["abnormal", "normal"]
+    predicted = sitk.GetArrayFromImage(read_scan(next((tmp_path / "cv" / "predictions").iterdir())))
+    assert predicted.max() <= 2
