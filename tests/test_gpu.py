@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
+from test_networks import BY_BUNDLE
 
 from pipeline.configuration import COMMON, INFERENCE, TRAIN, merged
 from pipeline.phantom import write_phantom
@@ -15,26 +16,27 @@ pytestmark = [
 ]
 
 
-def workflow(name, tiny, own):
+def workflow(name, network, tiny, own):
     overrides = {key: value for key, value in tiny.items() if key != "device"}
-    content = merged(name, "unet_3d", "demo", overrides, own)
+    content = merged(name, network, "demo", overrides, own)
     files = {"config_file": str(COMMON / f"{name}.yaml"), "meta_file": str(COMMON / "metadata.json")}
     ready = ConfigWorkflow(**files, logging_file=False, **content)
     ready.initialize()
     return ready
 
 
-def test_a_fold_trains_on_the_gpu_and_its_model_segments_on_the_cpu(tiny_training, tmp_path):
-    data, out, tiny = tmp_path / "phantom", tmp_path / "cv", tiny_training(features=[4, 8, 8])
+@pytest.mark.parametrize("network", ["unet_3d", "anam_net", "inf_net", "mini_seg"])
+def test_a_fold_trains_on_the_gpu_and_its_model_segments_on_the_cpu(network, tiny_training, tmp_path):
+    data, out, tiny = tmp_path / "phantom", tmp_path / "cv", tiny_training(**BY_BUNDLE[network].tiny)
     write_phantom(data, patients=3, coarsening=3.0)
     own = {"dataset_dir": str(data), "output_dir": str(out), "cache_dir": str(tmp_path / "cache"), "folds": 3}
-    training = workflow(TRAIN, tiny, own)
+    training = workflow(TRAIN, network, tiny, own)
     training.run()
     trainer = training.parser.get_parsed_content("train::trainer")
     assert next(trainer.network.parameters()).is_cuda
     assert torch.isfinite(torch.tensor(trainer.state.metrics["train_loss"]))
     own = {"dataset_dir": str(data), "output_dir": str(tmp_path / "labels"), "device": "$torch.device('cpu')"}
-    workflow(INFERENCE, tiny, {**own, "model_file": str(out / "fold0" / "model.pt")}).run()
+    workflow(INFERENCE, network, tiny, {**own, "model_file": str(out / "fold0" / "model.pt")}).run()
     assert len(list((tmp_path / "labels").iterdir())) == 3
 
 
