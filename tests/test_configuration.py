@@ -157,7 +157,7 @@ def test_mini_seg_has_its_papers_numbers():
     content = layered(TRAIN, "mini_seg", "paper")
     keys = ("slice_size", "batch_size", "max_epochs", "learning_rate", "scales")
     assert [content[key] for key in keys] == [[512, 512], 5, 80, 0.001, [1.5, 1.25, 0.75, 1.0]]
-    assert content["loss"]["weights"] == [1.0, 0.4, 0.4, 0.4]
+    assert content["head_weights"] == [1.0, 0.4, 0.4, 0.4]
 
 
 def test_a_misspelt_key_of_a_network_is_refused(tmp_path, monkeypatch):
@@ -243,7 +243,7 @@ def test_a_key_unlike_all_others_is_told_what_there_is():
         pytest.param("train#trainer#max_epochs", id="nested, in MONAI's other notation"),
         pytest.param("network_def::residual", id="an argument of a class"),
         pytest.param("optimizer::weight_decay", id="an argument of torch's"),
-        pytest.param("loss::lambda_ce", id="an argument of MONAI's, under its short name"),
+        pytest.param("dice_cross_entropy::lambda_ce", id="an argument of MONAI's, under its short name"),
         pytest.param("augmentations::0::axes", id="in a list"),
     ],
 )
