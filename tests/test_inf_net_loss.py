@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pipeline.losses.inf_net import InfNetLoss, edges, one_hot, structure_loss
+from pipeline.losses.inf_net import InfNetLoss, border_weight, edges, one_hot, structure_loss
 
 
 def half_mask() -> torch.Tensor:
@@ -21,24 +21,27 @@ def test_a_uniform_mask_weighs_alike_and_costs_what_the_formula_says():
     logits, masks = torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
     # Nothing to find, everywhere one half: IoU loss is 1 - 1 / (64 * 64 / 2 + 1)
     expected = math.log(2) + 1 - 1 / (64 * 64 * 0.5 + 1)
-    assert structure_loss(logits, masks).item() == pytest.approx(expected)
+    assert structure_loss(logits, masks, border_weight(masks)).item() == pytest.approx(expected)
 
 
-def test_pixels_unlike_their_surrounding_weigh_up_to_six_times():
+def test_a_lone_pixel_weighs_six_times_less_its_share_of_its_neighbourhood():
     masks = torch.zeros(1, 1, 64, 64)
     masks[..., 32, 32] = 1
-    surprised, relaxed = torch.full_like(masks, -9), torch.full_like(masks, -9)
-    relaxed[..., 32, 32] = 9
-    # The lone pixel, 6 - 5 / 31^2 itself, and its 31 x 31 neighbourhood, 5 / 31^2 each
-    total = 64 * 64 + 5 * (1 - 1 / 961) + 960 * 5 / 961
-    entropy = (structure_loss(surprised, masks) - structure_loss(relaxed, masks)).item()
-    iou_missed, iou_found = 1 - 1 / (1 + 6 - 5 / 961), 0
-    assert entropy == pytest.approx(9 * (6 - 5 / 961) / total + iou_missed - iou_found, abs=0.25)
+    weight = border_weight(masks)[0, 0]
+    assert weight[32, 32].item() == pytest.approx(6 - 5 / 31**2)
+    assert weight[32, 47].item() == pytest.approx(1 + 5 / 31**2)
+    assert weight[32, 48].item() == 1
+
+
+def test_the_neighbourhood_is_the_mean_over_a_square_with_nothing_beyond_the_border():
+    masks = torch.rand(2, 3, 20, 40).round()
+    expected = 1 + 5 * (torch.nn.functional.avg_pool2d(masks, 31, stride=1, padding=15) - masks).abs()
+    assert torch.allclose(border_weight(masks), expected, atol=1e-5)
 
 
 def test_a_perfect_prediction_costs_next_to_nothing():
     masks = one_hot(half_mask(), 4)
-    assert structure_loss(20 * (2 * masks - 1), masks).item() < 1e-6
+    assert structure_loss(20 * (2 * masks - 1), masks, border_weight(masks)).item() < 1e-6
 
 
 def test_edges_are_the_pixels_beside_another_class():
@@ -53,10 +56,11 @@ def test_one_channel_is_all_that_is_not_background():
 def test_training_adds_all_maps_and_the_edge():
     target = half_mask()
     maps, edge = [torch.randn(1, 2, 8, 8) for _ in range(4)], torch.zeros(1, 1, 8, 8)
-    expected = sum(structure_loss(logits, one_hot(target, 2)) for logits in maps) + math.log(2)
+    masks = one_hot(target, 2)
+    expected = sum(structure_loss(logits, masks, border_weight(masks)) for logits in maps) + math.log(2)
     assert InfNetLoss()([*maps, edge], target).item() == pytest.approx(expected.item())
 
 
 def test_validation_has_one_map():
-    logits = torch.randn(1, 2, 8, 8)
-    assert torch.equal(InfNetLoss()(logits, half_mask()), structure_loss(logits, one_hot(half_mask(), 2)))
+    logits, masks = torch.randn(1, 2, 8, 8), one_hot(half_mask(), 2)
+    assert torch.equal(InfNetLoss()(logits, half_mask()), structure_loss(logits, masks, border_weight(masks)))
