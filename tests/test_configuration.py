@@ -112,9 +112,8 @@ def test_a_network_sets_only_what_a_common_file_declares(file):
 
 def test_a_networks_recipe_stands_between_what_is_common_and_the_network():
     names = [str(file.relative_to(BUNDLES)) for file in config_files(TRAIN, "anam_net", "quick")]
-    assert names[:4] == [
-        "common/train.yaml", "common/recipes/anam_net.yaml", "anam_net/configs/network.yaml", "common/presets/quick.yaml",
-    ]  # fmt: skip
+    network, preset = "anam_net/configs/network.yaml", "common/presets/quick.yaml"
+    assert names[:4] == ["common/train.yaml", "common/recipes/anam_net.yaml", network, preset]
 
 
 @every_network_file
