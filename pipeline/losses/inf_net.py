@@ -52,14 +52,19 @@ def border_weight(masks: torch.Tensor) -> torch.Tensor:
 
 
 def structure_loss(logits: torch.Tensor, masks: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Weighted binary cross-entropy and weighted IoU loss, mean over images and classes; all of one shape."""
+    """Weighted binary cross-entropy, mean over images and classes, and weighted IoU loss; all of one shape (B, C, H, W).
+
+    The IoU loss is a mean over the classes that an image holds: in the paper every slice holds infection, while in a
+    volume most do not, and there it would be close to 1 for any probability of it that is not tiny.
+    """
     entropy = F.binary_cross_entropy_with_logits(logits, masks, reduction="none")
     weighted_entropy = (weight * entropy).sum((2, 3)) / weight.sum((2, 3))
     probability = logits.sigmoid()
     common = (weight * probability * masks).sum((2, 3))
     both = (weight * (probability + masks)).sum((2, 3))
     weighted_iou = 1 - (common + 1) / (both - common + 1)
-    return (weighted_entropy + weighted_iou).mean()
+    held = masks.amax((2, 3))
+    return weighted_entropy.mean() + (weighted_iou * held).sum() / held.sum().clamp(min=1)
 
 
 def edges(target: torch.Tensor) -> torch.Tensor:
