@@ -52,7 +52,7 @@ def border_weight(masks: torch.Tensor) -> torch.Tensor:
 
 
 def structure_loss(logits: torch.Tensor, masks: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Weighted binary cross-entropy, mean over images and classes, and weighted IoU loss; all of one shape (B, C, H, W).
+    """Weighted binary cross-entropy, mean over images and classes, and weighted IoU loss; all are (B, C, H, W).
 
     The IoU loss is a mean over the classes that an image holds: in the paper every slice holds infection, while in a
     volume most do not, and there it would be close to 1 for any probability of it that is not tiny.
