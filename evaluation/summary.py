@@ -21,6 +21,7 @@ from evaluation.metrics import EMPTY_RULE, METRICS
 from evaluation.table import tables
 from pipeline.atomic import write_json
 from pipeline.errors import InputError, report_plainly
+from pipeline.labels import in_order
 
 AVERAGING = (
     "mean over folds of the median over a fold's cases; lungs are the mean of the medians of left and right lung; "
@@ -38,7 +39,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     Raises InputError where a case stands twice in one fold, which would weigh it twice.
     """
     _refuse_repeated(rows)
-    structures = list(dict.fromkeys(row["structure"] for row in rows))
+    structures = in_order(row["structure"] for row in rows)
     return {
         "cases": len({row["case"] for row in rows}),
         "patients": len({row["patient_id"] for row in rows}),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.metrics import METRICS
+from pipeline.labels import in_order
 
 WIDTH = 100
 CASE_WIDTH = 44
@@ -72,7 +73,7 @@ def structure_table(summary: Mapping[str, Any]) -> str:
 def case_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The Dice of each structure, one line a case and fold, sorted by case; `-` where it is undefined."""
     dice = {(row["case"], row["fold"], row["structure"]): row["dice"] for row in rows}
-    structures = list(dict.fromkeys(row["structure"] for row in rows))
+    structures = in_order(row["structure"] for row in rows)
     lines = [["case", "fold", *structures]]
     for case, fold in sorted({(row["case"], row["fold"]) for row in rows}):
         lines.append([shortened(case), str(fold), *(number(dice.get((case, fold, name))) for name in structures)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,3 +70,10 @@ def label_map(name: str) -> LabelMap:
     if name not in LABEL_MAPS:
         raise InputError(f"label_map is {name!r}, expected one of: {', '.join(LABEL_MAPS)}.")
     return LABEL_MAPS[name]
+
+
+def in_order(structures: Iterable[str]) -> list[str]:
+    """Names of structures, each once, in the order of the label maps."""
+    given = set(structures)
+    known = dict.fromkeys(name for chosen in LABEL_MAPS.values() for name in chosen.structures)
+    return [name for name in known if name in given]

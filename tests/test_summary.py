@@ -122,7 +122,7 @@ def test_a_case_that_stands_twice_is_refused():
 
 
 def test_no_rows_have_no_average():
-    assert summarise([])["miscnn"]["average"]["lungs"] == {"dice": None, "sensitivity": None, "specificity": None}
+    assert summarise([])["miscnn"] is None
 
 
 def test_the_paper_table_has_a_row_per_fold_the_average_and_the_papers_own():
