@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,15 +28,19 @@ class AirPaddedSlices(SliceInferer):
     Args:
         multiple: of pixels that both sides of a slice are padded to.
         slices_at_once: that the network gets as one batch.
+        smallest: pixels of both sides at least, those of the training: a network that has only seen slices framed by
+            air may find nothing in one that is not (SegNet on a cropped field of view).
     """
 
-    def __init__(self, multiple: int = 32, slices_at_once: int = 8) -> None:
+    def __init__(self, multiple: int = 32, slices_at_once: int = 8, smallest: Sequence[int] = (1, 1)) -> None:
         super().__init__(roi_size=(multiple, multiple), spatial_dim=2, sw_batch_size=slices_at_once)
         self.multiple = multiple
+        self.smallest = tuple(smallest)
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         self.cval = float(inputs.min())
-        self.orig_roi_size = tuple(-(-length // self.multiple) * self.multiple for length in inputs.shape[2:4])
+        wanted = map(max, inputs.shape[2:4], self.smallest)
+        self.orig_roi_size = tuple(-(-length // self.multiple) * self.multiple for length in wanted)
         return super().__call__(inputs, network, *args, **kwargs)
 
 

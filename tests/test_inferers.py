@@ -112,6 +112,12 @@ def test_a_slice_is_padded_to_the_multiple_with_the_volumes_minimum_and_cropped_
     assert (seen == volume.min()).sum() >= 2 * (32 * 48 - 20 * 36)
 
 
+def test_a_slice_is_padded_to_the_size_of_the_training_at_least():
+    volume, network = normalised(20, 36, 2), Recorder()
+    assert torch.equal(AirPaddedSlices(multiple=16, smallest=(48, 30))(volume, network), volume)
+    assert network.seen[0].shape[2:] == (48, 48)
+
+
 def test_every_volume_gets_its_own_slice_size():
     slices, network = AirPaddedSlices(multiple=16), Recorder()
     for volume in (normalised(20, 36, 1), normalised(12, 17, 1)):
