@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 ANAM_NET = "anam_net"
 NETWORKS = "anam_net unet_2d enet unet_plus_plus segnet attention_unet lednet deeplab_v3_plus"
 CLASSES = "abnormal_normal"
+NORMALISATION = "unit"  # the paper's: the prepared slices' 8-bit grey over 255
 # The paper's slices in a step, and how often an epoch sees each: as it is and mirrored both ways
 BATCH, COPIES = 5, 3
 
@@ -126,7 +127,8 @@ class Experiment:
         if content["spatial_dims"] != 2:
             raise InputError(f"NETWORKS has {network}, which is not a 2D network; expected such as {NETWORKS}.")
         # Neighbouring slices may be of different patients: nothing is interpolated between them.
-        return {"spacing_mm": [*content["spacing_mm"][:2], 0], **given, "label_map": CLASSES}
+        spacing_mm = [*content["spacing_mm"][:2], 0]
+        return {"spacing_mm": spacing_mm, "normalisation": NORMALISATION, **given, "label_map": CLASSES}
 
     def cross_validation(self, network: str, model: Model) -> CrossValidation:
         """The training of a model, its one fold tested on the plan's test part."""
