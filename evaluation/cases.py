@@ -94,7 +94,7 @@ def structure_overlaps(reference: sitk.Image, prediction: sitk.Image, label_map:
     # Slice by slice: the masks stay in the processor's cache, and no mask of a whole volume is ever held
     planes = (sitk.GetArrayViewFromImage(image) for image in (reference, prediction))
     for expected, found in zip(*planes, strict=True):
-        classes = expected if label_map is OWN_CODES else class_of_code[expected]
+        classes = class_of_code[expected]
         for structure, numbers in label_map.structures.items():
             overlaps[structure] += Overlap.of(belongs(classes, numbers), belongs(found, numbers))
     return overlaps

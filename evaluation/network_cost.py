@@ -136,7 +136,7 @@ class _Bench:
     def __init__(self, subject: Subject) -> None:
         self.name = subject.name
         self.network = channels_last(subject.network, len(subject.input_shape) - 1)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.001)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.001, fused=True)
         self.inputs = torch.randn(BATCH_SIZE, *subject.input_shape, generator=torch.Generator().manual_seed(0))
         self.float32 = MixedPrecision(SimpleInferer(), enabled=False)
         self.own = MixedPrecision(SimpleInferer())

@@ -50,8 +50,9 @@ def config_files(workflow: str, network: str, preset: str) -> list[Path]:
     definition = configs / "network.yaml"
     recipe = load([definition]).get("recipe")
     recipes = [RECIPES / f"{recipe}.yaml"] if recipe else []
-    own = [file for file in (configs / f"{preset}.yaml",) if file.exists()]
-    files = [COMMON / f"{workflow}.yaml", *recipes, definition, PRESETS / f"{preset}.yaml", *own]
+    own = configs / f"{preset}.yaml"
+    owns = [own] if own.exists() else []
+    files = [COMMON / f"{workflow}.yaml", *recipes, definition, PRESETS / f"{preset}.yaml", *owns]
     # A layer serves both workflows, so it may set what either of them declares.
     declared = load([COMMON / f"{TRAIN}.yaml", COMMON / f"{INFERENCE}.yaml"])
     for layer in files[1:]:

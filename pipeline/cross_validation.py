@@ -145,7 +145,9 @@ class CrossValidation:
             for fold in range(self.folds)
             for case in study.held_out(fold)
         ]
-        rows = evaluate_cases(jobs, label_map(self.configuration(TRAIN)["label_map"]))
+        # What the folds ran with, which is also what is on disk
+        trained = read_json(Path(self.output_dir) / f"{TRAIN}.json")
+        rows = evaluate_cases(jobs, label_map(trained["label_map"]))
         summary = summarise(rows)
         write_metrics_csv(rows, Path(self.output_dir) / "metrics.csv")
         write_json(Path(self.output_dir) / "summary.json", summary)
