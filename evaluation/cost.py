@@ -21,10 +21,11 @@ from monai.bundle import ConfigParser
 from evaluation.network_cost import BATCH_SIZE, Cost, Subject, measure, precision
 from evaluation.table import aligned
 from pipeline.atomic import replacing
-from pipeline.configuration import TRAIN, merged, networks
+from pipeline.configuration import TRAIN, merged, networks, optional_networks
 from pipeline.errors import InputError, report_plainly
 from pipeline.machine import cores, keep_allocations
 
+logger = logging.getLogger(__name__)
 TABLE_II = Path(__file__).parent / "published" / "anam_net_table2.csv"
 CLASSES_2D = 3  # Table II's: background, abnormal, normal
 WIDTH = 120
@@ -49,17 +50,29 @@ Row = dict[str, str]
 def profile(names: Sequence[str], output: str | Path, repeats: int = 3, size: int = 512) -> str:
     """Measure the networks, all that there are where none is named; write profile.md and profile.csv; give the table.
 
-    2D networks are measured on one slice of `size` x `size` pixels. Raises InputError for an unknown network.
+    2D networks are measured on one slice of `size` x `size` pixels. Raises InputError for an unknown network, and for
+    one that needs an extra.
     """
     if size < 1:
         raise InputError(f"--size is {size}, expected at least 1 pixel, such as 512.")
-    subjects = [configured(name, size) for name in dict.fromkeys(names or networks())]
+    subjects = [configured(name, size) for name in to_measure(names)]
     costs = measure(subjects, repeats)
     rows, remarks = table_rows(costs, published()), notes(costs)
     write_csv(rows, Path(output) / "profile.csv")
     with replacing(Path(output) / "profile.md") as temporary:
         temporary.write_text(markdown(rows, remarks), encoding="utf-8")
     return text(rows, remarks)
+
+
+def to_measure(names: Sequence[str]) -> list[str]:
+    """The names, each once, or where there is none all networks that need no extra; a message tells of the others."""
+    optional = optional_networks()
+    for name, extra in optional.items():
+        if name in names:
+            raise InputError(f"NETWORKS has {name}, which needs the extra {extra} and is not measured; leave it out.")
+        if not names:
+            logger.info("%s is left out: it needs the extra %s", name, extra)
+    return list(dict.fromkeys(names or networks()))
 
 
 def configured(name: str, size: int) -> Subject:

@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 class CaseCache:
     """Prepares each case once and keeps it as `.npy`.
 
+    A case is an entry of the datalist, with `lungs` and `lungs_sha256` where a front is to keep within the lungs of that
+    file instead of the reference's.
+
     An entry is a folder `<case>-<key>` with `image.npy` (float16) and `label.npy` (uint8), both (1, H, W, D), and
     `counts.npy`, how many voxels of each label code a slice has, (D, codes). The key is a hash of both source files'
     content and of every setting of the front, so a changed setting or file never finds a stale entry. A folder is
@@ -39,6 +42,8 @@ class CaseCache:
     def path(self, case: dict[str, Any]) -> Path:
         """Folder of a case; `case` is an entry of the datalist."""
         made_from = [case["image_sha256"], case["label_sha256"], self.front.settings()]
+        if self.front.within_lungs:
+            made_from.append(case.get("lungs_sha256", case["label_sha256"]))
         key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
         return self.folder / f"{case['case']}-{key}"
 
@@ -66,7 +71,10 @@ class CaseCache:
         scan, annotation = read_scan(case["image"]), read_scan(case["label"])
         # The datalist lets their headers differ by rounding, which may be a voxel on the prepared grid.
         annotation.CopyInformation(scan)
-        image, label = self.front.image(scan, f"case {case['case']}"), self.front.label(annotation)
+        # Where nobody has found the lungs, they are those of the reference
+        lungs = read_scan(case["lungs"]) if "lungs" in case else annotation
+        image = self.front.image(scan, f"case {case['case']}", lungs)
+        label = self.front.label(annotation)
         target = self.path(case)
         temporary = target.with_name(f".{uuid.uuid4().hex}")
         temporary.mkdir(parents=True)

@@ -22,7 +22,7 @@ from pipeline.errors import InputError
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLES = ROOT / "bundles"
 COMMON = BUNDLES / "common"
-RECIPES, PRESETS = COMMON / "recipes", COMMON / "presets"
+RECIPES, PRESETS, STAGES = COMMON / "recipes", COMMON / "presets", COMMON / "stages"
 METADATA, LOGGING = COMMON / "metadata.json", COMMON / "logging.conf"
 TRAIN, INFERENCE = "train", "inference"
 # Arguments of `python -m monai.bundle run` that are no keys of the configuration
@@ -30,29 +30,54 @@ RUN_ARGUMENTS = frozenset(inspect.signature(run).parameters)
 
 
 def networks() -> list[str]:
-    """Names of the networks that have a bundle."""
-    return sorted(file.parents[1].name for file in BUNDLES.glob("*/configs/network.yaml"))
+    """Names of the networks that have a bundle and need no extra."""
+    every = {file.parents[1].name for file in BUNDLES.glob("*/configs/network.yaml")}
+    return sorted(every - optional_networks().keys())
+
+
+def optional_networks() -> dict[str, str]:
+    """Names of the networks that have a bundle and need an extra of setup.cfg, and its name.
+
+    They run where they are named; nothing that goes over all networks includes them.
+    """
+    definitions = {file.parents[1].name: load([file]) for file in sorted(BUNDLES.glob("*/configs/network.yaml"))}
+    return {name: definition["extra"] for name, definition in definitions.items() if definition.get("extra")}
 
 
 def presets() -> list[str]:
     return sorted(file.stem for file in PRESETS.glob("*.yaml"))
 
 
-def config_files(workflow: str, network: str, preset: str) -> list[Path]:
+def cascades() -> list[str]:
+    """Names of the bundles that are cascades of other bundles' networks."""
+    return sorted(file.parents[1].name for file in BUNDLES.glob("*/configs/cascade.yaml"))
+
+
+def config_files(workflow: str, network: str, preset: str, stage: str = "", cascade: str = "") -> list[Path]:
     """The layers of a run, later ones win: common, the paper's recipe, network, preset, the network's part of it.
+
+    For a stage of a cascade then what sets that stage apart, and the cascade's part of the preset.
 
     Raises InputError for an unknown network or preset, and for a key in a layer that no common file declares.
     """
-    for kind, name, known in (("NETWORK", network, networks()), ("PRESET", preset, presets())):
+    all_networks = sorted([*networks(), *optional_networks()])
+    for kind, name, known in (("NETWORK", network, all_networks), ("PRESET", preset, presets())):
         if name not in known:
-            raise InputError(f"{kind} is {name!r}, expected one of: {', '.join(known)}{_did_you_mean(name, known)}.")
+            all_known = sorted([*known, *(cascades() if kind == "NETWORK" else [])])
+            hint = _did_you_mean(name, all_known)
+            raise InputError(f"{kind} is {name!r}, expected one of: {', '.join(all_known)}{hint}.")
     configs = BUNDLES / network / "configs"
     definition = configs / "network.yaml"
     recipe = load([definition]).get("recipe")
     recipes = [RECIPES / f"{recipe}.yaml"] if recipe else []
     own = configs / f"{preset}.yaml"
-    owns = [own] if own.exists() else []
-    files = [COMMON / f"{workflow}.yaml", *recipes, definition, PRESETS / f"{preset}.yaml", *owns]
+    differences = [own] if own.exists() else []
+    if stage:
+        differences.append(STAGES / f"{stage}.yaml")
+    cascades_own = BUNDLES / cascade / "configs" / f"{preset}.yaml"
+    if cascade and cascades_own.exists():
+        differences.append(cascades_own)
+    files = [COMMON / f"{workflow}.yaml", *recipes, definition, PRESETS / f"{preset}.yaml", *differences]
     # A layer serves both workflows, so it may set what either of them declares.
     declared = load([COMMON / f"{TRAIN}.yaml", COMMON / f"{INFERENCE}.yaml"])
     for layer in files[1:]:
@@ -76,14 +101,21 @@ def _loaded(files: tuple[tuple[str, int], ...]) -> dict[str, Any]:
 
 
 def merged(
-    workflow: str, network: str, preset: str, overrides: Mapping[str, Any], own: Mapping[str, Any]
+    workflow: str,
+    network: str,
+    preset: str,
+    overrides: Mapping[str, Any],
+    own: Mapping[str, Any],
+    stage: str = "",
+    cascade: str = "",
 ) -> dict[str, Any]:
-    """One configuration from all layers, then `overrides`, then `own`; nothing is evaluated.
+    """One configuration from all layers of `config_files`, then `overrides`, then `own`; nothing is evaluated.
 
     An override may be meant for the other workflow alone; InputError where neither declares its key.
     """
-    parser = ConfigParser(load(config_files(workflow, network, preset)))
-    both = load([*config_files(TRAIN, network, preset), *config_files(INFERENCE, network, preset)])
+    layers = {name: config_files(name, network, preset, stage, cascade) for name in (TRAIN, INFERENCE)}
+    parser = ConfigParser(load(layers[workflow]))
+    both = load([*layers[TRAIN], *layers[INFERENCE]])
     check_keys(overrides, both, "OVERRIDES")
     written = {key.replace("#", "::"): value for key, value in overrides.items()}
     mine = {key: value for key, value in written.items() if key.split("::")[0] in parser}

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,31 +25,38 @@ from evaluation.cases import Job, evaluate_cases, write_metrics_csv
 from evaluation.summary import summarise
 from evaluation.table import tables
 from pipeline.atomic import read_json, write_json
+from pipeline.cascade import INFECTION, Stage, stage_overrides, stages_of
+from pipeline.cascade import RESULT as CASCADE_RESULT
 from pipeline.checkpoint import FINISHED, MODEL
 from pipeline.configuration import INFERENCE, LOGGING, METADATA, TRAIN, merged, parse_overrides
 from pipeline.errors import InputError
 from pipeline.labels import label_map
 from pipeline.progress import duration
-from pipeline.study import PREDICTIONS, Study, check_unchanged, open_study
+from pipeline.study import PREDICTIONS, Study, check_unchanged, open_study, without_label
 
 logger = logging.getLogger(__name__)
+# Where a cascade's second stage is trained
+REFERENCE, PREDICTED = "reference", "predicted"
 
 
 @dataclass
 class CrossValidation:
-    """One network, one data set, n folds.
+    """One network or cascade, one data set, n folds.
 
     Args:
-        network: name of a folder of `bundles/`.
+        network: name of a folder of `bundles/`, or `a>b` for a cascade, see `pipeline.cascade`.
         dataset_dir: in any layout that `pipeline.layouts` knows.
         folds: how many; with split `patients` no patient is on both sides.
         preset: name of a file of `bundles/common/presets`.
-        output_dir: gets `predictions/<case>.nii.gz`, `metrics.csv`, `summary.json`, `folds.json`, `fold<k>/model.pt`.
+        output_dir: gets `predictions/<case>.nii.gz`, `metrics.csv`, `summary.json`, `folds.json`, `fold<k>/model.pt`;
+            the models of a cascade are in `lungs` and `infection`.
         split: `patients`, `published` or a JSON file.
         seed: of the split and of the training.
         only_fold: run this fold alone and do not evaluate; -1 for all.
         overrides: keys of train.yaml and inference.yaml to change, such as {"max_epochs": 20}; as text where a value is
             a reference or an expression, which would otherwise be evaluated here and not in the fold.
+        lungs: what a cascade's second stage is trained within: the `reference`'s lungs, or those `predicted` by the
+            same fold's first stage.
     """
 
     network: str
@@ -60,15 +68,19 @@ class CrossValidation:
     seed: int = 0
     only_fold: int = -1
     overrides: Mapping[str, Any] | str = field(default_factory=dict)
+    lungs: str = REFERENCE
 
     def run(self) -> None:
         """Run what is missing, then evaluate; raises InputError for what the user can mend."""
         began = time.monotonic()
-        configurations = {name: self.configuration(name) for name in (TRAIN, INFERENCE)}
+        if self.lungs not in (REFERENCE, PREDICTED):
+            raise InputError(f"LUNGS is {self.lungs!r}, expected {REFERENCE} or {PREDICTED}.")
+        wanted = [(stage, name) for stage in self.stages for name in (TRAIN, INFERENCE)]
+        configurations = [(stage, name, self.configuration(name, stage)) for stage, name in wanted]
         study = open_study(self.output_dir, self.dataset_dir, self.folds, self.split, self.seed)
         check_unchanged(study)
-        for name, content in configurations.items():
-            self.keep(name, content)
+        for stage, name, content in configurations:
+            self.keep(stage, name, content)
         self.warn_of_leaks(study)
         if self.only_fold >= 0:
             self.run_fold(study, self.only_fold)
@@ -78,22 +90,37 @@ class CrossValidation:
         self.evaluate(study)
         logger.info("Done in %s. Results are in %s", duration(time.monotonic() - began), self.output_dir)
 
-    def configuration(self, name: str) -> dict[str, Any]:
-        """All layers of `train` or `inference` and this run's own values in one; unknown keys raise InputError."""
-        own = {
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """One for a network, two for a cascade; the last one's predictions are the result."""
+        return stages_of(self.network)
+
+    def folder(self, stage: Stage) -> Path:
+        return Path(self.output_dir) / stage.name
+
+    def configuration(self, name: str, stage: Stage | None = None) -> dict[str, Any]:
+        """All layers of `train` or `inference` and this run's own values in one; unknown keys raise InputError.
+
+        `stage` is the last one where none is given.
+        """
+        stage = stage or self.stages[-1]
+        own: dict[str, Any] = {
             "dataset_dir": str(self.dataset_dir),
-            "output_dir": str(self.output_dir),
+            "output_dir": str(self.folder(stage)),
             "folds": self.folds,
             "split": str(self.split),
             "seed": self.seed,
         }
+        if stage.name == INFECTION and self.lungs == PREDICTED:
+            own["lungs_dir"] = str(self.lungs_dir)
         if name == INFERENCE:
             own = {"output_dir": str(Path(self.output_dir) / PREDICTIONS)}
-        return merged(name, self.network, self.preset, parse_overrides(self.overrides), own)
+        overrides = stage_overrides(parse_overrides(self.overrides), stage)
+        return merged(name, stage.network, self.preset, overrides, own, stage.name, stage.cascade)
 
-    def keep(self, name: str, content: dict[str, Any]) -> None:
+    def keep(self, stage: Stage, name: str, content: dict[str, Any]) -> None:
         """Write `<name>.json`; raise InputError when the folder was begun with another one."""
-        file = Path(self.output_dir) / f"{name}.json"
+        file = self.folder(stage) / f"{name}.json"
         if not file.exists():
             write_json(file, content)
             return
@@ -108,21 +135,50 @@ class CrossValidation:
     def run_fold(self, study: Study, fold: int) -> None:
         """Train fold `fold` unless that is done, and infer those held-out cases that have no prediction yet."""
         study.held_out(fold)  # refuses a fold that does not exist, before anything is started
-        folder = Path(self.output_dir) / f"fold{fold}"
-        if (folder / FINISHED).exists():
-            logger.info("fold %d: trained already, %s", fold, folder)
-        else:
-            self.bundle_run(f"fold {fold}: training", TRAIN, {"fold": fold, "folds": self.folds})
-        missing = study.unpredicted(fold)
-        if missing:
+        for stage in self.stages:
+            self.train(study, fold, stage)
+        if missing := study.unpredicted(fold):
+            what = f"fold {fold}: segmenting {len(missing)} held-out cases"
             cases = f"$studies.unpredicted({json.dumps(str(self.output_dir))}, {fold})"
-            arguments = {"model_file": folder / MODEL, "cases": cases}
-            self.bundle_run(f"fold {fold}: segmenting {len(missing)} held-out cases", INFERENCE, arguments)
+            self.infer(what, fold, self.stages[-1], cases)
 
-    def bundle_run(self, what: str, name: str, arguments: Mapping[str, Any]) -> None:
-        """`python -m monai.bundle run` in a process of its own; its memory and settings end with it."""
+    def train(self, study: Study, fold: int, stage: Stage) -> None:
+        """Train a stage on a fold unless that is done."""
+        folder = self.folder(stage) / f"fold{fold}"
+        what = f"fold {fold}{stage.name and f', {stage.name}'}"
+        if (folder / FINISHED).exists():
+            logger.info("%s: trained already, %s", what, folder)
+            return
+        if stage.name == INFECTION and self.lungs == PREDICTED:
+            self.find_lungs(study, fold)
+        self.bundle_run(f"{what}: training", TRAIN, {"fold": fold, "folds": self.folds}, stage)
+
+    @property
+    def lungs_dir(self) -> Path:
+        """What a cascade's first stage finds in the cases that the second one is trained and validated on."""
+        return self.folder(self.stages[0]) / "found"
+
+    def find_lungs(self, study: Study, fold: int) -> None:
+        """With the fold's own first stage: one that was trained without this fold's tested patients."""
+        found = self.lungs_dir / f"fold{fold}"
+        if missing := without_label(study.learnt(fold), found):
+            what = f"fold {fold}: finding the lungs of {len(missing)} cases to train on"
+            cases = f"$studies.learnt_without({json.dumps(str(self.output_dir))}, {fold}, {json.dumps(str(found))})"
+            self.infer(what, fold, self.stages[0], cases, output_dir=found)
+
+    def infer(self, what: str, fold: int, stage: Stage, cases: str, **arguments: Any) -> None:
+        """Segment cases, an expression, with a stage's model."""
+        model_file = self.folder(stage) / f"fold{fold}" / MODEL
+        self.bundle_run(what, INFERENCE, {"model_file": model_file, "cases": cases, **arguments}, stage)
+
+    def bundle_run(self, what: str, name: str, arguments: Mapping[str, Any], stage: Stage | None = None) -> None:
+        """`python -m monai.bundle run` in a process of its own; its memory and settings end with it.
+
+        `stage` is the last one where none is given.
+        """
         command = [sys.executable, "-m", "monai.bundle", "run"]
-        files = {"config_file": Path(self.output_dir) / f"{name}.json", "meta_file": METADATA, "logging_file": LOGGING}
+        configuration = self.folder(stage or self.stages[-1]) / f"{name}.json"
+        files = {"config_file": configuration, "meta_file": METADATA, "logging_file": LOGGING}
         for key, value in {**files, **arguments}.items():
             command += [f"--{key}", as_word(str(value))]
         shown = shlex.join(["python", *command[1:]]).replace(f"{Path.cwd()}{os.sep}", "")
@@ -145,13 +201,18 @@ class CrossValidation:
             for fold in range(self.folds)
             for case in study.held_out(fold)
         ]
-        # What the folds ran with, which is also what is on disk
-        trained = read_json(Path(self.output_dir) / f"{TRAIN}.json")
-        rows = evaluate_cases(jobs, label_map(trained["label_map"]))
+        rows = evaluate_cases(jobs, label_map(self.result_label_map()))
         summary = summarise(rows)
         write_metrics_csv(rows, Path(self.output_dir) / "metrics.csv")
         write_json(Path(self.output_dir) / "summary.json", summary)
         print(tables(rows, summary), flush=True)
+
+    def result_label_map(self) -> str:
+        """Name of the label map of the predictions; from what the folds ran with, which is on disk."""
+        if len(self.stages) > 1:
+            return CASCADE_RESULT
+        name: str = read_json(self.folder(self.stages[0]) / f"{TRAIN}.json")["label_map"]
+        return name
 
 
 def as_word(text: str) -> str:

@@ -22,22 +22,22 @@ ORIENTATION = "LPS"
 IMAGE_INTERPOLATORS = {0: sitk.sitkNearestNeighbor, 1: sitk.sitkLinear, 3: sitk.sitkBSpline3}
 
 
-def zscore(grey: np.ndarray) -> np.ndarray:
+def zscore(grey: np.ndarray) -> tuple[float, float]:
     """Zero mean and unit variance over the whole volume."""
-    mean, spread = grey.mean(dtype=np.float64), grey.std(dtype=np.float64)
-    return (grey - np.float32(mean)) / np.float32(spread + 1e-6)
+    return grey.mean(dtype=np.float64), grey.std(dtype=np.float64) + 1e-6
 
 
-def window(grey: np.ndarray) -> np.ndarray:
+def window(grey: np.ndarray) -> tuple[float, float]:
     """Grey 0..255 onto -1..1."""
-    return grey / np.float32(127.5) - np.float32(1)
+    return 127.5, 127.5
 
 
-def unit(grey: np.ndarray) -> np.ndarray:
+def unit(grey: np.ndarray) -> tuple[float, float]:
     """Grey 0..255 onto 0..1."""
-    return grey / np.float32(255)
+    return 0.0, 255.0
 
 
+# Each gives what is subtracted from the grey values, and what they are then divided by
 NORMALISATIONS = {"zscore": zscore, "window": window, "unit": unit}
 
 
@@ -53,12 +53,15 @@ class Front:
         normalisation: `zscore`, zero mean and unit variance over the whole volume, as MIScnn; or `window`, the window
             onto -1..1, which unlike the z-score does not depend on how much air the field of view holds; `unit`, the
             window onto 0..1.
+        within_lungs: everything outside the lungs becomes the window's lower end, air (the lung contour map of
+            CHS-Net); the values inside are those of the whole scan.
     """
 
     window_hu: tuple[float, float] = (-1250.0, 250.0)
     spacing_mm: tuple[float, float, float] = (1.58, 1.58, 2.70)
     order: int = 1
     normalisation: str = "zscore"
+    within_lungs: bool = False
 
     def __post_init__(self) -> None:
         # A configuration file gives lists; tuples make equal settings equal keys.
@@ -91,11 +94,19 @@ class Front:
             tuple(target_size.tolist()), tuple(target_mm.tolist()), tuple(origin_mm.tolist()), oriented.direction
         )
 
-    def image(self, scan: sitk.Image, name: str) -> np.ndarray:
-        """The prepared scan, float32 (H, W, D). Raises InputError naming `name`."""
-        grey = self._grey(scan, name)
-        resampled = resample(grey, self.grid(Geometry.of(scan)), IMAGE_INTERPOLATORS[self.order])
-        return NORMALISATIONS[self.normalisation](as_array(resampled))
+    def image(self, scan: sitk.Image, name: str, lungs: sitk.Image | None = None) -> np.ndarray:
+        """The prepared scan, float32 (H, W, D). Raises InputError naming `name`.
+
+        `lungs`, a label image on the scan's grid whose codes other than 0 are lung, is needed for `within_lungs`.
+        """
+        resampled = resample(self._grey(scan, name), self.grid(Geometry.of(scan)), IMAGE_INTERPOLATORS[self.order])
+        grey = as_array(resampled)
+        shift, scale = map(np.float32, NORMALISATIONS[self.normalisation](grey))
+        if self.within_lungs:
+            if lungs is None:
+                raise ValueError("within_lungs needs the lungs of the scan")
+            grey[self.label(lungs != 0) == 0] = 0
+        return (grey - shift) / scale
 
     def label(self, label: sitk.Image) -> np.ndarray:
         """The prepared label map, uint8 (H, W, D), on the grid of `image`."""

@@ -58,7 +58,16 @@ LABEL_MAPS = {
         {"background": (BACKGROUND,), "abnormal": (INFECTION,), "normal": (LEFT_LUNG, RIGHT_LUNG)},
         {"abnormal": (1,), "normal": (2,)},
     ),
-    # Inf-Net's and MiniSeg's
+    # The whole lungs with what is infected of them: the first stage of a cascade
+    "lungs": LabelMap(
+        {"background": (BACKGROUND,), "lungs": (LEFT_LUNG, RIGHT_LUNG, INFECTION)}, {"whole_lungs": (1,)}
+    ),
+    # A cascade's result
+    "lungs_and_infection": LabelMap(
+        {"background": (BACKGROUND,), "lungs": (LEFT_LUNG, RIGHT_LUNG), "infection": (INFECTION,)},
+        {"lungs": (1,), "infection": (2,)},
+    ),
+    # Inf-Net's and MiniSeg's; the second stage of a cascade
     "infection": LabelMap(
         {"background": (BACKGROUND, LEFT_LUNG, RIGHT_LUNG), "infection": (INFECTION,)}, {"infection": (1,)}
     ),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from monai.bundle import run
 
+from pipeline.cascade import INFECTION
 from pipeline.checkpoint import MODEL
 from pipeline.configuration import INFERENCE, LOGGING, METADATA
 from pipeline.errors import InputError, report_plainly
@@ -24,6 +25,9 @@ def model_and_configuration(model: str | Path) -> tuple[Path, Path]:
     """
     folder = Path(model)
     folder = folder.parent if folder.is_file() else folder
+    # Of a cascade: its second stage finds the first one's model
+    second = folder.parent / INFECTION / folder.name
+    folder = second if second.is_dir() else folder
     weights, configuration = folder / MODEL, folder.parent / f"{INFERENCE}.json"
     if weights.is_file() and configuration.is_file():
         return weights, configuration

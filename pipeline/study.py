@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,11 @@ class Study:
 
     def unpredicted(self, fold: int) -> list[dict[str, Any]]:
         """Held-out cases without a prediction so far, for inference: their images alone."""
-        missing = [case for case in self.held_out(fold) if not self.prediction(case).exists()]
-        return [{"case": case["case"], "image": case["image"]} for case in missing]
+        return without_label(self.held_out(fold), self.folder / PREDICTIONS)
+
+    def learnt(self, fold: int) -> list[dict[str, Any]]:
+        """What a fold's training reads, each case once: the training cases and those of the validation loss."""
+        return list({case["case"]: case for case in [*self.training(fold), *self.validation(fold)]}.values())
 
     def prediction(self, case: dict[str, Any]) -> Path:
         return self.folder / PREDICTIONS / f"{case['case']}.nii.gz"
@@ -86,6 +90,17 @@ def load_study(output_dir: str | Path) -> Study:
 def unpredicted(output_dir: str | Path, fold: int) -> list[dict[str, Any]]:
     """What a fold's inference has left to do, for the configuration."""
     return load_study(output_dir).unpredicted(fold)
+
+
+def learnt_without(output_dir: str | Path, fold: int, folder: str | Path) -> list[dict[str, Any]]:
+    """What a fold's training reads and has no label in a folder yet, for the configuration."""
+    return without_label(load_study(output_dir).learnt(fold), folder)
+
+
+def without_label(cases: Iterable[dict[str, Any]], folder: str | Path) -> list[dict[str, Any]]:
+    """Those without `<case>.nii.gz` in a folder, for inference: their images alone."""
+    missing = [case for case in cases if not (Path(folder) / f"{case['case']}.nii.gz").exists()]
+    return [{"case": case["case"], "image": case["image"]} for case in missing]
 
 
 def check_unchanged(study: Study) -> None:

@@ -197,6 +197,17 @@ def test_all_networks_are_measured_where_none_is_named(tiny_networks, tmp_path):
     assert [line.split()[0] for line in table.splitlines()[2 : len(networks()) + 2]] == networks()
 
 
+def test_a_network_that_needs_an_extra_is_left_out_with_a_message(tiny_networks, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        profile([], tmp_path, repeats=1, size=8)
+    assert "mask_rcnn is left out: it needs the extra detection" in caplog.messages
+
+
+def test_a_network_that_needs_an_extra_is_refused_where_it_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"^NETWORKS has mask_rcnn, which needs the extra detection"):
+        profile(["enet", "mask_rcnn"], tmp_path)
+
+
 def test_the_csv_file_has_the_cells_of_the_table(tiny_networks, tmp_path):
     table = profile(["enet", "mini_seg"], tmp_path, repeats=1, size=8)
     with (tmp_path / "profile.csv").open(newline="") as stream:

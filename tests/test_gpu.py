@@ -25,7 +25,7 @@ def workflow(name, network, tiny, own):
     return ready
 
 
-@pytest.mark.parametrize("network", ["unet_3d", "anam_net", "inf_net", "mini_seg"])
+@pytest.mark.parametrize("network", ["unet_3d", "anam_net", "inf_net", "mini_seg", "raiu_net"])
 def test_a_fold_trains_on_the_gpu_and_its_model_segments_on_the_cpu(network, tiny_training, tmp_path):
     data, out, tiny = tmp_path / "phantom", tmp_path / "cv", tiny_training(**BY_BUNDLE[network].tiny)
     write_phantom(data, patients=3, coarsening=3.0)

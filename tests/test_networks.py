@@ -13,17 +13,25 @@ from monai.networks.nets import BasicUNet
 from torch import nn
 
 from pipeline.configuration import config_files, load, networks
+from pipeline.networks.amc_net import AMCNet
 from pipeline.networks.anam_net import AnamNet
 from pipeline.networks.attention_unet import AttentionUNet
+from pipeline.networks.covid_segnet import CovidSegNet
 from pipeline.networks.deeplab_v3_plus import DeepLabV3Plus
+from pipeline.networks.dense_unet import DenseUNet
 from pipeline.networks.enet import ENet
+from pipeline.networks.inception_unet import InceptionUNet
 from pipeline.networks.inf_net import InfNet
 from pipeline.networks.inf_net_multiclass import InfNetMultiClass
 from pipeline.networks.lednet import LEDNet
 from pipeline.networks.mini_seg import MiniSeg
 from pipeline.networks.miscnn_unet import MIScnnUNet
+from pipeline.networks.r2unet import R2UNet
+from pipeline.networks.raiu_net import RAIUNet
 from pipeline.networks.segnet import SegNet
+from pipeline.networks.small_covid_net import SmallCovidNet
 from pipeline.networks.unet_plus_plus import UNetPlusPlus
+from pipeline.networks.xception_unet import XceptionUNet
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,11 @@ def outputs(network: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
 THREE_LEVELS = {"tiny": {"features": (2, 4, 6)}, "wrong_size": (16, 12, 6)}
 TINY_DEEPLAB = {"width": 1 / 16, "middle_blocks": 1}
 FIVE_WIDTHS = {"features": (2, 3, 4, 5, 6)}
+TWO_LEVELS = {"size": (16, 12), "wrong_size": (16, 11)}
+SMALL_COVID = {"tiny": {"filters": 3, "levels": 2}, "size": (16, 12), "wrong_size": (16, 10)}
+# Its coarsest map has 4 x 4 x 2 voxels: on one of 2 x 2 x 1 torch 2.13's gradient of a 3D convolution's weights is at
+# random 1e33, on a CPU in bfloat16
+TINY_COVID_SEGNET = {"tiny": {"base": 2}, "size": (32, 32, 16), "wrong_size": (32, 28, 16)}
 BASIC_UNET = {
     "spatial_dims": 2,
     "features": (64, 128, 256, 512, 1024, 64),
@@ -122,6 +135,38 @@ NETWORKS = (
         "mini_seg", MiniSeg, 83_016, 0.2076395, {(1, 3): 82_884, (3, 2): 82_912},
         tiny={"features": (4, 8, 12, 16), "repeats": (2, 3, 2, 2)}, size=(37, 26),
     ),
+    Network(
+        "unet_amc", AMCNet, 1_962_388, 189.5225, {(1, 1): 1_962_337},
+        arguments={"multi_scale": False, "attention": False}, tiny={"features": (4, 8)}, **TWO_LEVELS,
+    ),
+    Network(
+        "attention_unet_amc", AMCNet, 1_995_392, 189.4364, {(1, 1): 1_995_341},
+        arguments={"multi_scale": False}, tiny={"features": (4, 8)}, **TWO_LEVELS,
+    ),
+    Network(
+        "msu_net", AMCNet, 3_313_428, 355.3774, {(1, 1): 3_313_377},
+        arguments={"attention": False}, tiny={"features": (4, 8)}, **TWO_LEVELS,
+    ),
+    Network("amc_net", AMCNet, 3_346_432, 355.2473, {(1, 1): 3_346_381}, tiny={"features": (4, 8)}, **TWO_LEVELS),
+    Network("r2unet", R2UNet, 6_003_060, 53873.58, {(1, 1): 6_003_009}, tiny={"features": (2, 4)}, **TWO_LEVELS),
+    Network(
+        "inception_unet", InceptionUNet, 11_986_036, 60.37130, {(1, 1): 11_985_937, (3, 1): 11_987_921},
+        tiny={"features": (2, 4, 6)}, size=(16, 12), wrong_size=(16, 10),
+    ),
+    Network(
+        "xception_unet", XceptionUNet, 2_054_916, 3.148860, {(1, 1): 2_054_049, (3, 3): 2_055_203},
+        tiny={"features": (4, 6, 8)}, size=(16, 24), wrong_size=(16, 20),
+    ),
+    Network(
+        "dense_unet", DenseUNet, 4_259_924, 0.3323238, {(1, 1): 4_259_873},
+        tiny={"features": (8, 12, 16)}, size=(16, 12), wrong_size=(16, 10),
+    ),
+    Network("small_covid_net", SmallCovidNet, 119_788, 0.1462943, {(1, 1): 119_713}, **SMALL_COVID),
+    Network("covid_segnet", CovidSegNet, 3_919_799, 0.3983183, {(1, 3): 3_919_782}, **TINY_COVID_SEGNET),
+    Network(
+        "raiu_net", RAIUNet, 4_189_723, 0.3667417, {(1, 1): 4_189_666},
+        tiny={"base_filters": 6, "levels": 2}, size=(16, 12), wrong_size=(16, 10),
+    ),
 )  # fmt: skip
 # Variants without a bundle of their own; an override of `network_def` chooses them
 VARIANTS = (
@@ -140,6 +185,44 @@ VARIANTS = (
     Network(
         "inf_net, second stage", InfNetMultiClass, 17_266_436, 0.1275148, {(2, 3): 17_266_947, (6, 3): 17_269_251},
         tiny={"features": (2, 4, 6)}, size=(16, 24), wrong_size=(16, 20),
+    ),
+    Network(
+        "amc_net, released weights", AMCNet, 4_457_152, 51664.55, {(1, 1): 4_457_101},
+        arguments={"ms_mode": "cascade", "upsample": "deconv_double"}, tiny={"features": (4, 8)}, **TWO_LEVELS,
+    ),
+    Network(
+        "small_covid_net, nothing joined", SmallCovidNet, 99_052, 0.1437030, {(1, 1): 98_977},
+        arguments={"skip": "none"}, **SMALL_COVID,
+    ),
+    Network(
+        "small_covid_net, unpooling", SmallCovidNet, 79_228, 0.1417659, {(1, 1): 79_153},
+        arguments={"skip": "unpool"}, **SMALL_COVID,
+    ),
+    Network(
+        "small_covid_net, no batch norm", SmallCovidNet, 118_924, 38.04558, {(1, 1): 118_849},
+        arguments={"batch_norm": False}, **SMALL_COVID,
+    ),
+    Network(
+        "covid_segnet, channel gate", CovidSegNet, 3_930_660, 0.3983183, {(1, 3): 3_930_643},
+        arguments={"channel_gate": True}, **TINY_COVID_SEGNET,
+    ),
+    Network(
+        "covid_segnet, max pooling", CovidSegNet, 3_919_799, 0.3995698, {(1, 3): 3_919_782},
+        arguments={"max_pool": True}, **TINY_COVID_SEGNET,
+    ),
+    Network(
+        "raiu_net, plain blocks", RAIUNet, 3_475_390, 1680.099, {(1, 1): 3_475_333},
+        arguments={"block": "plain", "hybrid_pool": False, "attention": False},
+        tiny={"base_filters": 2, "levels": 2}, size=(16, 12), wrong_size=(16, 10),
+    ),
+    Network(
+        "raiu_net, max pooling", RAIUNet, 3_440_802, 0.361861, {(1, 1): 3_440_745},
+        arguments={"hybrid_pool": False, "attention": False},
+        tiny={"base_filters": 6, "levels": 2}, size=(16, 12), wrong_size=(16, 10),
+    ),
+    Network(
+        "raiu_net, plain skips", RAIUNet, 3_771_894, 0.3733959, {(1, 1): 3_771_837},
+        arguments={"attention": False}, tiny={"base_filters": 6, "levels": 2}, size=(16, 12), wrong_size=(16, 10),
     ),
 )  # fmt: skip
 BY_BUNDLE = {network.bundle: network for network in NETWORKS}

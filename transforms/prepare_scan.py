@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import SimpleITK as sitk
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
@@ -14,7 +15,10 @@ from pipeline.scan import read_scan
 
 
 class PrepareScand(MapTransform):
-    """Replace the path of a scan by its prepared voxels, float32 (1, H, W, D); the path stays as `<key>_file`."""
+    """Replace the path of a scan by its prepared voxels, float32 (1, H, W, D); the path stays as `<key>_file`.
+
+    A front that keeps within the lungs takes them from `lungs`, (D, H, W) on the scanner's grid.
+    """
 
     def __init__(self, keys: KeysCollection, front: Front) -> None:
         super().__init__(keys)
@@ -25,5 +29,14 @@ class PrepareScand(MapTransform):
         for key in self.key_iterator(data):
             file = str(data[key])
             prepared[f"{key}_file"] = file
-            prepared[key] = torch.from_numpy(self.front.image(read_scan(file), file)[None])
+            scan = read_scan(file)
+            prepared[key] = torch.from_numpy(self.front.image(scan, file, self._lungs(data, scan))[None])
         return prepared
+
+    @staticmethod
+    def _lungs(data: Mapping[Hashable, Any], scan: sitk.Image) -> sitk.Image | None:
+        if "lungs" not in data:
+            return None
+        lungs = sitk.GetImageFromArray(data["lungs"].numpy())
+        lungs.CopyInformation(scan)
+        return lungs

@@ -11,12 +11,15 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from pipeline.atomic import replacing
+from pipeline.cascade import joined
 from pipeline.front import Front
 from pipeline.scan import read_geometry
 
 
 class SaveScannerLabeld(MapTransform):
-    """Write `<output_dir>/<case>.nii.gz` with codes 0..3 on exactly the scan's own grid, and keep only its path.
+    """Write `<output_dir>/<case>.nii.gz`, class numbers on exactly the scan's own grid, and keep only its path.
+
+    Where a cascade's first stage left `lungs`, the file holds both stages' findings.
 
     Args:
         keys: of the probabilities, (C, H, W, D).
@@ -37,6 +40,10 @@ class SaveScannerLabeld(MapTransform):
         scanner = read_geometry(data[self.scan_key])
         for key in self.key_iterator(data):
             label = self.front.probabilities_to_label(data[key].cpu().numpy(), scanner)
+            if "lungs" in data:
+                both = sitk.GetImageFromArray(joined(data["lungs"].cpu().numpy(), sitk.GetArrayViewFromImage(label)))
+                both.CopyInformation(label)
+                label = both
             target = self.output_dir / f"{data['case']}.nii.gz"
             with replacing(target) as temporary:
                 sitk.WriteImage(label, str(temporary), useCompression=True)

@@ -55,3 +55,11 @@ def require_multiple(x: torch.Tensor, divisor: int) -> None:
     for length in x.shape[2:]:
         if length % divisor != 0:
             raise ValueError(f"size {x.shape[2:]} must be divisible by {divisor} along each axis; pad the image")
+
+
+def glorot(module: nn.Module) -> None:
+    """Keras' default initialisation, for `Module.apply`: Glorot uniform weights of convolutions, zero biases."""
+    if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

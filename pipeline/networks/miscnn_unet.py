@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from pipeline.networks.blocks import glorot
+
 
 def unit(in_channels: int, out_channels: int, momentum: float) -> nn.Sequential:
     """3x3x3 convolution, ReLU, batch norm."""
@@ -99,11 +101,3 @@ class MIScnnUNet(nn.Module):
         for level, up_block in enumerate(self.decoder):
             x = up_block(x, skips[len(skips) - 2 - level])
         return self.output(x)
-
-
-def glorot(module: nn.Module) -> None:
-    """Keras' default initialisation: Glorot uniform weights, zero biases."""
-    if isinstance(module, (nn.Conv3d, nn.ConvTranspose3d)):
-        nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

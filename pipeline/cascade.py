@@ -1,0 +1,132 @@
+"""Cascades: one network finds the lungs, another one the infection, and sees nothing but those lungs.
+
+A cascade is named `a>b`, the lung network and the infection network, or by a bundle that has a `configs/cascade.yaml`.
+Its cross-validation trains both stages on the same folds, so that the lungs of a tested patient come from a model that
+never saw that patient. CHS-Net (Punn and Agarwal 2020) is RAIU-Net twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from monai.bundle import ConfigParser
+
+from pipeline.atomic import read_json
+from pipeline.checkpoint import load_weights
+from pipeline.configuration import BUNDLES, INFERENCE, InputError, load
+from pipeline.labels import LABEL_MAPS
+from pipeline.scan import Geometry, file_sha256
+
+LUNGS, INFECTION = "lungs", "infection"
+STAGES = (LUNGS, INFECTION)
+# Names of the label maps of the two stages' networks, and of what both find together
+RESULT = "lungs_and_infection"
+_INFECTED = list(LABEL_MAPS[RESULT].classes).index("infection")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training of a cross-validation.
+
+    Args:
+        name: `lungs` or `infection`, which is also the folder of its results; empty for an ordinary network.
+        network: name of a folder of `bundles/`.
+        cascade: name of the bundle that the cascade is defined in; empty where there is none.
+    """
+
+    name: str
+    network: str
+    cascade: str = ""
+
+
+def stages_of(network: str) -> tuple[Stage, ...]:
+    """What is trained for a network, `a>b`, or a bundle that is a cascade; InputError for a chain of another length."""
+    if ">" in network:
+        names = [name.strip() for name in network.split(">")]
+        if len(names) != len(STAGES) or not all(names):
+            raise InputError(f"CASCADE is {network!r}, expected a lung network > an infection network: 'unet_3d>enet'.")
+        return tuple(Stage(stage, name) for stage, name in zip(STAGES, names, strict=True))
+    definition = BUNDLES / network / "configs" / "cascade.yaml"
+    if not definition.is_file():
+        return (Stage("", network),)
+    chosen = load([definition])
+    return tuple(Stage(stage, chosen[stage], network) for stage in STAGES)
+
+
+def stage_overrides(overrides: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
+    """Those meant for a stage: `infection::max_epochs` is for that one alone, `max_epochs` for both."""
+    if not stage.name:
+        return dict(overrides)
+    common = {key: value for key, value in overrides.items() if key.partition("::")[0] not in STAGES}
+    own = {key.partition("::")[2]: value for key, value in overrides.items() if key.startswith(f"{stage.name}::")}
+    return {**common, **own}
+
+
+def with_lungs(cases: Sequence[dict[str, Any]], lungs_dir: str | None, fold: int) -> list[dict[str, Any]]:
+    """Entries of the datalist with the lungs that a first stage found, `<lungs_dir>/fold<k>/<case>.nii.gz`.
+
+    As they are where there is no such folder: the lungs are then those of the reference.
+    """
+    if lungs_dir is None:
+        return list(cases)
+    found = []
+    for case in cases:
+        file = Path(lungs_dir) / f"fold{fold}" / f"{case['case']}.nii.gz"
+        if not file.is_file():
+            raise InputError(f"case {case['case']}: the first stage has not found its lungs, there is no {file}.")
+        found.append({**case, "lungs": str(file), "lungs_sha256": file_sha256(file)})
+    return found
+
+
+def lung_model_of(model_file: str | Path) -> str:
+    """The first stage's model that belongs to a second stage's in a cross-validation's folder."""
+    fold = Path(model_file).parent
+    return str(fold.parents[1] / LUNGS / fold.name / Path(model_file).name)
+
+
+def joined(lungs: np.ndarray, infection: np.ndarray) -> np.ndarray:
+    """Class numbers of `lungs_and_infection` from those of both stages, uint8, any one shape."""
+    return np.where(infection > 0, _INFECTED, lungs).astype(np.uint8)
+
+
+class LungFinder:
+    """A first stage: the lungs of a scan.
+
+    Args:
+        model_file: of a fold; its configuration is `inference.json` beside the fold, as cross-validation leaves it.
+    """
+
+    def __init__(self, model_file: str | Path) -> None:
+        self.model_file = Path(model_file)
+        self.configuration = self.model_file.parents[1] / f"{INFERENCE}.json"
+
+    @cached_property
+    def parser(self) -> ConfigParser:
+        if not self.configuration.is_file():
+            raise InputError(f"{self.configuration}: there is no such file; the lung model belongs beside it.")
+        parser = ConfigParser(read_json(self.configuration))
+        parser.parse()
+        return parser
+
+    @cached_property
+    def network(self) -> torch.nn.Module:
+        return load_weights(self.parser.get_parsed_content("network"), self.model_file).eval()
+
+    def __call__(self, scan: sitk.Image, name: str) -> sitk.Image:
+        """Label image on the scan's grid: 1 in the lungs, infected or not. Raises InputError naming `name`."""
+        front, inferer, device, mixed = map(
+            self.parser.get_parsed_content, ("front", "inferer", "device", "mixed_precision")
+        )
+        prepared = torch.from_numpy(front.image(scan, name)[None, None]).to(device)
+        fast = mixed and device.type == "cuda"
+        with torch.inference_mode(), torch.autocast("cuda", enabled=fast):
+            logits = inferer(prepared, self.network)
+        probabilities = logits.float().softmax(1)[0].cpu().numpy()
+        return front.probabilities_to_label(probabilities, Geometry.of(scan))
