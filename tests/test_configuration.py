@@ -241,7 +241,7 @@ def test_a_key_unlike_all_others_is_told_what_there_is():
         pytest.param("train::trainer::max_epochs", id="nested"),
         pytest.param("train#trainer#max_epochs", id="nested, in MONAI's other notation"),
         pytest.param("network_def::residual", id="an argument of a class"),
-        pytest.param("optimizer::amsgrad", id="an argument of torch's"),
+        pytest.param("adam::amsgrad", id="an argument of torch's"),
         pytest.param("dice_cross_entropy::lambda_ce", id="an argument of MONAI's, under its short name"),
         pytest.param("augmentations::0::axes", id="in a list"),
     ],
