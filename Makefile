@@ -8,7 +8,10 @@ READY := $(VENV)/.ready
 # A pip requirement for torch, for a build of your choice: TORCH="torch==2.13.0 --index-url URL"
 TORCH ?=
 
-NETWORK ?= unet_3d
+# Of a cascade: CASCADE="unet_3d>anam_net"
+CASCADE ?=
+NETWORK ?= $(if $(CASCADE),$(CASCADE),unet_3d)
+LUNGS ?= reference
 FOLDS ?= 5
 FOLD ?= -1
 SPLIT ?= patients
@@ -67,7 +70,8 @@ check-data: $(READY) $(if $(DATA),,data) ## read every scan of DATA and its labe
 cv: $(READY) $(if $(DATA),,data) ## cross-validate: make cv FOLDS=5 [NETWORK= DATA= PRESET= SPLIT= OUT= FOLD=k for one alone]
 	@$(BUNDLE_RUN) --config_file bundles/common/cross_validation.yaml --meta_file bundles/common/metadata.json \
 	  --network "$(NETWORK)" --dataset_dir "'$(DATASET)'" --preset "$(PRESET)" --folds $(FOLDS) --only_fold $(FOLD) \
-	  --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" $(if $(OUT),--output_dir "'$(OUT)'",)
+	  --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" --lungs "$(LUNGS)" \
+	  $(if $(OUT),--output_dir "'$(OUT)'",)
 
 .PHONY: experiment
 experiment: $(READY) $(if $(DATA),,data) ## a paper's experiment: make experiment PAPER=anam_net EXP=1|2|3 DATA=folder [NETWORKS= PRESET= OUT=]

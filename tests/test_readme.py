@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from monai.bundle import ConfigParser
 
-from pipeline.configuration import ROOT, TRAIN, merged, networks, presets
+from pipeline.configuration import ROOT, TRAIN, cascades, merged, networks, presets
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -57,3 +57,8 @@ def test_every_file_that_the_readme_lists_exists():
     listed = re.findall(r"`((?:pipeline|bundles|transforms|evaluation)/[\w./]*)`", README)
     assert listed
     assert [path for path in listed if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("cascade", cascades())
+def test_the_readme_names_every_cascade(cascade):
+    assert f"make cv NETWORK={cascade}" in README
