@@ -26,7 +26,7 @@ DATASET := $(DATA)
 PRESET ?= paper
 endif
 OUT ?=
-MODEL ?= runs/$(NETWORK)/cv/fold0
+MODEL ?= runs/$(subst >,-,$(NETWORK))/cv/fold0
 INPUT ?= $(PHANTOM)/images
 OVERRIDES ?= {}
 NETWORKS ?=
