@@ -31,7 +31,7 @@ INPUT ?= $(PHANTOM)/images
 OVERRIDES ?= {}
 NETWORKS ?=
 PAPER ?= anam_net
-EXP ?= 2
+EXP ?=
 PREPARATION ?=
 BY_PATIENT ?=
 BUNDLE_RUN := PYTHONWARNINGS=ignore::UserWarning:monai.bundle.scripts $(PY) -m monai.bundle run
@@ -41,7 +41,7 @@ help: ## print this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z_-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables: NETWORK=$(NETWORK) DATA=folder FOLDS=$(FOLDS) FOLD=k PRESET=demo|quick|paper OUT=folder"
-	@echo "             NETWORKS=\"a b\" PAPER=$(PAPER) EXP=1|2|3 PREPARATION=paper|window BY_PATIENT=1"
+	@echo "             NETWORKS=\"a b\" PAPER=name EXP=1|2|3 PREPARATION=paper|window BY_PATIENT=1"
 	@echo "             SPLIT=patients|published SEED=$(SEED) INPUT=scans MODEL=fold OVERRIDES=\"{'max_epochs': 20}\""
 
 .PHONY: setup
@@ -74,10 +74,15 @@ cv: $(READY) $(if $(DATA),,data) ## cross-validate: make cv FOLDS=5 [NETWORK= DA
 	  $(if $(OUT),--output_dir "'$(OUT)'",)
 
 .PHONY: experiment
-experiment: $(READY) $(if $(DATA),,data) ## a paper's experiment: make experiment PAPER=anam_net EXP=1|2|3 DATA=folder [NETWORKS= PRESET= OUT=]
-	@$(PY) -m pipeline.experiment --paper "$(PAPER)" --experiment "$(EXP)" --data "$(DATASET)" --preset "$(PRESET)" \
+experiment: $(READY) $(if $(DATA),,data) ## a paper's experiment: make experiment PAPER=anam_net|chs_net|small_covid_net DATA=folder [EXP= NETWORKS= PRESET= OUT=]
+	@$(PY) -m pipeline.experiment --paper "$(PAPER)" --data "$(DATASET)" --preset "$(PRESET)" \
 	  --overrides "$(OVERRIDES)" $(if $(NETWORKS),--networks "$(NETWORKS)",) $(if $(OUT),--output "$(OUT)",) \
-	  $(if $(PREPARATION),--preparation "$(PREPARATION)",) $(if $(BY_PATIENT),--by-patient,)
+	  $(if $(EXP),--experiment "$(EXP)",) $(if $(PREPARATION),--preparation "$(PREPARATION)",) $(if $(BY_PATIENT),--by-patient,)
+
+.PHONY: ablation
+ablation: $(READY) $(if $(DATA),,data) ## a paper's ablation table: make ablation PAPER=chs_net|eamc_loss|eamc_dilation [DATA= FOLDS= PRESET= OUT=]
+	@$(PY) -m pipeline.ablation --paper "$(PAPER)" --data "$(DATASET)" --preset "$(PRESET)" --folds $(FOLDS) \
+	  --split "$(SPLIT)" --seed $(SEED) --overrides "$(OVERRIDES)" $(if $(OUT),--output "$(OUT)",)
 
 .PHONY: profile
 profile: $(READY) ## what networks cost, beside the Anam-Net paper's table: make profile [NETWORKS="anam_net enet" OUT=]

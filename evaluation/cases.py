@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from evaluation.metrics import METRICS, Overlap, voxel_ml
+from evaluation.metrics import ALL_METRICS, COUNTS, Overlap, voxel_ml
 from pipeline.atomic import replacing
 from pipeline.errors import InputError
 from pipeline.labels import LABEL_CODES, LABEL_MAPS, LabelMap
 from pipeline.scan import read_geometry, read_scan
 
-NUMBERS = (*METRICS, "reference_ml", "prediction_ml")
+# Counts are of voxels: added up over cases, they give the metrics of all voxels together
+NUMBERS = (*ALL_METRICS, "reference_ml", "prediction_ml", *COUNTS)
 COLUMNS = ("case", "patient_id", "fold", "structure", *NUMBERS)
 OWN_CODES = LABEL_MAPS["lungs_infection"]
 
@@ -39,7 +40,7 @@ class Job:
 
 
 def evaluate_case(job: Job, label_map: LabelMap = OWN_CODES) -> list[Row]:
-    """One row a structure, on the scanner's grid: overlap as shares in [0, 1], volumes in millilitres.
+    """One row a structure, on the scanner's grid: overlap as shares in [0, 1], volumes in millilitres, voxel counts.
 
     The reference holds the project's codes, the prediction the numbers of the label map's classes. Raises InputError
     where the grids of the two files differ or a file holds other values. Undefined values are nan, by the rule in
@@ -65,9 +66,10 @@ def evaluate_case(job: Job, label_map: LabelMap = OWN_CODES) -> list[Row]:
             "patient_id": job.patient_id,
             "fold": job.fold,
             "structure": structure,
-            **{metric: getattr(overlap, metric) for metric in METRICS},
+            **{metric: getattr(overlap, metric) for metric in ALL_METRICS},
             "reference_ml": overlap.reference_voxels * one_voxel_ml,
             "prediction_ml": overlap.prediction_voxels * one_voxel_ml,
+            **{count: getattr(overlap, count) for count in COUNTS},
         }
         for structure, overlap in overlaps.items()
     ]

@@ -1,10 +1,10 @@
-"""How far two masks agree: Dice, sensitivity, specificity and volume, from voxel counts.
+"""How far two masks agree: Dice, sensitivity, specificity and other shares, and volume, from voxel counts.
 
 Masks are boolean arrays of one shape, of any number of dimensions; the reference is the truth.
 
-Empty masks. Dice is nan (not defined) where both masks are empty and 0 where only one is. Sensitivity is nan where the
-reference is empty, specificity where the reference fills everything. An undefined value is left out of means, and
-counted: whoever averages says over how many cases.
+Empty masks. Dice and Jaccard are nan (not defined) where both masks are empty and 0 where only one is. Sensitivity is
+nan where the reference is empty, precision where the prediction is, specificity where the reference fills everything.
+An undefined value is left out of means, and counted: whoever averages says over how many cases.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# What is printed of a cross-validation, and what else some papers tabulate; all of them are properties of `Overlap`
 METRICS = ("dice", "sensitivity", "specificity")
+ALL_METRICS = (*METRICS, "precision", "accuracy", "jaccard", "mean_jaccard")
+COUNTS = ("tp", "fp", "fn", "tn")
 EMPTY_RULE = (
     "Dice is undefined where reference and prediction are both empty and 0 where only one is; sensitivity is undefined "
     "where the reference is empty, specificity where the reference fills the volume; undefined values are left out of "
@@ -75,6 +78,24 @@ class Overlap:
     def accuracy(self) -> float:
         """Share of all voxels that are right; like specificity close to 1 for a small structure."""
         return _share(self.tp + self.tn, self.tp + self.fp + self.fn + self.tn)
+
+    @property
+    def precision(self) -> float:
+        """Share of what was predicted that is right; nan where nothing was predicted."""
+        return _share(self.tp, self.prediction_voxels)
+
+    @property
+    def jaccard(self) -> float:
+        """Common voxels over those of either mask, never above Dice; nan where both are empty."""
+        return _share(self.tp, self.tp + self.fp + self.fn)
+
+    @property
+    def mean_jaccard(self) -> float:
+        """Mean of the Jaccard of the structure and of all that is not it; nan where either is undefined.
+
+        The second is close to 1 for a small structure, which lifts the mean above Dice.
+        """
+        return (self.jaccard + _share(self.tn, self.tn + self.fp + self.fn)) / 2
 
 
 def _share(part: int, whole: int) -> float:

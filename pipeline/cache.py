@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 class CaseCache:
     """Prepares each case once and keeps it as `.npy`.
 
-    A case is an entry of the datalist, with `lungs` and `lungs_sha256` where a front is to keep within the lungs of that
+    A case is an entry of the datalist, with `lungs` and `lungs_sha256` where a front keeps within the lungs of that
     file instead of the reference's.
 
     An entry is a folder `<case>-<key>` with `image.npy` (float16) and `label.npy` (uint8), both (1, H, W, D), and

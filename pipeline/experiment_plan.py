@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.labels import INFECTION, LEFT_LUNG, RIGHT_LUNG
 from pipeline.prepared_slices import Piece, check_lungs, code_counts
 from pipeline.slice_sets import ONE, THREE, TWO, SliceSet, Stack, find_set
 
@@ -27,6 +28,7 @@ TRAIN_PART, TEST_PART = "train", "test"
 PARTS = ("F1", "F2", "F3", "F4")
 # A slice is kept where it has more labelled pixels; set I's are all kept that have any.
 PAPERS_FILTER, ANY_LABEL = 100, 0
+LABELLED = (LEFT_LUNG, RIGHT_LUNG, INFECTION)
 
 # A stack and the numbers of its slices that count
 Kept = tuple[Stack, tuple[int, ...]]
@@ -91,9 +93,9 @@ def make_plan(experiment: int, data_dir: str | Path, preparation: str, by_patien
 def _experiment_one(data_dir: str | Path, preparation: str) -> Plan:
     learnt = find_set(ONE, data_dir)
     tested, test = _set_two(data_dir, preparation)
-    kept = _kept(learnt, preparation, ANY_LABEL)
-    flat = _flat(kept)
-    used = _grouped(flat[: len(flat) * 9 // 10])
+    kept = kept_slices(learnt, preparation, ANY_LABEL)
+    flat = flattened(kept)
+    used = grouped(flat[: len(flat) * 9 // 10])
     if not used:
         raise InputError(f"{learnt.folder}: has {len(flat)} labelled slice(s); expected two or more to train on.")
     pieces = tuple(Piece(stack.name, stack, slices, TRAIN_PART) for stack, slices in used)
@@ -103,7 +105,7 @@ def _experiment_one(data_dir: str | Path, preparation: str) -> Plan:
 def _set_two(data_dir: str | Path, preparation: str) -> tuple[SliceSet, tuple[Piece, ...]]:
     """Set II and its kept slices, to be tested on."""
     tested = find_set(TWO, data_dir)
-    kept = _kept(tested, preparation, PAPERS_FILTER)
+    kept = kept_slices(tested, preparation, PAPERS_FILTER)
     if not kept:
         raise InputError(f"{tested.folder}: no slice has more than {PAPERS_FILTER} labelled pixels; check its labels.")
     return tested, tuple(Piece(stack.name, stack, slices, TEST_PART) for stack, slices in kept)
@@ -111,12 +113,12 @@ def _set_two(data_dir: str | Path, preparation: str) -> tuple[SliceSet, tuple[Pi
 
 def _experiment_two(data_dir: str | Path, preparation: str, by_patient: bool) -> Plan:
     source = find_set(THREE, data_dir)
-    kept = _kept(source, preparation, PAPERS_FILTER)
+    kept = kept_slices(source, preparation, PAPERS_FILTER)
     parts = whole_patients(kept) if by_patient else equal_parts(kept)
     if not all(parts):
         patients = {stack.patient_id for stack, _ in kept}
         raise InputError(
-            f"{source.folder}: has {len(_flat(kept))} slices with more than {PAPERS_FILTER} labelled pixels, of "
+            f"{source.folder}: has {len(flattened(kept))} slices with more than {PAPERS_FILTER} labelled pixels, of "
             f"{len(patients)} patient(s); expected enough for the four parts of experiment 2; add cases."
         )
     pieces = tuple(
@@ -128,11 +130,11 @@ def _experiment_two(data_dir: str | Path, preparation: str, by_patient: bool) ->
     return Plan((source,), pieces, models, PARTS[3:])
 
 
-def _kept(source: SliceSet, preparation: str, more_than: int) -> list[Kept]:
-    """The stacks of a set that have slices with more labelled pixels than that, and the numbers of those slices."""
-    counts = [code_counts(stack) for stack in source.stacks]
+def kept_slices(source: SliceSet, preparation: str, more_than: int, codes: Sequence[int] = LABELLED) -> list[Kept]:
+    """The stacks of a set that have slices with more pixels of some codes than that, and those slices' numbers."""
+    counts = [code_counts(stack, preparation) for stack in source.stacks]
     check_lungs(str(source.folder), counts, preparation)
-    labelled = [np.flatnonzero(count[:, 1:].sum(1) > more_than) for count in counts]
+    labelled = [np.flatnonzero(count[:, list(codes)].sum(1) > more_than) for count in counts]
     return [
         (stack, tuple(slices.tolist())) for stack, slices in zip(source.stacks, labelled, strict=True) if slices.size
     ]
@@ -140,43 +142,50 @@ def _kept(source: SliceSet, preparation: str, more_than: int) -> list[Kept]:
 
 def equal_parts(kept: Sequence[Kept]) -> list[list[Kept]]:
     """Four contiguous parts of all slices in order; their lengths differ by at most one."""
-    flat = _flat(kept)
+    flat = flattened(kept)
     cuts = [len(flat) * cut // len(PARTS) for cut in range(len(PARTS) + 1)]
-    return [_grouped(flat[start:end]) for start, end in pairwise(cuts)]
+    return [grouped(flat[start:end]) for start, end in pairwise(cuts)]
 
 
-def whole_patients(kept: Sequence[Kept]) -> list[list[Kept]]:
-    """Four parts of whole patients, as equal as the best of many orders of the patients; each time the same.
+def whole_patients(kept: Sequence[Kept], shares: Sequence[float] = (1.0,) * len(PARTS)) -> list[list[Kept]]:
+    """Parts of whole patients, with slices in proportion to the shares as nearly as in the best of many orders.
 
-    Each patient goes to the part with the fewest slices so far.
+    Each time the same. Each patient goes to the part that is emptiest so far.
     """
     patients: dict[str, list[Kept]] = {}
     for stack, slices in kept:
         patients.setdefault(stack.patient_id, []).append((stack, slices))
     chance = np.random.default_rng(0)
     tries = [
-        _dealt([list(patients.values())[place] for place in chance.permutation(len(patients))]) for _ in range(500)
+        _dealt([list(patients.values())[place] for place in chance.permutation(len(patients))], shares)
+        for _ in range(500)
     ]
-    return min(tries, key=lambda parts: max(map(_length, parts)) - min(map(_length, parts)))
+    return min(tries, key=lambda parts: _spread(_filled(parts, shares)))
 
 
-def _dealt(patients: Sequence[list[Kept]]) -> list[list[Kept]]:
-    parts: list[list[Kept]] = [[] for _ in PARTS]
+def _dealt(patients: Sequence[list[Kept]], shares: Sequence[float]) -> list[list[Kept]]:
+    parts: list[list[Kept]] = [[] for _ in shares]
     for patient in patients:
-        min(parts, key=_length).extend(patient)
+        filled = _filled(parts, shares)
+        parts[filled.index(min(filled))].extend(patient)
     return parts
 
 
-def _length(kept: Sequence[Kept]) -> int:
-    return sum(len(slices) for _, slices in kept)
+def _filled(parts: Sequence[Sequence[Kept]], shares: Sequence[float]) -> list[float]:
+    """Slices of each part over its share."""
+    return [sum(len(slices) for _, slices in part) / share for part, share in zip(parts, shares, strict=True)]
 
 
-def _flat(kept: Sequence[Kept]) -> list[tuple[Stack, int]]:
+def _spread(numbers: Sequence[float]) -> float:
+    return max(numbers) - min(numbers)
+
+
+def flattened(kept: Sequence[Kept]) -> list[tuple[Stack, int]]:
     """Every slice by itself, in order."""
     return [(stack, number) for stack, slices in kept for number in slices]
 
 
-def _grouped(flat: Sequence[tuple[Stack, int]]) -> list[Kept]:
+def grouped(flat: Sequence[tuple[Stack, int]]) -> list[Kept]:
     """Slices that stand by themselves joined by their stacks again."""
     groups: dict[Stack, list[int]] = {}
     for stack, number in flat:

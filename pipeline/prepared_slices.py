@@ -1,10 +1,10 @@
-"""Slices as the Anam-Net paper feeds them to its networks, written as an ordinary data set.
+"""Slices as a paper feeds them to its networks, written as an ordinary data set.
 
-`paper` is the paper's preparation, as in its published scripts (spec/networks_a section 11.1): everything outside the
+`paper` is the Anam-Net paper's, as in its published scripts (spec/networks_a section 11.1): everything outside the
 lungs is set to 0, then each slice's own range becomes 0..255. In Hounsfield units lungs are negative, so the 0 around
 them is the brightest grey; kept for comparison with the paper. The lung mask takes in the annotated infection, in test
 slices too, and with it part of the answer. `window` clips to the project's window instead and masks nothing; grey scans
-stay as they are.
+stay as they are. `resized` is the same at 256 x 256 pixels, whatever a pixel's size, as other papers do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -24,17 +24,20 @@ import SimpleITK as sitk
 
 from pipeline.atomic import read_json, write_json
 from pipeline.errors import InputError
+from pipeline.front import resample
 from pipeline.labels import INFECTION, LABEL_CODES
 from pipeline.progress import progress_bar
-from pipeline.scan import GREY_255, file_sha256, intensity_domain
+from pipeline.scan import GREY_255, Geometry, file_sha256, intensity_domain
 from pipeline.slice_sets import Stack, read_codes, read_image
 
 logger = logging.getLogger(__name__)
 
-PAPER, WINDOW = "paper", "window"
-PREPARATIONS = (PAPER, WINDOW)
+PAPER, WINDOW, RESIZED = "paper", "window", "resized"
+PREPARATIONS = (PAPER, WINDOW, RESIZED)
 # Larger slices are cropped to this about their centre: ten of the public 20 CTs have 630 x 630 pixels.
 LARGEST = 512
+# Pixels along each side of a resized slice, which is not cropped before
+RESIZED_SIDE = 256
 WINDOW_HU = (-1250.0, 250.0)
 # Part of what a prepared data set is compared by: raise it when its voxels change.
 VERSION = 1
@@ -50,9 +53,9 @@ class Piece:
     part: str
 
 
-def code_counts(stack: Stack) -> np.ndarray:
-    """Pixels of each of the project's codes in each slice after cropping, int64 (slices, codes)."""
-    voxels = sitk.GetArrayFromImage(cropped(read_codes(stack)))
+def code_counts(stack: Stack, preparation: str = PAPER) -> np.ndarray:
+    """Pixels of each of the project's codes in each slice, cropped as for a preparation, int64 (slices, codes)."""
+    voxels = sitk.GetArrayFromImage(_cropped_for(preparation, read_codes(stack)))
     return np.stack([(voxels == code).sum((1, 2)) for code in LABEL_CODES], axis=1)
 
 
@@ -104,17 +107,18 @@ def _made_from(pieces: Sequence[Piece], preparation: str) -> dict[str, Any]:
 
 
 def _write_stack(folder: Path, stack: Stack, pieces: Sequence[Piece], preparation: str) -> None:
-    image, codes = cropped(read_image(stack)), cropped(read_codes(stack))
+    image, codes = (_cropped_for(preparation, whole) for whole in (read_image(stack), read_codes(stack)))
     domain = intensity_domain(image, str(stack.image))
     for piece in pieces:
-        for kind, source in (("images", image), ("labels", codes)):
-            chosen = sitk.GetArrayViewFromImage(source)[list(piece.slices)]
-            if kind == "images":
-                labels = sitk.GetArrayViewFromImage(codes)[list(piece.slices)]
-                chosen = prepared(chosen, labels > 0, preparation, domain)
+        chosen, labels = (sitk.GetArrayViewFromImage(source)[list(piece.slices)] for source in (image, codes))
+        grey = _on_grid(prepared(chosen, labels > 0, preparation, domain), image, piece.slices[0])
+        label = _on_grid(labels, codes, piece.slices[0])
+        if preparation == RESIZED:
+            grey, label = resized(grey), resized_labels(label)
+        for kind, written in (("images", grey), ("labels", label)):
             target = folder / kind / f"{piece.case}.nii.gz"
             target.parent.mkdir(parents=True, exist_ok=True)
-            sitk.WriteImage(_on_grid(chosen, source, piece.slices[0]), str(target), useCompression=True)
+            sitk.WriteImage(written, str(target), useCompression=True)
 
 
 def _on_grid(voxels: np.ndarray, source: sitk.Image, first: int) -> sitk.Image:
@@ -130,6 +134,30 @@ def cropped(image: sitk.Image) -> sitk.Image:
     """Slices of at most LARGEST x LARGEST pixels about their centre."""
     (left, width), (top, height) = ((max(0, (n - LARGEST) // 2), min(n, LARGEST)) for n in image.GetSize()[:2])
     return image[left : left + width, top : top + height, :]
+
+
+def resized(grey: sitk.Image) -> sitk.Image:
+    """Slices of RESIZED_SIDE x RESIZED_SIDE pixels over the same outer edges; linear, whole numbers, uint8."""
+    # As whole numbers the filter would cut off the fractions
+    exact = resample(sitk.Cast(grey, sitk.sitkFloat32), _resized_grid(grey), sitk.sitkLinear)
+    return sitk.Cast(sitk.Round(exact), sitk.sitkUInt8)
+
+
+def resized_labels(codes: sitk.Image) -> sitk.Image:
+    """The same for labels: each pixel has the code with the largest linearly interpolated share."""
+    return resample(codes, _resized_grid(codes), sitk.sitkLabelLinear)
+
+
+def _resized_grid(image: sitk.Image) -> Geometry:
+    size = (RESIZED_SIDE, RESIZED_SIDE, image.GetDepth())
+    pixels = [before / after for before, after in zip(image.GetSize(), size, strict=True)]
+    spacing_mm = tuple(spacing * share for spacing, share in zip(image.GetSpacing(), pixels, strict=True))
+    origin_mm = image.TransformContinuousIndexToPhysicalPoint([(share - 1) / 2 for share in pixels])
+    return Geometry(size, spacing_mm, origin_mm, image.GetDirection())
+
+
+def _cropped_for(preparation: str, image: sitk.Image) -> sitk.Image:
+    return image if preparation == RESIZED else cropped(image)
 
 
 def prepared(slices: np.ndarray, lung: np.ndarray, preparation: str, domain: str) -> np.ndarray:
@@ -153,10 +181,10 @@ def own_range(pixels: np.ndarray) -> np.ndarray:
     return np.rint((pixels - low) * 255 / (high - low)).astype(np.uint8)
 
 
-def check_preparation(preparation: str) -> None:
+def check_preparation(preparation: str, known: Iterable[str] = PREPARATIONS) -> None:
     """Raise InputError for an unknown preparation."""
-    if preparation not in PREPARATIONS:
-        raise InputError(f"PREPARATION is {preparation!r}, expected one of: {', '.join(PREPARATIONS)}.")
+    if preparation not in known:
+        raise InputError(f"PREPARATION is {preparation!r}, expected one of: {', '.join(known)}.")
 
 
 def check_lungs(what: str, counts: Sequence[np.ndarray], preparation: str) -> None:

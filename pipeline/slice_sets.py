@@ -1,4 +1,4 @@
-"""The slice data sets of the Anam-Net paper as they are distributed: finding them in a folder and reading them.
+"""The slice data sets of several papers as they are distributed: finding them in a folder and reading them.
 
 Sets I and II are MedSeg's of medicalsegmentation.com/covid19, set III the public 20 CTs (Ma et al., Zenodo 3757476).
 Each lies in the folder DATA or directly in a folder of it. A folder `set1`, `set2` or `set3` with scans and labels in a
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -62,7 +63,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class SliceSet:
-    """A data set of the paper, or what stands in for it."""
+    """A data set of a paper, or what stands in for it."""
 
     number: str
     folder: Path
@@ -78,10 +79,31 @@ class SliceSet:
 
 def find_set(number: str, data_dir: str | Path) -> SliceSet:
     """Set `I`, `II` or `III` in a folder or directly below it; InputError that says what was looked for where."""
+    (found,) = find_sets((number,), data_dir)
+    return found
+
+
+def find_sets(numbers: Sequence[str], data_dir: str | Path, plain: str = THREE) -> list[SliceSet]:
+    """Those of several sets that are in a folder or directly below it; InputError where there is none of them.
+
+    `plain` is the set that scans and labels stand in for whose folder is not named after a set.
+    """
     data = Path(os.path.abspath(data_dir))
     if not data.is_dir():
         raise InputError(f"DATA is {data}: there is no such folder; check the path.")
     below = [place for place in sorted(data.iterdir()) if place.is_dir() and not place.name.startswith(".")]
+    if found := [one for number in numbers if (one := _look_for(number, data, below, plain))]:
+        return found
+    folders = ", ".join(folder.name for folder in below) or "it has none"
+    raise InputError(
+        f"DATA is {data}: {' and '.join(WHAT[number] for number in numbers)} is not there; looked for "
+        f"{', for '.join(FILES[number] for number in numbers)} in it and in its folders ({folders}), and for scans and "
+        f"labels to stand in for it in {' and '.join(f'{STAND_INS[number]}/' for number in numbers)}; add one of them."
+    )
+
+
+def _look_for(number: str, data: Path, below: list[Path], plain: str) -> SliceSet | None:
+    """A set, or what stands in for it; None where there is neither."""
     if number != THREE:
         distributed = _set_one if number == ONE else _set_two
         for place in (data, *below):
@@ -89,26 +111,22 @@ def find_set(number: str, data_dir: str | Path) -> SliceSet:
                 return SliceSet(number, place, stacks, stands_in=False)
     place = data / STAND_INS[number]
     listing = list_cases(place) if place.is_dir() else None
-    if listing is None and number == THREE:
-        place, listing = _recognised(data, below)
+    if listing is None and number == plain:
+        place, listing = _recognised(data, below, number)
     if listing is None:
-        folders = ", ".join(folder.name for folder in below) or "it has none"
-        raise InputError(
-            f"DATA is {data}: {WHAT[number]} is not there; looked for {FILES[number]} in it and in its folders "
-            f"({folders}), and for scans and labels to stand in for it in {STAND_INS[number]}/; add one of them."
-        )
+        return None
     prefix = "" if number == THREE else f"{STAND_INS[number]}_"
     stacks = tuple(
         Stack(prefix + case.name, case.patient_id, case.image, (_label(case.image, case.label),))
         for case in listing.cases
     )
-    return SliceSet(number, place, stacks, stands_in=number != THREE or not is_public_set(stacks))
+    return SliceSet(number, place, stacks, stands_in=number != THREE or not are_public(stack.name for stack in stacks))
 
 
-def is_public_set(stacks: tuple[Stack, ...]) -> bool:
-    """Whether the names are those of the public 20 CTs."""
+def are_public(names: Iterable[str]) -> bool:
+    """Whether the cases are the public 20 CTs, by their names."""
     published = {name for fold in read_json(PUBLISHED_FILE)["folds"] for name in fold["test"]}
-    return {public_name(stack.name) for stack in stacks} == published
+    return {public_name(name) for name in names} == published
 
 
 def _set_one(folder: Path) -> tuple[Stack, ...]:
@@ -145,7 +163,7 @@ def _first(*files: Path, beside: Path) -> Path:
     raise InputError(f"{beside}: has no {wanted} beside it; expected {FILES[ONE]} in one folder; add it.")
 
 
-def _recognised(data: Path, below: list[Path]) -> tuple[Path, Listing | None]:
+def _recognised(data: Path, below: list[Path], number: str) -> tuple[Path, Listing | None]:
     """The folder itself or the one folder of it whose layout is known; the public 20 CTs win over other data."""
     if listing := recognise(data):
         return data, listing
@@ -156,14 +174,14 @@ def _recognised(data: Path, below: list[Path]) -> tuple[Path, Listing | None]:
     if len(choice) > 1:
         names = ", ".join(place.name for place, _ in choice)
         raise InputError(
-            f"DATA is {data}: {names} could each be {WHAT[THREE]}; expected one; give DATA=that folder, or rename it "
-            f"{STAND_INS[THREE]}."
+            f"DATA is {data}: {names} could each be {WHAT[number]}; expected one; give DATA=that folder, or rename it "
+            f"{STAND_INS[number]}."
         )
     return choice[0] if choice else (data, None)
 
 
 def _all_public(listing: Listing) -> bool:
-    return is_public_set(tuple(Stack(case.name, case.patient_id, case.image, ()) for case in listing.cases))
+    return are_public(case.name for case in listing.cases)
 
 
 def _label(image: Path, label: Path | None) -> Path:

@@ -95,6 +95,19 @@ def make_cases() -> Callable[[Path, int], list[dict[str, Any]]]:
     return entries
 
 
+@pytest.fixture
+def bundles(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A stand-in for what trains and segments in every cross-validation of a test."""
+    # Not at the top: most tests need neither, and they take seconds to import
+    from bundle_runs import Bundles
+
+    from pipeline.cross_validation import CrossValidation
+
+    made = Bundles()
+    monkeypatch.setattr(CrossValidation, "bundle_run", lambda *arguments: made.run(*arguments))
+    return made
+
+
 @pytest.fixture(scope="session")
 def tiny_training() -> Callable[..., dict[str, Any]]:
     return tiny_overrides

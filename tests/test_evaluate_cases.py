@@ -65,6 +65,14 @@ def test_a_missed_half_of_the_infection_is_counted(reference):
     assert (row["dice"], row["sensitivity"], row["specificity"]) == (pytest.approx(2 / 3), 0.5, 1.0)
 
 
+def test_the_counts_are_those_of_all_voxels(reference):
+    prediction = chest_labels()
+    prediction[3, 2] = 0
+    prediction[0, 0, :3] = 3
+    row = rows_of(reference, prediction)["infection"]
+    assert [row[count] for count in ("tp", "fp", "fn", "tn")] == [2, 3, 2, 4 * 6 * 8 - 7]
+
+
 def test_a_false_infection_lowers_the_specificity(reference):
     prediction = chest_labels()
     prediction[0, 0, :4] = 3
@@ -144,9 +152,10 @@ def test_the_error_of_a_worker_arrives_with_its_cause(reference):
 
 def some_rows():
     numbers = (("dice", 1 / 3), ("sensitivity", math.nan), ("specificity", 0.1 + 0.2))
-    volumes = (("reference_ml", 0.0), ("prediction_ml", 1234.5678901234))
+    more = {"precision": 0.0, "accuracy": 0.99, "jaccard": 0.2, "mean_jaccard": 0.6}
+    volumes = {"reference_ml": 0.0, "prediction_ml": 1234.5678901234}
     who = {"case": "Köln, 1", "patient_id": "007", "fold": 0, "structure": "infection"}
-    return [{**who, **dict(numbers), **dict(volumes)}]
+    return [{**who, **dict(numbers), **more, **volumes, "tp": 1, "fp": 2, "fn": 3, "tn": 4}]
 
 
 def test_rows_come_back_from_csv_as_they_were(tmp_path):

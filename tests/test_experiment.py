@@ -3,70 +3,21 @@
 from __future__ import annotations
 
 import csv
-import json
-import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import SimpleITK as sitk
+from bundle_runs import find_nothing
 from slice_set_makers import write_cases, write_png_slices, write_set_one, write_set_two
 
 from pipeline import experiment as experiments
-from pipeline.atomic import read_json, write_json
-from pipeline.checkpoint import FINISHED, MODEL
+from pipeline.atomic import read_json
+from pipeline.checkpoint import MODEL
 from pipeline.configuration import INFERENCE, TRAIN, merged, networks
-from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError
-from pipeline.experiment import CLASSES, NETWORKS, Experiment
-from pipeline.labels import label_map
-from pipeline.study import PREDICTIONS, load_study
-
-
-def segment_perfectly(label: np.ndarray) -> np.ndarray:
-    return label_map(CLASSES).class_of_code()[label]
-
-
-def find_nothing(label: np.ndarray) -> np.ndarray:
-    return np.zeros_like(label)
-
-
-class Bundles:
-    """Stands in for `CrossValidation.bundle_run`: notes what it is asked for, and writes what it would."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
-        self.segment: Callable[[np.ndarray], np.ndarray] = segment_perfectly
-
-    def run(self, cross_validation: CrossValidation, what: str, name: str, arguments: dict[str, Any]) -> None:
-        folder = Path(cross_validation.output_dir)
-        self.asked.append((name, str(arguments.get("output_dir", folder))))
-        if name == TRAIN:
-            (folder / "fold0").mkdir()
-            (folder / "fold0" / MODEL).write_text(str(folder))
-            write_json(folder / "fold0" / FINISHED, {})
-            return
-        study, fold = re.fullmatch(r"\$studies\.unpredicted\((.+), (\d)\)", arguments["cases"]).groups()
-        for case in load_study(json.loads(study)).unpredicted(int(fold)):
-            label = sitk.ReadImage(case["image"].replace("images", "labels"))
-            found = sitk.GetImageFromArray(self.segment(sitk.GetArrayFromImage(label)))
-            found.CopyInformation(label)
-            target = Path(arguments.get("output_dir", folder / PREDICTIONS)) / f"{case['case']}.nii.gz"
-            target.parent.mkdir(exist_ok=True)
-            sitk.WriteImage(found, str(target))
-
-    def count(self, name: str) -> int:
-        return sum(asked == name for asked, _ in self.asked)
-
-
-@pytest.fixture
-def bundles(monkeypatch):
-    made = Bundles()
-    monkeypatch.setattr(CrossValidation, "bundle_run", lambda *arguments: made.run(*arguments))
-    return made
+from pipeline.experiment import Experiment
+from pipeline.experiment_description import described
 
 
 @pytest.fixture
@@ -106,7 +57,7 @@ def configuration(folder: Path, name: str = TRAIN) -> dict[str, Any]:
 
 
 def test_the_papers_networks_all_have_bundles():
-    assert set(NETWORKS.split()) <= set(networks())
+    assert set(described("anam_net").networks) <= set(networks())
 
 
 def test_experiment_1_trains_one_model_a_network(make, bundles):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.metrics import compute_dice
 
-from evaluation.metrics import Overlap, dice, sensitivity, specificity, volume_ml, voxel_ml
+from evaluation.metrics import ALL_METRICS, Overlap, dice, sensitivity, specificity, volume_ml, voxel_ml
 
 
 def drawn(*lines):
@@ -17,6 +17,7 @@ def drawn(*lines):
 
 REFERENCE = drawn("##..", "##..", "....")
 PREDICTION = drawn(".##.", ".##.", ".#..")
+OVERLAP = Overlap.of(REFERENCE, PREDICTION)
 EMPTY, FULL = np.zeros((3, 4), bool), np.ones((3, 4), bool)
 
 
@@ -36,6 +37,27 @@ def test_specificity_of_hand_drawn_masks():
     assert specificity(REFERENCE, PREDICTION) == pytest.approx(5 / 8)
 
 
+def test_precision_of_hand_drawn_masks():
+    assert OVERLAP.precision == pytest.approx(2 / 5)
+
+
+def test_jaccard_of_hand_drawn_masks():
+    assert OVERLAP.jaccard == pytest.approx(2 / 7)
+
+
+def test_jaccard_follows_from_dice():
+    assert OVERLAP.jaccard == pytest.approx(OVERLAP.dice / (2 - OVERLAP.dice))
+
+
+def test_mean_jaccard_is_that_of_the_structure_and_the_rest():
+    assert OVERLAP.mean_jaccard == pytest.approx((2 / 7 + 5 / 10) / 2)
+
+
+def test_mean_jaccard_of_a_small_structure_is_above_its_dice():
+    overlap = Overlap(tp=68, fp=16, fn=16, tn=10_000)
+    assert overlap.jaccard < overlap.dice < overlap.mean_jaccard
+
+
 def test_dice_of_a_mask_with_itself_is_one():
     assert dice(REFERENCE, REFERENCE) == 1
 
@@ -51,6 +73,34 @@ def test_dice_of_a_mask_with_itself_is_one():
 )
 def test_dice_of_empty_masks(reference, prediction, expected):
     assert dice(reference, prediction) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("metric", ["jaccard", "mean_jaccard"])
+def test_jaccard_of_two_empty_masks_is_undefined(metric):
+    assert math.isnan(getattr(Overlap.of(EMPTY, EMPTY), metric))
+
+
+@pytest.mark.parametrize("masks", [(EMPTY, PREDICTION), (REFERENCE, EMPTY)])
+def test_jaccard_is_zero_where_one_mask_is_empty(masks):
+    assert Overlap.of(*masks).jaccard == 0
+
+
+def test_mean_jaccard_is_undefined_where_there_is_no_rest():
+    assert math.isnan(Overlap.of(FULL, FULL).mean_jaccard)
+
+
+@pytest.mark.parametrize("reference", [EMPTY, REFERENCE])
+def test_precision_is_undefined_where_nothing_is_predicted(reference):
+    assert math.isnan(Overlap.of(reference, EMPTY).precision)
+
+
+def test_precision_of_what_is_not_there_is_zero():
+    assert Overlap.of(EMPTY, PREDICTION).precision == 0
+
+
+@pytest.mark.parametrize("metric", ALL_METRICS)
+def test_every_metric_of_a_perfect_prediction_is_one(metric):
+    assert getattr(Overlap.of(REFERENCE, REFERENCE), metric) == 1
 
 
 @pytest.mark.parametrize("prediction", [EMPTY, PREDICTION])

@@ -17,6 +17,7 @@ from pipeline.prepared_slices import (
     cropped,
     own_range,
     prepared,
+    resized,
     write_dataset,
 )
 from pipeline.scan import GREY_255, HOUNSFIELD, read_scan
@@ -136,3 +137,45 @@ def test_labels_without_lungs_are_refused_for_the_papers_preparation(tmp_path):
 def test_labels_without_lungs_do_for_the_window(tmp_path):
     found = find_set(THREE, write_png_slices(tmp_path, infected=255))
     assert check_lungs("here", [code_counts(stack) for stack in found.stacks], "window") is None
+
+
+def edges_mm(image):
+    """Where the outermost pixels of the first slice begin and end."""
+    width, height, _ = image.GetSize()
+    corners = (-0.5, -0.5, 0.0), (width - 0.5, height - 0.5, 0.0)
+    return [place for corner in corners for place in image.TransformContinuousIndexToPhysicalPoint(corner)]
+
+
+@pytest.mark.parametrize("side", [20, 512, 630])
+def test_resized_slices_have_256_pixels_and_the_same_edges(side):
+    image = sitk.Image([side, side, 2], sitk.sitkUInt8)
+    image.SetSpacing([0.7, 0.7, 5.0])
+    image.SetOrigin([-100.0, 30.0, 7.0])
+    small = resized(image)
+    assert small.GetSize() == (256, 256, 2)
+    assert edges_mm(small) == pytest.approx(edges_mm(image))
+
+
+def test_half_the_pixels_are_the_means_of_four():
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 512, 512), dtype=np.uint8)
+    small = sitk.GetArrayFromImage(resized(sitk.GetImageFromArray(pixels)))
+    means = pixels.reshape(1, 256, 2, 256, 2).mean((2, 4))
+    assert np.abs(small - means).max() <= 0.5
+
+
+def test_a_resized_mask_lies_where_its_structure_is_bright(tmp_path):
+    write_dataset(tmp_path / "data", pieces_of(write_cases(tmp_path / "set3", cases=1)), "resized")
+    files = (tmp_path / "data" / kind / "case_0_F1.nii.gz" for kind in ("images", "labels"))
+    grey, codes = (sitk.GetArrayFromImage(read_scan(file)) for file in files)
+    middle = np.isin(codes, (1, 2))
+    # Half of the lung's pixels at least: between 20 pixels and 256 the edges are wide
+    assert np.median(grey[middle]) == pytest.approx((1250 - 850) / 1500 * 255, abs=1)
+
+
+def test_what_is_resized_is_not_cropped_before(tmp_path):
+    codes = np.zeros((1, 630, 630), np.uint8)
+    codes[0, 0, :7] = 3
+    write(tmp_path / "images" / "a.nii.gz", np.full(codes.shape, -100, np.int16))
+    write(tmp_path / "labels" / "a.nii.gz", codes)
+    (stack,) = find_set(THREE, tmp_path).stacks
+    assert [code_counts(stack, name)[0, 3] for name in ("resized", "window")] == [7, 0]

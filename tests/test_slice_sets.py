@@ -14,7 +14,7 @@ from pipeline.atomic import read_json
 from pipeline.datalist import read_datalist
 from pipeline.errors import InputError
 from pipeline.folds import PUBLISHED_FILE
-from pipeline.slice_sets import ONE, THREE, TWO, find_set, read_codes, read_image
+from pipeline.slice_sets import ONE, THREE, TWO, find_set, find_sets, read_codes, read_image
 
 PUBLIC = [name for fold in read_json(PUBLISHED_FILE)["folds"] for name in fold["test"]]
 
@@ -172,3 +172,18 @@ def test_a_volume_stored_in_sagittal_slices_is_turned_to_axial_ones(tmp_path, ma
         sitk.WriteImage(sitk.DICOMOrient(image, "PSL"), str(tmp_path / kind / "a.nii.gz"))
     (stack,) = find_set(THREE, tmp_path).stacks
     assert read_image(stack).GetSize() == read_codes(stack).GetSize() == make_chest()[0].GetSize()
+
+
+def test_of_several_sets_those_are_taken_that_are_there(tmp_path):
+    write_set_two(tmp_path / "medseg")
+    assert [found.number for found in find_sets((TWO, THREE), tmp_path)] == [TWO]
+
+
+def test_where_none_of_several_sets_is_there_both_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"\(9 volumes\) and the public 20 CTs .* stand in for it in set2/ and set3/"):
+        find_sets((TWO, THREE), tmp_path)
+
+
+def test_scans_may_stand_in_for_another_set_than_the_third(tmp_path):
+    (found,) = find_sets((ONE,), write_cases(tmp_path), plain=ONE)
+    assert found.what().startswith(f"5 case(s) of {tmp_path}, in place of set I")

@@ -1,0 +1,70 @@
+"""A stand-in for what trains and segments in a cross-validation: two test files use it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from pipeline.atomic import write_json
+from pipeline.cascade import Stage
+from pipeline.checkpoint import FINISHED, MODEL
+from pipeline.configuration import TRAIN
+from pipeline.cross_validation import CrossValidation
+from pipeline.labels import label_map
+from pipeline.study import PREDICTIONS, load_study
+
+
+def segment_perfectly(classes: np.ndarray) -> np.ndarray:
+    return classes
+
+
+def find_nothing(classes: np.ndarray) -> np.ndarray:
+    return np.zeros_like(classes)
+
+
+class Bundles:
+    """Stands in for `CrossValidation.bundle_run`: notes what it is asked for, and writes what it would.
+
+    `segment` makes what is predicted, class numbers, from those of the reference.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.segment: Callable[[np.ndarray], np.ndarray] = segment_perfectly
+
+    def run(
+        self,
+        cross_validation: CrossValidation,
+        what: str,
+        name: str,
+        arguments: dict[str, Any],
+        stage: Stage | None = None,
+    ) -> None:
+        stage = stage or cross_validation.stages[-1]
+        folder = cross_validation.folder(stage)
+        self.asked.append((name, str(arguments.get("output_dir", folder))))
+        if name == TRAIN:
+            fold = folder / f"fold{arguments['fold']}"
+            fold.mkdir()
+            (fold / MODEL).write_text(str(folder))
+            write_json(fold / FINISHED, {})
+            return
+        study, number = re.fullmatch(r"\$studies\.unpredicted\((.+), (\d)\)", arguments["cases"]).groups()
+        classes = label_map(cross_validation.result_label_map()).class_of_code()
+        for case in load_study(json.loads(study)).unpredicted(int(number)):
+            label = sitk.ReadImage(case["image"].replace("images", "labels"))
+            found = sitk.GetImageFromArray(self.segment(classes[sitk.GetArrayFromImage(label)]))
+            found.CopyInformation(label)
+            predictions = Path(cross_validation.output_dir) / PREDICTIONS
+            target = Path(arguments.get("output_dir", predictions)) / f"{case['case']}.nii.gz"
+            target.parent.mkdir(exist_ok=True)
+            sitk.WriteImage(found, str(target))
+
+    def count(self, name: str) -> int:
+        return sum(asked == name for asked, _ in self.asked)
