@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluation.bounding_box import bounding_box
-from evaluation.distance_map import distance_map_mm
+from evaluation.distances import distances_mm
 
 SURFACE_METRICS = ("surface_dice", "hd95_mm", "mean_distance_mm")
 SURFACE_EMPTY_RULE = (
@@ -75,9 +75,7 @@ class SurfaceDistances:
         # Cutting the box out loses nothing: around it both masks are background, which `_elements` puts back
         shape = [side.stop - side.start + 1 for side in box]
         (here, here_mm2), (there, there_mm2) = (_elements(mask[box], spacing) for mask in masks)
-        return cls(
-            _distances_mm(here, there, shape, spacing), here_mm2, _distances_mm(there, here, shape, spacing), there_mm2
-        )
+        return cls(_apart_mm(here, there, shape, spacing), here_mm2, _apart_mm(there, here, shape, spacing), there_mm2)
 
     def surface_dice(self, tolerance_mm: float) -> float:
         """Share of both surfaces that lies within the tolerance of the other one, in [0, 1]; nan without any."""
@@ -155,11 +153,11 @@ def _areas_mm2(spacing_mm: np.ndarray) -> np.ndarray:
     return areas
 
 
-def _distances_mm(here: np.ndarray, there: np.ndarray, shape: Sequence[int], spacing_mm: np.ndarray) -> np.ndarray:
+def _apart_mm(here: np.ndarray, there: np.ndarray, shape: Sequence[int], spacing_mm: np.ndarray) -> np.ndarray:
     """Of each element to the nearest of others; flat indices into one grid, inf where there are no others."""
     surface = np.zeros(shape, bool)
     surface.ravel()[there] = True
-    return distance_map_mm(surface, spacing_mm.tolist()).ravel()[here].astype(np.float64)
+    return distances_mm(here, surface, spacing_mm.tolist())
 
 
 def _percentile(distances_mm: np.ndarray, areas_mm2: np.ndarray) -> float:

@@ -6,10 +6,11 @@ together decides:
 
 1. Voxels of lung and infection that touch face to face are one part. Where a part holds one lung only, that lung has
    its infection.
-2. Where it holds both, the lungs touch. Then the parts that are left of it deeper than CONTACT_MM decide in the same
-   way, and what they leave open goes to the lung of the nearest voxel that is decided.
-3. A part without any lung goes to the lung nearest to its centre, except where the other lung has no voxel at all and
-   the part is at least WHITE_LUNG_SHARE of the lung that there is: then it is that other lung, infected throughout.
+2. Where a part holds both, the lungs touch. Then the cores that are left of it deeper than CONTACT_MM decide in the
+   same way, and what they leave open goes to the lung of the nearest voxel that is decided.
+3. A part or core without any lung goes to the lung nearest to its centre. But where one lung has no voxel at all, and a
+   part or core without lung is at least WHITE_LUNG_SHARE of those with the other one, it is the lung that seems to be
+   missing, infected throughout.
 """
 
 from __future__ import annotations
@@ -21,84 +22,97 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from evaluation.bounding_box import bounding_box
-from evaluation.distance_map import distance_map_mm
+from evaluation.distances import distances_mm
 from pipeline.labels import INFECTION, LEFT_LUNG, RIGHT_LUNG
 
-# In the one real CT (MedSeg) whose labelled lungs touch, they come apart at 5 mm
+# In the one real CT (of MedSeg's) whose labelled lungs touch, they come apart at 5 mm
 CONTACT_MM = 8.0
-# The smaller lung of a patient has seldom less than a third of both; some of it may have collapsed
+# The left lung has seldom less than 40 % of both, but what is infected throughout may have collapsed
 WHITE_LUNG_SHARE = 0.25
 BOTH = LEFT_LUNG + RIGHT_LUNG
 
 
 def whole_lungs(labels: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    """The lungs with their infection, uint8: 1 left lung, 2 right lung, 0 all else; no lung where no voxel has its code.
+    """The lungs with their infection, uint8: 1 left lung, 2 right lung, 0 all else; 0 throughout without any lung.
 
-    `labels` holds the project's codes, on two or three axes; the spacing is in millimetres, one number an axis, in their
-    order. Raises ValueError where the spacing does not fit.
+    `labels` holds the project's codes, on two or three axes; the spacing is in millimetres, one number an axis, in
+    their order. Raises ValueError where the spacing does not fit.
     """
     if len(spacing_mm) != labels.ndim:
         raise ValueError(f"spacing_mm is {tuple(spacing_mm)}; expected one number for each of {labels.ndim} axes")
     sides = np.zeros(labels.shape, np.uint8)
     box = bounding_box(labels > 0)
-    if box is None:
-        return sides
-    codes, inside = labels[box], sides[box]
-    lung = (codes == LEFT_LUNG) | (codes == RIGHT_LUNG)
-    inside[lung] = codes[lung]
-    if not lung.any():
-        return sides
-    infection = codes == INFECTION
-    parts, lung_of_part = _parts(codes > 0, codes)
-    _give_lone_parts(parts, lung_of_part, inside, spacing_mm)
-    inside[infection] = lung_of_part[parts[infection]]
-    touching = lung_of_part[parts] == BOTH
-    inside[infection & touching] = 0
-    if (infection & touching).any():
-        _give_touching(touching, codes, inside, spacing_mm)
+    if box is not None:
+        _fill(labels[box], sides[box], spacing_mm)
     return sides
 
 
-def _parts(mask: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Connected parts of a mask by number, 0 outside, and of each number the lung whose code it holds, 0, 1, 2 or BOTH."""
-    parts, count = ndimage.label(mask)
-    lung_of_part = np.zeros(count + 1, np.uint8)
-    for code in (LEFT_LUNG, RIGHT_LUNG):
-        lung_of_part[np.bincount(parts[codes == code], minlength=count + 1) > 0] += code
-    lung_of_part[0] = 0
-    return parts, lung_of_part
-
-
-def _give_lone_parts(
-    parts: np.ndarray, lung_of_part: np.ndarray, sides: np.ndarray, spacing_mm: Sequence[float]
-) -> None:
-    """Fill in the lung of every part that holds none; `sides` has the voxels of lung alone."""
-    lone = (parts > 0) & (lung_of_part == 0)[parts]
-    numbers, part, voxels = np.unique(parts[lone], return_inverse=True, return_counts=True)
-    if not numbers.size:
+def _fill(codes: np.ndarray, sides: np.ndarray, spacing_mm: Sequence[float]) -> None:
+    """Write the lungs of a label map into `sides`, which is 0."""
+    lung = (codes == LEFT_LUNG) | (codes == RIGHT_LUNG)
+    if not lung.any():
         return
-    centres = np.stack([np.bincount(part, places) / voxels for places in np.nonzero(lone)], axis=1)
-    lungs = np.flatnonzero(np.bincount(sides[sides > 0], minlength=BOTH))
-    present_voxels = np.count_nonzero(parts) - voxels.sum()
-    lung_of_part[numbers] = _nearest(sides, centres, spacing_mm)
-    if lungs.size == 1 and voxels.max() >= WHITE_LUNG_SHARE * present_voxels:
-        lung_of_part[numbers[voxels.argmax()]] = BOTH - lungs[0]
-
-
-def _give_touching(touching: np.ndarray, codes: np.ndarray, sides: np.ndarray, spacing_mm: Sequence[float]) -> None:
-    """Fill in the infection of parts that hold both lungs."""
-    # The box ends where the lungs end: without a rim of background they would seem to go on beyond it
-    depth_mm = distance_map_mm(~np.pad(touching, 1), spacing_mm)[(slice(1, -1),) * touching.ndim]
-    cores, lung_of_core = _parts(depth_mm > CONTACT_MM, codes)
+    sides[lung] = codes[lung]
+    infection = codes == INFECTION
+    parts, lung_of_part = _parts(codes > 0, sides, spacing_mm)
+    sides[infection] = lung_of_part[parts[infection]]
+    # Where only one lung was found, the other one may be infected throughout and touch it
+    alone = len({*lung_of_part.tolist()} - {0}) == 1
+    touching = (lung_of_part > 0 if alone else lung_of_part == BOTH)[parts]
+    undecided = infection & touching
+    if not undecided.any():
+        return
+    sides[undecided] = 0
+    cores, lung_of_core = _parts(_deep(touching, spacing_mm), sides * touching, spacing_mm)
     lung_of_core[lung_of_core == BOTH] = 0
-    infection = (codes == INFECTION) & touching
-    sides[infection] = lung_of_core[cores[infection]]
-    undecided = infection & (sides == 0)
+    sides[undecided] = lung_of_core[cores[undecided]]
+    undecided &= sides == 0
     sides[undecided] = _nearest(sides * touching, np.argwhere(undecided), spacing_mm)
 
 
+def _parts(mask: np.ndarray, lungs: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Connected parts of a mask by number, 0 outside, and the lung of each number: 1, 2 or BOTH, 0 for the outside."""
+    parts, count = ndimage.label(mask)
+    lung_of_part = np.zeros(count + 1, np.uint8)
+    for code in (LEFT_LUNG, RIGHT_LUNG):
+        lung_of_part[np.bincount(parts[lungs == code], minlength=count + 1) > 0] += code
+    lung_of_part[0] = 0
+    lone = (parts > 0) & (lung_of_part == 0)[parts]
+    if lone.any():
+        _give_lone(lone, parts, lung_of_part, lungs, spacing_mm)
+    return parts, lung_of_part
+
+
+def _give_lone(
+    lone: np.ndarray, parts: np.ndarray, lung_of_part: np.ndarray, lungs: np.ndarray, spacing_mm: Sequence[float]
+) -> None:
+    """Fill in the lung of every part without any; `lone` is the mask of all of these."""
+    numbers, part, voxels = np.unique(parts[lone], return_inverse=True, return_counts=True)
+    centres = np.stack([np.bincount(part, places) / voxels for places in np.nonzero(lone)], axis=1)
+    others = np.count_nonzero(parts) - voxels.sum()
+    lung_of_part[numbers] = _nearest(lungs, centres, spacing_mm)
+    present = np.flatnonzero(np.bincount(lungs[lungs > 0], minlength=BOTH))
+    if present.size == 1 and voxels.max() >= WHITE_LUNG_SHARE * others:
+        lung_of_part[numbers[voxels.argmax()]] = BOTH - present[0]
+
+
+def _deep(mask: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+    """The voxels of a mask that are further than CONTACT_MM from all that is outside of it."""
+    box = bounding_box(mask)
+    deep = np.zeros_like(mask)
+    if box is None:
+        return deep
+    # Around the box, the outside: without it a lung would seem to go on where the box ends
+    padded = np.pad(mask[box], 1)
+    places = np.flatnonzero(padded)
+    depths_mm = distances_mm(places, ~padded, spacing_mm)
+    padded.ravel()[places] = depths_mm > CONTACT_MM
+    deep[box] = padded[(slice(1, -1),) * mask.ndim]
+    return deep
+
+
 def _nearest(sides: np.ndarray, places: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    """The value of the nearest voxel that is not 0, of places (N, axes) in voxels where it is 0."""
+    """The value of the nearest voxel that is not 0, of places (N, axes) in voxels."""
     decided = sides > 0
     # The nearest one lies at the rim: from any other, a step towards the place would be a nearer one
     rim = decided & ~ndimage.binary_erosion(decided)

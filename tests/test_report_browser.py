@@ -203,5 +203,5 @@ def test_every_control_has_a_name(page):
 
 
 NAMELESS = """() => [...document.querySelectorAll("input, select, button, canvas[tabindex]")]
-  .filter((each) => !(each.labels?.length || each.getAttribute("aria-label") || each.innerText))
+  .filter((each) => !(each.labels?.length || each.getAttribute("aria-label") || each.textContent))
   .map((each) => each.outerHTML)"""

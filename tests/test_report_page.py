@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 from report_makers import SETTINGS, write_json, write_run
 
+from evaluation.report import sections
 from evaluation.report.__main__ import main, report
+from evaluation.report.pictures import chosen_cases, pictures
 from evaluation.report.run import read_run
-from pipeline.configuration import ROOT
+from pipeline.errors import InputError
 
 TITLES = [
     "Results",
@@ -26,28 +26,31 @@ TITLES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def make_page(tmp_path_factory):
-    def made(spoil=lambda out: None, **given):
-        out = write_run(tmp_path_factory.mktemp("run"), **given)
+@pytest.fixture
+def make_run(tmp_path):
+    """A run that `spoil` took something from, with at most two cases that can be looked at."""
+
+    def made(spoil=lambda out: None, cases=2, **given):
+        out = write_run(tmp_path, cases, **given)
         spoil(out)
-        return report(read_run(out))
+        run = read_run(out)
+        return run, list(pictures(run, chosen_cases(run, 2)))
 
     return made
 
 
 @pytest.fixture(scope="module")
-def page(make_page):
-    return make_page()
+def page(tmp_path_factory):
+    return report(read_run(write_run(tmp_path_factory.mktemp("run"), cases=3)))
 
 
 def titles(page):
     return re.findall(r"<h2[^>]*>(.*?)</h2>", page)
 
 
-def said(page, anchor):
+def said(section):
     """The text of a section."""
-    return re.sub(r"<[^>]*>", " ", page.partition(f'<section id="{anchor}"')[2].partition("</section>")[0])
+    return re.sub(r"<[^>]*>", " ", section.body)
 
 
 def test_every_section_is_there(page):
@@ -77,56 +80,67 @@ def test_the_dice_of_the_infection_is_said_first(page):
     assert re.search(r"<dt>(.*?)</dt>", page)[1] == "infection Dice"
 
 
-def test_intervals_stand_where_they_are_given(tmp_path):
-    run = read_run(write_run(tmp_path, cases=2))
-    page = report(run, shown=0, interval=lambda values, patients: (0.125, 0.875), interval_note="Made up.")
-    assert "0.125 to 0.875" in said(page, "results")
-    assert "Made up." in said(page, "results")
+def test_intervals_stand_where_they_are_given(make_run):
+    run, _ = make_run()
+    told = said(sections.results(run.rows, lambda values, patients: (0.125, 0.875), "Made up."))
+    assert "0.125 to 0.875" in told
+    assert "Made up." in told
 
 
 @pytest.mark.parametrize(
     ("labels", "structure"),
     [("lungs_and_infection", "infection"), ("infection", "infection"), ("abnormal_normal", "abnormal")],
 )
-def test_other_label_maps_are_ranked_by_their_infection(make_page, labels, structure):
-    page = make_page(labels=labels, cases=2)
-    assert f"{structure} Dice" in said(page, "extremes")
-    assert "MIScnn" not in said(page, "folds")
+def test_other_label_maps_are_ranked_by_their_infection(make_run, labels, structure):
+    run, seen = make_run(labels=labels)
+    assert f"{structure} Dice" in said(sections.extremes(run, seen))
+    assert "MIScnn" not in said(sections.folds(run))
 
 
-def test_without_an_infection_no_case_is_called_the_worst(make_page):
-    page = make_page(labels="lungs", cases=2)
-    assert "scored no infection" in said(page, "extremes")
-    assert "agreement: whole lungs" in said(page, "slices")
+def test_without_an_infection_no_case_is_called_the_worst(make_run):
+    run, seen = make_run(labels="lungs")
+    assert "scored no infection" in said(sections.extremes(run, seen))
+    assert "agreement: whole lungs" in said(sections.viewer(run, seen))
 
 
-def test_one_fold_says_that_folds_cannot_be_compared(make_page):
-    assert "There is one fold" in said(make_page(folds=1, cases=2), "folds")
+def test_one_fold_says_that_folds_cannot_be_compared(make_run):
+    assert "There is one fold" in said(sections.folds(make_run(folds=1)[0]))
 
 
-def test_a_run_that_was_not_evaluated_says_so(make_page):
-    page = make_page(lambda out: (out / "metrics.csv").unlink(), cases=2)
-    assert titles(page) == TITLES
-    assert "metrics.csv is missing" in said(page, "results")
-    assert "1.5" in said(page, "training")
+def test_a_run_that_was_not_evaluated_says_so_where_its_scores_would_be(make_run):
+    run, seen = make_run(lambda out: (out / "metrics.csv").unlink())
+    scored = (
+        sections.results(run.rows, None, ""),
+        sections.boxes(run.rows),
+        sections.cases(run.rows, seen),
+        sections.extremes(run, seen),
+    )
+    assert all("metrics.csv is missing" in said(section) for section in scored)
 
 
-def test_scans_that_were_moved_leave_the_numbers(make_page):
-    page = make_page(lambda out: shutil.rmtree(out.parent / "data"), cases=2)
-    assert "are not all where they were" in said(page, "slices")
-    assert "case_1" in said(page, "cases")
+def test_scans_that_were_moved_leave_the_numbers(make_run):
+    run, seen = make_run(lambda out: shutil.rmtree(out.parent / "data"))
+    assert "are not all where they were" in said(sections.viewer(run, seen))
+    assert "case_1" in said(sections.cases(run.rows, seen))
 
 
-def test_missing_histories_leave_the_table_of_trainings(make_page):
-    page = make_page(lambda out: [file.unlink() for file in out.glob("fold*/history.csv")], cases=2)
-    assert "there is no history.csv" in said(page, "training")
-    assert "Trainings" in said(page, "training")
+def test_missing_histories_leave_the_table_of_trainings(make_run):
+    run, _ = make_run(lambda out: [file.unlink() for file in out.glob("fold*/history.csv")])
+    told = said(sections.training(run))
+    assert "there is no history.csv" in told
+    assert "Trainings" in told
 
 
-def test_leaking_patients_are_told(make_page):
+def test_leaking_patients_are_told(make_run):
     folds = {"folds": [{"fold": 0, "test": ["case_0"]}], "leaking_patients": ["patient_0"]}
-    page = make_page(lambda out: write_json(out / "folds.json", folds), cases=2)
-    assert "patient_0" in said(page, "folds").partition("both sides")[2]
+    run, _ = make_run(lambda out: write_json(out / "folds.json", folds))
+    assert "patient_0" in said(sections.folds(run)).partition("both sides")[2]
+
+
+def test_what_the_data_say_about_themselves_is_told_first(make_run):
+    run, _ = make_run(lambda out: write_json(out.parent / "data" / "manifest.json", {"about": "Invented scans."}))
+    page = report(run, shown=0)
+    assert 0 < page.find("Invented scans.") < page.find("<main")
 
 
 def test_a_run_that_has_only_begun_has_a_page(tmp_path):
@@ -135,13 +149,12 @@ def test_a_run_that_has_only_begun_has_a_page(tmp_path):
 
 
 def test_the_command_writes_the_page_into_the_run(tmp_path, capsys):
-    out = write_run(tmp_path, cases=2)
-    main([str(out), "--cases", "0"])
-    assert (out / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    write_json(tmp_path / "train.json", {**SETTINGS, "label_map": "lungs_infection"})
+    main([str(tmp_path), "--cases", "0"])
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert "report.html" in capsys.readouterr().out
 
 
-def test_a_wrong_folder_is_one_plain_line(tmp_path):
-    command = [sys.executable, "-m", "evaluation.report", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+def test_the_command_refuses_a_folder_without_a_run(tmp_path):
+    with pytest.raises(InputError, match="holds no train.json"):
+        main([str(tmp_path)])

@@ -47,11 +47,13 @@ class Stack:
     def taken(self, slices: Sequence[int], rows: slice = slice(None), columns: slice = slice(None)) -> Stack:
         """Some of the slices, and a box of each."""
         places = list(slices)
-        arrays = (array[places, rows, columns] for array in (self.hu, self.reference, self.prediction))
         return replace(
-            self, **dict(zip(("hu", "reference", "prediction"), arrays, strict=True)),
+            self,
+            hu=self.hu[places, rows, columns],
+            reference=self.reference[places, rows, columns],
+            prediction=self.prediction[places, rows, columns],
             numbers=tuple(self.numbers[place] for place in places),
-        )  # fmt: skip
+        )
 
 
 def read_stack(
@@ -97,10 +99,10 @@ def cropped(stack: Stack, lungs: Sequence[int] = (LEFT_LUNG, RIGHT_LUNG)) -> Sta
     slices = range(len(stack.hu))
     if lungs and np.isin(stack.reference, list(lungs)).any():
         slices = range(*_span(labelled.any((1, 2)), stack.spacing_mm[0]).indices(len(stack.hu)))
-    box = [
-        _span((body.mean((0, other)) >= BODY_SHARE) | labelled.any((0, other)), stack.spacing_mm[axis])
-        for axis, other in ((1, 2), (2, 1))
-    ]
+    box = []
+    for axis, other in ((1, 2), (2, 1)):
+        share, seen = body.mean(axis=(0, other)), labelled.any(axis=(0, other))
+        box.append(_span(np.logical_or(share >= BODY_SHARE, seen), stack.spacing_mm[axis]))
     return stack.taken(slices, *box)
 
 

@@ -218,7 +218,7 @@
 
   const move = (steps) => {
     const before = slider.value;
-    slider.value = Number(before) + steps;
+    slider.value = Math.min(Math.max(Number(before) + steps, 0), Number(slider.max));
     if (slider.value !== before) draw();
     return slider.value !== before;
   };
