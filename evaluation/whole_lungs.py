@@ -6,8 +6,9 @@ together decides:
 
 1. Voxels of lung and infection that touch face to face are one part. Where a part holds one lung only, that lung has
    its infection.
-2. Where a part holds both, the lungs touch. Then the cores that are left of it deeper than CONTACT_MM decide in the
-   same way, and what they leave open goes to the lung of the nearest voxel that is decided.
+2. Where a part holds both, the lungs touch. Then the cores that are left of it deeper than CONTACT_MM are told apart in
+   the same way, and its infection goes to the lung of the nearest core. In a core that still holds both, and without
+   any core, it is the nearest voxel of lung that counts.
 3. A part or core without any lung goes to the lung nearest to its centre. But where one lung has no voxel at all, and a
    part or core without lung is at least WHITE_LUNG_SHARE of those with the other one, it is the lung that seems to be
    missing, infected throughout.
@@ -63,11 +64,14 @@ def _fill(codes: np.ndarray, sides: np.ndarray, spacing_mm: Sequence[float]) -> 
     if not undecided.any():
         return
     sides[undecided] = 0
-    cores, lung_of_core = _parts(_deep(touching, spacing_mm), sides * touching, spacing_mm)
-    lung_of_core[lung_of_core == BOTH] = 0
-    sides[undecided] = lung_of_core[cores[undecided]]
+    lungs = sides * touching
+    cores, lung_of_core = _parts(_deep(touching, spacing_mm), lungs, spacing_mm)
+    lung_of_voxel = lung_of_core[cores]
+    decided = np.where(lung_of_voxel == BOTH, lungs, lung_of_voxel)
+    sides[undecided] = decided[undecided]
     undecided &= sides == 0
-    sides[undecided] = _nearest(sides * touching, np.argwhere(undecided), spacing_mm)
+    # Not to the nearest voxel of lung: where the lungs touch that is as often one of the other lung
+    sides[undecided] = _nearest(decided if decided.any() else lungs, np.argwhere(undecided), spacing_mm)
 
 
 def _parts(mask: np.ndarray, lungs: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -156,5 +156,5 @@ def test_the_command_writes_the_page_into_the_run(tmp_path, capsys):
 
 
 def test_the_command_refuses_a_folder_without_a_run(tmp_path):
-    with pytest.raises(InputError, match="holds no train.json"):
+    with pytest.raises(InputError, match="holds no cross-validation"):
         main([str(tmp_path)])

@@ -136,6 +136,13 @@ def test_the_times_of_all_trainings_are_added_up():
     assert "2.0" in texts(table.foot[0])
 
 
+def test_how_long_a_case_took_to_segment_has_a_column_where_it_is_known():
+    assert "segmenting" not in str(facts.training_table(run_of({}, {0: {}})).columns)
+    stage = Stage("", {}, trainings={0: {}}, segmentations={0: {"cases": 4, "seconds": 10.0}})
+    run = Run(Path("cv"), (stage,), Path("scans"), cases={}, datalist={}, folds={}, rows=())
+    assert facts.training_table(run).body[0][-1].text == "2.5"
+
+
 def test_without_a_finished_training_there_is_no_table_of_them():
     assert facts.training_table(run_of({})) is None
 

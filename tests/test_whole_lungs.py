@@ -59,6 +59,13 @@ def test_a_lung_that_is_nearly_all_infected_keeps_its_infection_where_the_lungs_
     assert (whole_lungs(labels, (1.0, 1.0, 1.0)) == touching_lungs()).mean() > 0.999
 
 
+def test_infection_in_lungs_that_are_one_block_goes_to_the_nearest():
+    labels = np.pad(np.full((25, 25, 60), 2, np.uint8), 1)
+    labels[1:-1, 1:-1, 31:-1] = 1
+    lesions = infected(labels, np.s_[10:15, 10:15, 20:29], np.s_[10:15, 10:15, 32:41])
+    assert np.array_equal(whole_lungs(lesions, (1.0, 1.0, 1.0)), labels)
+
+
 @pytest.mark.parametrize(("slice_mm", "side"), [(3.0, 1), (1.0, 2)])
 def test_infection_between_thin_lungs_goes_to_the_nearest_in_millimetres(slice_mm, side):
     # Two voxels of 1 mm to the left lung, one slice to the right lung

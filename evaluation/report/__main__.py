@@ -30,7 +30,8 @@ USE = "For research. Not a medical device; no picture or number in here is for t
 def report(run: Run, shown: int = SHOWN, interval: Interval | None = None, interval_note: str = "") -> str:
     """The page; `shown` cases can be looked at, `interval` gives 95 % intervals, described by `interval_note`."""
     seen = list(pictures(run, chosen_cases(run, shown)))
-    cases, folds = len({row["case"] for row in run.rows} or run.cases), len(run.folds.get("folds", ()))
+    cases = len({row["case"] for row in run.rows} or run.cases)
+    folds = len(run.folds.get("folds", ())) or run.settings.get("folds", "unknown")
     preset = run.settings.get("preset", "unknown")
     about = data_facts(run).get("about")
     return document(

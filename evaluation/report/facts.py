@@ -15,6 +15,15 @@ from pipeline.scan import GREY_255, HOUNSFIELD
 
 HASH_DIGITS = 12
 VOLUMES = ("lungs", "infection")
+TRAINING_COLUMNS = (
+    "fold",
+    "epochs",
+    "steps",
+    "last training loss",
+    "last validation loss",
+    "time (min)",
+    "peak memory (GiB)",
+)
 DOMAINS = {HOUNSFIELD: "in Hounsfield units", GREY_255: "stored as grey 0 to 255"}
 # Key of train.json -> what it is called here
 SETTINGS = {
@@ -147,30 +156,38 @@ def _told(facts: Mapping[str, object]) -> dict[str, str]:
 
 
 def training_table(run: Run) -> Table | None:
-    """Epochs, losses, time and memory of every finished training; None where there is none."""
-    body, seconds = [], 0.0
-    for stage in run.stages:
-        for fold, training in sorted(stage.trainings.items()):
-            history = stage.histories.get(fold, {})
-            ends = [f"{history[loss][-1][1]:.3f}" if history.get(loss) else ABSENT for loss in LOSSES]
-            seconds += training.get("seconds", 0)
-            memory = training.get("peak_memory_mib")
-            segmented = stage.segmentations.get(fold, {})
-            numbers = (
-                f"{training.get('epochs', ABSENT)} of {training.get('max_epochs', ABSENT)}",
-                training.get("steps", ABSENT),
-                *ends,
-                f"{training['seconds'] / 60:.1f}" if "seconds" in training else ABSENT,
-                ABSENT if memory is None else f"{memory / 1024:.1f}",
-                f"{segmented['seconds'] / segmented['cases']:.1f}" if segmented.get("cases") else ABSENT,
-            )
-            body.append(text_cells((f"{stage.name} {fold}".strip(), *numbers)))
+    """Epochs, losses, time and memory of every finished training; None where there is none.
+
+    How long segmenting took has a column where it was written down.
+    """
+    body = [_training_cells(stage, fold) for stage in run.stages for fold in sorted(stage.trainings)]
     if not body:
         return None
-    losses = ("last training loss", "last validation loss")
-    columns = ("fold", "epochs", "steps", *losses, "time (min)", "peak memory (GiB)", "segmenting (s a case)")
+    seconds = sum(training.get("seconds", 0) for stage in run.stages for training in stage.trainings.values())
+    columns = (*TRAINING_COLUMNS, "segmenting (s a case)")
     foot = [text_cells(("all", *[""] * 4, f"{seconds / 60:.1f}", "", ""))] if len(body) > 1 else []
-    return Table("Trainings", columns, body, foot)
+    width = len(columns) if any(stage.segmentations for stage in run.stages) else len(TRAINING_COLUMNS)
+    return Table("Trainings", columns[:width], [cells[:width] for cells in body], [cells[:width] for cells in foot])
+
+
+def _training_cells(stage: Stage, fold: int) -> list[Cell]:
+    training, history, segmented = (
+        stage.trainings[fold],
+        stage.histories.get(fold, {}),
+        stage.segmentations.get(fold, {}),
+    )
+    seconds, memory_mib = training.get("seconds"), training.get("peak_memory_mib")
+    return text_cells(
+        (
+            f"{stage.name} {fold}".strip(),
+            f"{training.get('epochs', ABSENT)} of {training.get('max_epochs', ABSENT)}",
+            training.get("steps", ABSENT),
+            *(f"{history[loss][-1][1]:.3f}" if loss in history else ABSENT for loss in LOSSES),
+            ABSENT if seconds is None else f"{seconds / 60:.1f}",
+            ABSENT if memory_mib is None else f"{memory_mib / 1024:.1f}",
+            f"{segmented['seconds'] / segmented['cases']:.1f}" if segmented.get("cases") else ABSENT,
+        )
+    )
 
 
 def member_table(folds: Mapping[str, Any]) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ class KeyNumber(NamedTuple):
     note: str
 
 
+@cache
 def _environment() -> Environment:
     # Names of cases and folders are others' words: everything but Markup is escaped
     return Environment(

@@ -93,7 +93,10 @@ def read_run(folder: str | Path, dataset_dir: str | Path | None = None) -> Run:
     folder = Path(folder)
     homes = [folder] if (folder / "train.json").is_file() else [file.parent for file in folder.glob("*/train.json")]
     if not homes:
-        raise InputError(f"{folder}: holds no train.json; give the folder that make cv wrote, such as runs/unet_3d/cv.")
+        raise InputError(
+            f"{folder}: holds no cross-validation, there is no train.json; give the folder that make cv wrote, such as "
+            "runs/unet_3d/cv."
+        )
     # A cascade finds the lungs first
     homes.sort(key=lambda home: home.name == "infection")
     datalist = dict(_content(folder / DATALIST))

@@ -37,6 +37,10 @@ LOSS_NOTE = (
     "is where it expects 95 % of single folds' losses."
 )
 VALIDATION_NOTE = "Validation: the loss on patches or slices of the cases that the fold does not train on."
+TRAINING_NOTE = (
+    "Memory: the largest resident memory of the training's process, not that of a graphics processor. Segmenting: the "
+    "held-out cases, with the start of the program."
+)
 PICTURE_NOTE = (
     "The pictures are reduced, 8-bit and compressed: to look at, not to measure or to diagnose. All scores were "
     "computed on the scanner's own grid."
@@ -56,7 +60,7 @@ def key_numbers(rows: Sequence[Row], interval: Interval | None) -> list[KeyNumbe
         kept = defined(rows, structure, "dice")
         values = spread(row["dice"] for row in kept)
         ends = interval_of(rows, structure, "dice", interval)
-        told = f"95 % interval {ends}, {len(kept)} cases" if ends else f"mean ± SD of {len(kept)} cases"
+        told = f"95 % interval {ends}" if ends else f"mean ± SD of {len(kept)} cases"
         found.append(
             KeyNumber(f"{name_of(structure)} Dice", f"{number(values['mean'])} ± {number(values['std'])}", told)
         )
@@ -165,7 +169,7 @@ def training(run: Run) -> Section:
         else:
             parts.append(paragraph(f"{title}: there is no history.csv in the folders of the folds."))
     if finished := facts.training_table(run):
-        parts += [table(finished), note("Memory: the largest resident memory of the training's process.")]
+        parts += [table(finished), note(TRAINING_NOTE)]
     else:
         parts.append(paragraph("No training of this run is finished."))
     return Section("training", "Training", Markup("").join(parts))

@@ -98,11 +98,11 @@ def cropped(stack: Stack, lungs: Sequence[int] = (LEFT_LUNG, RIGHT_LUNG)) -> Sta
     body = stack.hu > BODY_HU
     slices = range(len(stack.hu))
     if lungs and np.isin(stack.reference, list(lungs)).any():
-        slices = range(*_span(labelled.any((1, 2)), stack.spacing_mm[0]).indices(len(stack.hu)))
+        slices = range(*_span(labelled.sum(axis=(1, 2)) > 0, stack.spacing_mm[0]).indices(len(stack.hu)))
     box = []
     for axis, other in ((1, 2), (2, 1)):
-        share, seen = body.mean(axis=(0, other)), labelled.any(axis=(0, other))
-        box.append(_span(np.logical_or(share >= BODY_SHARE, seen), stack.spacing_mm[axis]))
+        share: np.ndarray = body.mean(axis=(0, other))
+        box.append(_span((share >= BODY_SHARE) | labelled.any(axis=(0, other)), stack.spacing_mm[axis]))
     return stack.taken(slices, *box)
 
 
