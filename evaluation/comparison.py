@@ -1,0 +1,170 @@
+"""Cross-validations of the same cases, paired patient by patient: read, checked and compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from evaluation.cases import Row, read_metrics_csv
+from evaluation.intervals import Estimate, estimate, patient_means
+from evaluation.paired import SignedRank, holm, signed_rank, smallest_p
+from pipeline.errors import InputError
+from pipeline.labels import in_order
+
+METRICS_FILE = "metrics.csv"
+
+# Case, fold, structure
+Key = tuple[str, int, str]
+Rows = Mapping[Key, Row]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs on one structure, `first` less `second`; a pair is a patient.
+
+    Args:
+        cases: with a defined metric in both runs, of which the pairs were made.
+        left_out: cases where either is undefined.
+        median_difference: over the pairs.
+        test: the signed-rank test of the pairs.
+        p_holm: corrected over the family that was compared together; None where nothing differs.
+        smallest_p_holm: the smallest that `p_holm` could have become with as many differing pairs.
+    """
+
+    first: str
+    second: str
+    metric: str
+    structure: str
+    cases: int
+    left_out: int
+    median_difference: Estimate
+    test: SignedRank
+    p_holm: float | None
+    smallest_p_holm: float
+
+
+def read_runs(paths: Sequence[str | Path]) -> dict[str, Rows]:
+    """Name of a run -> its rows by case, fold and structure, of cross-validations that tested the same cases.
+
+    Raises InputError where a file is missing, empty or repeats a case, and where runs differ in their cases, folds,
+    patients or references.
+    """
+    files = [path / METRICS_FILE if path.is_dir() else path for path in map(Path, paths)]
+    runs = dict(zip(run_names(files), map(_read, files), strict=True))
+    (first, expected), *others = runs.items()
+    for name, found in others:
+        check_same_cases(first, expected, name, found)
+    return runs
+
+
+def run_names(files: Sequence[Path]) -> list[str]:
+    """What tells the paths apart: `unet_3d` and `enet` of runs/unet_3d/cv/metrics.csv and runs/enet/cv/metrics.csv."""
+    parts = [file.absolute().parts for file in files]
+    if len(set(parts)) < len(parts):
+        raise InputError("RUN: the same run was given twice; expected different ones; leave one out.")
+    if len(parts) == 1:
+        return [str(files[0].parent)]
+    start = _common(parts)
+    end = _common([path[start:][::-1] for path in parts])
+    # One path may go on where another ends: its name is then empty, and the whole path takes its place
+    return ["/".join(path[start : len(path) - end]) or str(file) for path, file in zip(parts, files, strict=True)]
+
+
+def _common(paths: Sequence[Sequence[str]]) -> int:
+    """With how many equal parts all paths begin."""
+    shortest = min(map(len, paths))
+    return next((place for place in range(shortest) if len({path[place] for path in paths}) > 1), shortest)
+
+
+def _read(file: Path) -> Rows:
+    rows: dict[Key, Row] = {}
+    for row in read_metrics_csv(file):
+        key = (row["case"], row["fold"], row["structure"])
+        if key in rows:
+            raise InputError(f"{file}: has two rows of case {key[0]}, fold {key[1]}, {key[2]}; remove one.")
+        rows[key] = row
+    if not rows:
+        raise InputError(f"{file}: has no rows; expected one for each case and structure; evaluate again.")
+    return rows
+
+
+def check_same_cases(first: str, expected: Rows, second: str, found: Rows) -> None:
+    """InputError, naming the first case, where two runs did not test the same cases in the same folds."""
+    advice = "compare cross-validations of one data set with one split"
+    # Networks of other label maps score other structures, but the same ones of every case
+    both = set.intersection(*({structure for *_, structure in rows} for rows in (expected, found)))
+    differing = sorted(key for key in expected.keys() ^ found.keys() if key[2] in both)
+    if differing:
+        case, _, structure = differing[0]
+        tested = [f"{_folds(rows, case, structure)} of {name}" for name, rows in ((first, expected), (second, found))]
+        raise InputError(f"case {case}: its {structure} is tested in {' and in '.join(tested)}; {advice}.")
+    for key in sorted(expected.keys() & found.keys()):
+        mine, theirs = expected[key], found[key]
+        if mine["patient_id"] != theirs["patient_id"]:
+            patients = f"{mine['patient_id']} in {first} and {theirs['patient_id']} in {second}"
+            raise InputError(f"case {key[0]}: is of patient {patients}; {advice}.")
+        if not math.isclose(mine["reference_ml"], theirs["reference_ml"], rel_tol=1e-6):
+            volumes = f"{mine['reference_ml']:.3f} ml in {first} and {theirs['reference_ml']:.3f} ml in {second}"
+            raise InputError(f"case {key[0]}: the reference of {key[2]} has {volumes}; {advice} and the same labels.")
+
+
+def _folds(rows: Rows, case: str, structure: str) -> str:
+    """The folds that test a structure of a case, in words."""
+    folds = [fold for name, fold, found in sorted(rows) if (name, found) == (case, structure)]
+    return f"fold {', '.join(map(str, folds))}" if folds else "no fold"
+
+
+def shared_structures(runs: Mapping[str, Rows], wanted: Sequence[str] = ()) -> list[str]:
+    """The structures that every run scored, or those wanted of them; InputError where a wanted one or all are missing.
+
+    Networks of different label maps share few: one that finds the infection alone has no lungs to compare.
+    """
+    shared = set.intersection(*({structure for *_, structure in rows} for rows in runs.values()))
+    if missing := [name for name in wanted if name not in shared]:
+        offered = ", ".join(in_order(shared)) or "none"
+        raise InputError(f"--structure: {missing[0]} is not in every run; expected one of: {offered}.")
+    if not shared:
+        raise InputError("RUN: these runs have no structure in common; compare networks of one label map.")
+    return in_order(wanted or shared)
+
+
+def compare(runs: Mapping[str, Rows], metric: str, structures: Sequence[str]) -> list[Comparison]:
+    """Every two runs on every structure: the family that Holm's correction is over."""
+    pairs = [(pair, structure) for structure in structures for pair in combinations(runs, 2)]
+    differences = [case_differences(runs[a], runs[b], metric, structure) for (a, b), structure in pairs]
+    patients = [list(patient_means(cases).values()) for cases in differences]
+    tests = [signed_rank(values) for values in patients]
+    corrected = holm([test.p for test in tests])
+    # Holm's correction grows with each p: no outcome of the same pairs could have come below this
+    smallest = holm([smallest_p(test.differing) if test.differing else None for test in tests])
+    found = []
+    for place, ((first, second), structure) in enumerate(pairs):
+        undefined = sum(math.isnan(difference) for _, difference in differences[place])
+        found.append(
+            Comparison(
+                first,
+                second,
+                metric,
+                structure,
+                len(differences[place]) - undefined,
+                undefined,
+                estimate(patients[place], np.median),
+                tests[place],
+                corrected[place],
+                1.0 if (limit := smallest[place]) is None else limit,
+            )
+        )
+    return found
+
+
+def case_differences(first: Rows, second: Rows, metric: str, structure: str) -> list[tuple[str, float]]:
+    """(patient, first less second) of each case, by case; nan where the metric is undefined in either."""
+    keys = sorted(key for key in first if key[2] == structure and key in second)
+    pairs = [(first[key]["patient_id"], first[key][metric], second[key][metric]) for key in keys]
+    # Two infinite distances are equal, and their difference would be nan
+    return [(patient_id, 0.0 if mine == theirs else mine - theirs) for patient_id, mine, theirs in pairs]

@@ -1,0 +1,102 @@
+"""The pictures of a run's cases: drawings of the worst, the median and the best, and slices for the viewer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from evaluation.report.atlas import KNOTS, REFERENCE_FACTOR, atlas
+from evaluation.report.panels import LUNG_WINDOW, Panels, panels
+from evaluation.report.run import Run
+from evaluation.report.shown import Shown, evenly, landmarks, ranking, ranking_structure
+from evaluation.report.stack import Stack, cropped, fullest_slice, read_stack, thinned
+from evaluation.report.tables import name_of
+from evaluation.table import number
+
+SLICES, PIXELS = 64, 256
+# Of all scans in the viewer together; base64 makes a third more of it
+SCAN_BYTES = 3_300_000
+WINDOW_HU = (-1250.0, 250.0)
+# Name -> level and width in HU
+WINDOWS = {"lung": LUNG_WINDOW, "mediastinum": (40, 400)}
+
+
+class Picture(NamedTuple):
+    """A case in the viewer; `panels` for those that are drawn too."""
+
+    shown: Shown
+    rank: str
+    panels: Panels | None
+    slices: Mapping[str, Any]
+
+
+def chosen_cases(run: Run, count: int) -> list[Shown]:
+    """At most `count` cases that have all files, from the worst to the best; as they stand where nothing ranks them."""
+    structure = _structure(run)
+    ranked = ranking(run.rows, structure) if structure else []
+    cases = ranked or list(dict.fromkeys(Shown(row["case"], row["fold"], math.nan) for row in run.rows))
+    return evenly([shown for shown in cases if all(file.is_file() for file in case_files(run, shown.case))], count)
+
+
+def case_files(run: Run, case: str) -> tuple[Path, Path, Path]:
+    """Scan, reference and prediction of a case; paths that do not exist where the datalist does not know it."""
+    entry = run.cases.get(case, {"image": case, "label": case})
+    return run.dataset_dir / entry["image"], run.dataset_dir / entry["label"], run.prediction(case)
+
+
+def pictures(run: Run, cases: Sequence[Shown]) -> Iterator[Picture]:
+    """Of each case in turn; one scan at a time is in memory."""
+    structure = _structure(run)
+    ranks = {shown: name for name, shown in landmarks(ranking(run.rows, structure)).items()} if structure else {}
+    labels, window_hu = run.label_map, run.settings.get("window_hu", WINDOW_HU)
+    lungs = [number for name, numbers in labels.structures.items() if "lung" in name for number in numbers]
+    viewed = structure or next(iter(labels.structures))
+    for place, shown in enumerate(cases):
+        stack = cropped(read_stack(*case_files(run, shown.case), shown.case, labels, window_hu), lungs)
+        rank = ranks.get(shown, "")
+        drawn = panels(stack, labels.structures, viewed, shown.case, f"scan-{place}") if rank else None
+        yield Picture(shown, rank, drawn, _slices(stack, shown, labels.structures[viewed], len(cases)))
+
+
+def _structure(run: Run) -> str | None:
+    return ranking_structure(run.label_map.structures) if run.rows else None
+
+
+def _slices(stack: Stack, shown: Shown, classes: Sequence[int], cases: int) -> dict[str, Any]:
+    few = thinned(stack, SLICES, PIXELS)
+    start = fullest_slice(few, classes)
+    return {**atlas(few, SCAN_BYTES // cases), "case": shown.case, "start": start, "grey": stack.grey}
+
+
+def viewer_settings(run: Run) -> dict[str, Any]:
+    """What the viewer must know beside the cases: windows, structures, and how the pictures are coded."""
+    low, high = run.settings.get("window_hu", WINDOW_HU)
+    windows = {**WINDOWS, "network's own": ((low + high) / 2, high - low)}
+    labels, first = run.label_map, _structure(run)
+    structures = sorted(labels.structures, key=lambda name: name != first)
+    return {
+        "knots": KNOTS,
+        "referenceFactor": REFERENCE_FACTOR,
+        "windows": [{"name": name, "level": level, "width": width} for name, (level, width) in windows.items()],
+        "structures": [{"name": name_of(name), "classes": labels.structures[name]} for name in structures],
+        "classes": [
+            {"name": name_of(name), "colour": colour}
+            for name, colour in zip(labels.classes, _colours(labels.classes), strict=True)
+        ],
+    }
+
+
+def _colours(classes: Iterable[str]) -> list[str]:
+    """The style sheet's name of each class's colour; an infection always has the same."""
+    lungs = iter(("lung-1", "lung-2"))
+    kinds = {"background": "", "infection": "infection", "abnormal": "infection"}
+    return [kinds[name] if name in kinds else next(lungs, "lung-2") for name in classes]
+
+
+def option_text(picture: Picture) -> str:
+    """How the viewer's list calls a case: `phantom_04, Dice 0.285, worst`."""
+    shown = picture.shown
+    dice = "" if math.isnan(shown.dice) else f"Dice {number(shown.dice)}"
+    return ", ".join(part for part in (shown.case, dice, picture.rank) if part)

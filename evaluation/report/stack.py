@@ -1,0 +1,147 @@
+"""A scan with both its label maps as slices to look at: oriented, cropped and, to be stored, thinned out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from PIL import Image
+
+from evaluation.cases import read_labels
+from pipeline.errors import InputError
+from pipeline.labels import LABEL_CODES, LEFT_LUNG, RIGHT_LUNG, LabelMap
+from pipeline.scan import GREY_255, intensity_domain, read_scan
+
+# Rows run from front to back and columns from the patient's right to left, as a radiologist looks at a slice
+ORIENTATION = "LPS"
+# Denser than this is body; a row or column of the scan belongs to it where it holds at least this share
+BODY_HU, BODY_SHARE = -300, 0.02
+MARGIN_MM = 10.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Slices from the feet up, (D, H, W), first row in front, first column at the patient's right.
+
+    Args:
+        hu: Hounsfield units; for a scan stored as grey 0 to 255, those that the window assigns to its grey.
+        reference: class numbers of the label map, uint8.
+        prediction: the same.
+        spacing_mm: between slices, rows and columns.
+        numbers: of the slices in the scan, from 1 at the feet.
+        of: number of slices that the scan has.
+        grey: whether the scan is stored as grey 0 to 255.
+    """
+
+    hu: np.ndarray
+    reference: np.ndarray
+    prediction: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    numbers: tuple[int, ...]
+    of: int
+    grey: bool = False
+
+    def taken(self, slices: Sequence[int], rows: slice = slice(None), columns: slice = slice(None)) -> Stack:
+        """Some of the slices, and a box of each."""
+        places = list(slices)
+        return replace(
+            self,
+            hu=self.hu[places, rows, columns],
+            reference=self.reference[places, rows, columns],
+            prediction=self.prediction[places, rows, columns],
+            numbers=tuple(self.numbers[place] for place in places),
+        )
+
+
+def read_stack(
+    image: Path, reference: Path, prediction: Path, case: str, labels: LabelMap, window_hu: Sequence[float]
+) -> Stack:
+    """A case's three files, the reference in the project's codes and the prediction in the label map's class numbers.
+
+    Raises InputError, naming the case, where they differ in size or hold other numbers.
+    """
+    scan = read_scan(image)
+    expected = read_labels(reference, case, LABEL_CODES)
+    found = read_labels(prediction, case, range(len(labels.classes)))
+    sizes = {volume.GetSize() for volume in (scan, expected, found)}
+    if len(sizes) > 1:
+        raise InputError(f"case {case}: scan, reference and prediction have the sizes {sorted(sizes)}; expected one.")
+    grey = intensity_domain(scan, case) == GREY_255
+    voxels, oriented_mm = _oriented(scan)
+    low, high = window_hu
+    return Stack(
+        hu=voxels * np.float32((high - low) / 255) + np.float32(low) if grey else voxels,
+        reference=labels.class_of_code()[_oriented(expected)[0]],
+        prediction=_oriented(found)[0],
+        spacing_mm=(oriented_mm[2], oriented_mm[1], oriented_mm[0]),
+        numbers=tuple(range(1, len(voxels) + 1)),
+        of=len(voxels),
+        grey=grey,
+    )
+
+
+def _oriented(image: sitk.Image) -> tuple[np.ndarray, tuple[float, ...]]:
+    """The voxels (D, H, W) of an image turned to the nearest axes of the patient, and its spacing (x, y, z) then."""
+    turned = sitk.DICOMOrient(image, ORIENTATION)
+    return sitk.GetArrayFromImage(turned), turned.GetSpacing()
+
+
+def cropped(stack: Stack, lungs: Sequence[int] = (LEFT_LUNG, RIGHT_LUNG)) -> Stack:
+    """Without air around the body and, where the reference tells where the lungs are, slices beyond all labels.
+
+    `lungs` are the class numbers of the lungs; without any, every slice stays.
+    """
+    labelled = (stack.reference > 0) | (stack.prediction > 0)
+    body = stack.hu > BODY_HU
+    slices = range(len(stack.hu))
+    if lungs and np.isin(stack.reference, list(lungs)).any():
+        slices = range(*_span(labelled.sum(axis=(1, 2)) > 0, stack.spacing_mm[0]).indices(len(stack.hu)))
+    box = []
+    for axis, other in ((1, 2), (2, 1)):
+        share: np.ndarray = body.mean(axis=(0, other))
+        box.append(_span((share >= BODY_SHARE) | labelled.any(axis=(0, other)), stack.spacing_mm[axis]))
+    return stack.taken(slices, *box)
+
+
+def _span(wanted: np.ndarray, spacing_mm: float) -> slice:
+    """From the first to the last wanted place with a margin; everything where none is wanted."""
+    places = np.flatnonzero(wanted)
+    if not len(places):
+        return slice(0, len(wanted))
+    margin = round(MARGIN_MM / spacing_mm)
+    return slice(max(int(places[0]) - margin, 0), min(int(places[-1]) + 1 + margin, len(wanted)))
+
+
+def thinned(stack: Stack, slices: int, pixels: int) -> Stack:
+    """At most so many slices, evenly chosen, none averaged; with square pixels, at most so many along each side.
+
+    A scan that has fewer is not enlarged, but for making its pixels square.
+    """
+    places = np.unique(np.linspace(0, len(stack.hu) - 1, min(slices, len(stack.hu))).round().astype(int)).tolist()
+    chosen = stack.taken(places)
+    _, rows, columns = chosen.hu.shape
+    extent_mm = (rows * stack.spacing_mm[1], columns * stack.spacing_mm[2])
+    pixel_mm = max(min(stack.spacing_mm[1:]), max(extent_mm) / pixels)
+    height, width = (max(round(extent / pixel_mm), 1) for extent in extent_mm)
+    return replace(
+        chosen,
+        hu=_resized(chosen.hu.astype(np.float32), (width, height), Image.Resampling.HAMMING),
+        reference=_resized(chosen.reference, (width, height), Image.Resampling.NEAREST),
+        prediction=_resized(chosen.prediction, (width, height), Image.Resampling.NEAREST),
+        spacing_mm=(stack.spacing_mm[0], extent_mm[0] / height, extent_mm[1] / width),
+    )
+
+
+def _resized(slices: np.ndarray, size: tuple[int, int], method: Image.Resampling) -> np.ndarray:
+    """Every slice at another size (W, H)."""
+    return np.stack([np.asarray(Image.fromarray(plane).resize(size, method)) for plane in slices])
+
+
+def fullest_slice(stack: Stack, classes: Sequence[int]) -> int:
+    """The slice with the most pixels of some classes in either label map; the middle one where there are none."""
+    pairs = zip(stack.reference, stack.prediction, strict=True)
+    pixels = [int(np.isin(expected, classes).sum() + np.isin(found, classes).sum()) for expected, found in pairs]
+    return int(np.argmax(pixels)) if any(pixels) else len(pixels) // 2

@@ -1,0 +1,3 @@
+"use strict";
+// On paper nothing can be opened
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => { each.open = true; }));
