@@ -73,6 +73,10 @@ cv: $(READY) $(if $(DATA),,data) ## cross-validate: make cv FOLDS=5 [NETWORK= DA
 	  --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" --lungs "$(LUNGS)" \
 	  $(if $(OUT),--output_dir "'$(OUT)'",)
 
+.PHONY: report
+report: $(READY) ## write a cross-validation's report again: make report [NETWORK= OUT=its folder]
+	@$(PY) -m evaluation.report "$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv)"
+
 .PHONY: experiment
 experiment: $(READY) $(if $(DATA),,data) ## a paper's experiment: make experiment PAPER=anam_net|chs_net|small_covid_net DATA=folder [EXP= NETWORKS= PRESET= OUT=]
 	@$(PY) -m pipeline.experiment --paper "$(PAPER)" --data "$(DATASET)" --preset "$(PRESET)" \

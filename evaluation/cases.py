@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,14 +14,21 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from evaluation.lesions import Detection
 from evaluation.metrics import ALL_METRICS, COUNTS, Overlap, voxel_ml
-from pipeline.atomic import replacing
+from evaluation.roc import area_under_roc
+from evaluation.surfaces import SURFACE_METRICS, TOLERANCE_MM, surface_scores
+from pipeline.atomic import write_csv
 from pipeline.errors import InputError
-from pipeline.labels import LABEL_CODES, LABEL_MAPS, LabelMap
+from pipeline.labels import INFECTION, LABEL_CODES, LABEL_MAPS, LabelMap
 from pipeline.scan import read_geometry, read_scan
 
+VOLUMES = ("reference_ml", "prediction_ml", "volume_error_ml")
+LESIONS = ("lesions", "lesions_found", "lesions_predicted", "lesions_false")
+# Of the papers that average over slices: the mean Dice of the file's slices, 1 where both are empty, and their number
+SLICE_DICE, SLICES = "slice_dice_empty_1", "slices"
 # Counts are of voxels: added up over cases, they give the metrics of all voxels together
-NUMBERS = (*ALL_METRICS, "reference_ml", "prediction_ml", *COUNTS)
+NUMBERS = (*ALL_METRICS, "auc", *SURFACE_METRICS, *VOLUMES, *LESIONS, SLICE_DICE, SLICES, *COUNTS)
 COLUMNS = ("case", "patient_id", "fold", "structure", *NUMBERS)
 OWN_CODES = LABEL_MAPS["lungs_infection"]
 
@@ -30,49 +38,104 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """One case to evaluate: two label files on one grid, and who is on them."""
+    """One case to evaluate: two label files on one grid, and who is on them.
+
+    `probability` is the file of the infection's, see `transforms.infection_probability`, `scan` that of the image; None
+    where there is none.
+    """
 
     reference: Path
     prediction: Path
     case: str
     patient_id: str
     fold: int
+    probability: Path | None = None
+    scan: Path | None = None
 
 
 def evaluate_case(job: Job, label_map: LabelMap = OWN_CODES) -> list[Row]:
-    """One row a structure, on the scanner's grid: overlap as shares in [0, 1], volumes in millilitres, voxel counts.
+    """One row a structure, on the scanner's grid: COLUMNS, shares in [0, 1], millimetres, millilitres and counts.
 
     The reference holds the project's codes, the prediction the numbers of the label map's classes. Raises InputError
-    where the grids of the two files differ or a file holds other values. Undefined values are nan, by the rule in
-    `evaluation.metrics`.
+    where the grids of the files differ or a file holds other values. Undefined values are nan, by the rules in
+    `evaluation.metrics`, `evaluation.surfaces` and `evaluation.roc`; lesions are counted in the infection alone.
     """
-    reference, prediction, case = job.reference, job.prediction, job.case
-    # The headers first: they tell without reading a volume
-    expected, found = read_geometry(reference), read_geometry(prediction)
-    if differences := expected.differences(found):
-        raise InputError(
-            f"case {case}: {reference} and {prediction} lie on different grids: {'; '.join(differences)}; "
-            "write the prediction on the scanner's grid."
-        )
-    overlaps = structure_overlaps(
-        read_labels(reference, case, LABEL_CODES),
-        read_labels(prediction, case, range(len(label_map.classes))),
-        label_map,
-    )
-    one_voxel_ml = voxel_ml(expected.spacing_mm)
-    return [
-        {
-            "case": case,
+    reference, prediction = read_pair(job, label_map)
+    classes = label_map.class_of_code()[sitk.GetArrayViewFromImage(reference)]
+    found = sitk.GetArrayViewFromImage(prediction)
+    spacing_mm = reference.GetSpacing()[::-1]
+    rows = []
+    for structure, numbers in label_map.structures.items():
+        masks = belongs(classes, numbers), belongs(found, numbers)
+        row: Row = {
+            "case": job.case,
             "patient_id": job.patient_id,
             "fold": job.fold,
             "structure": structure,
-            **{metric: getattr(overlap, metric) for metric in ALL_METRICS},
-            "reference_ml": overlap.reference_voxels * one_voxel_ml,
-            "prediction_ml": overlap.prediction_voxels * one_voxel_ml,
-            **{count: getattr(overlap, count) for count in COUNTS},
+            **overlap_scores(*masks, spacing_mm),
+            **surface_scores(*masks, spacing_mm, TOLERANCE_MM[structure]),
+            **dict.fromkeys(("auc", *LESIONS), math.nan),
         }
-        for structure, overlap in overlaps.items()
-    ]
+        if is_infection(structure, label_map):
+            row.update(lesion_counts(*masks, spacing_mm))
+            if job.probability:
+                row["auc"] = area_under_roc(masks[0], read_probability(job))
+        rows.append({name: row[name] for name in COLUMNS})
+    return rows
+
+
+def read_pair(job: Job, label_map: LabelMap) -> tuple[sitk.Image, sitk.Image]:
+    """The reference and the prediction of a case, uint8; InputError where their grids or values are not as expected."""
+    # The headers first: they tell without reading a volume
+    _refuse_other_grid(job, job.prediction, "write the prediction on the scanner's grid")
+    return (
+        read_labels(job.reference, job.case, LABEL_CODES),
+        read_labels(job.prediction, job.case, range(len(label_map.classes))),
+    )
+
+
+def read_probability(job: Job) -> np.ndarray:
+    """The infection's probability in 255ths, uint8 (D, H, W)."""
+    if job.probability is None:
+        raise ValueError(f"case {job.case} has no file of probabilities")
+    _refuse_other_grid(job, job.probability, "delete it and its prediction, and run again")
+    return sitk.GetArrayFromImage(read_scan(job.probability))
+
+
+def _refuse_other_grid(job: Job, file: Path, advice: str) -> None:
+    if differences := read_geometry(job.reference).differences(read_geometry(file)):
+        raise InputError(
+            f"case {job.case}: {job.reference} and {file} lie on different grids: {'; '.join(differences)}; {advice}."
+        )
+
+
+def is_infection(structure: str, label_map: LabelMap) -> bool:
+    """Whether a structure is the infection and nothing else, whatever the label map calls it."""
+    codes = [tuple(codes) for codes in label_map.classes.values()]
+    return all(codes[number] == (INFECTION,) for number in label_map.structures[structure])
+
+
+def overlap_scores(reference: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[float]) -> Row:
+    """What voxel counts give, of two boolean masks (D, H, W): ALL_METRICS, VOLUMES, SLICE_DICE, SLICES and COUNTS."""
+    # Slice by slice: the masks stay in the processor's cache
+    slices = [Overlap.of(here, there) for here, there in zip(reference, prediction, strict=True)]
+    overlap = sum(slices, Overlap())
+    ml = voxel_ml(spacing_mm)
+    return {
+        **{metric: getattr(overlap, metric) for metric in ALL_METRICS},
+        "reference_ml": overlap.reference_voxels * ml,
+        "prediction_ml": overlap.prediction_voxels * ml,
+        "volume_error_ml": (overlap.prediction_voxels - overlap.reference_voxels) * ml,
+        SLICE_DICE: statistics.fmean(1.0 if math.isnan(one.dice) else one.dice for one in slices),
+        SLICES: len(slices),
+        **{count: getattr(overlap, count) for count in COUNTS},
+    }
+
+
+def lesion_counts(reference: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[float]) -> Row:
+    """LESIONS of two boolean masks of the infection, (D, H, W)."""
+    found = Detection.of(reference, prediction, spacing_mm)
+    return dict(zip(LESIONS, (found.lesions, found.found, found.predicted, found.false_positives), strict=True))
 
 
 def read_labels(path: Path, case: str, expected: Sequence[int]) -> sitk.Image:
@@ -89,19 +152,6 @@ def read_labels(path: Path, case: str, expected: Sequence[int]) -> sitk.Image:
     return image if image.GetPixelID() == sitk.sitkUInt8 else sitk.Cast(image, sitk.sitkUInt8)
 
 
-def structure_overlaps(reference: sitk.Image, prediction: sitk.Image, label_map: LabelMap) -> dict[str, Overlap]:
-    """The counts of every structure of two label images of one size."""
-    overlaps = dict.fromkeys(label_map.structures, Overlap())
-    class_of_code = label_map.class_of_code()
-    # Slice by slice: the masks stay in the processor's cache, and no mask of a whole volume is ever held
-    planes = (sitk.GetArrayViewFromImage(image) for image in (reference, prediction))
-    for expected, found in zip(*planes, strict=True):
-        classes = class_of_code[expected]
-        for structure, numbers in label_map.structures.items():
-            overlaps[structure] += Overlap.of(belongs(classes, numbers), belongs(found, numbers))
-    return overlaps
-
-
 def belongs(labels: np.ndarray, codes: Sequence[int]) -> np.ndarray:
     """Boolean mask of the voxels whose label is one of the codes."""
     mask = labels == codes[0]
@@ -113,8 +163,7 @@ def belongs(labels: np.ndarray, codes: Sequence[int]) -> np.ndarray:
 def evaluate_cases(jobs: Iterable[Job], label_map: LabelMap = OWN_CODES, workers: int = 2) -> list[Row]:
     """The rows of all jobs in the order of the jobs; the first error of a worker is raised here as it is.
 
-    Threads are enough, since reading and counting run outside Python's lock. Each holds two label maps and, while it
-    reads, SimpleITK's buffer: 230 MiB for 512 x 512 x 300 voxels stored as 8-bit integers.
+    Threads are enough, since reading, counting and distances run outside Python's lock.
     """
     with ThreadPoolExecutor(workers) as pool:
         return [row for rows in pool.map(lambda job: evaluate_case(job, label_map), jobs) for row in rows]
@@ -122,14 +171,7 @@ def evaluate_cases(jobs: Iterable[Job], label_map: LabelMap = OWN_CODES, workers
 
 def write_metrics_csv(rows: Iterable[Row], file: str | Path) -> None:
     """Write the rows whole or not at all; nan becomes an empty cell, other numbers keep all their digits."""
-    with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
-        writer.writeheader()
-        writer.writerows({name: "" if _undefined(value) else value for name, value in row.items()} for row in rows)
-
-
-def _undefined(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+    write_csv(file, COLUMNS, rows)
 
 
 def read_metrics_csv(file: str | Path) -> list[Row]:

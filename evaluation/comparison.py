@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -82,15 +82,21 @@ def _common(paths: Sequence[Sequence[str]]) -> int:
 
 
 def _read(file: Path) -> Rows:
-    rows: dict[Key, Row] = {}
-    for row in read_metrics_csv(file):
-        key = (row["case"], row["fold"], row["structure"])
-        if key in rows:
-            raise InputError(f"{file}: has two rows of case {key[0]}, fold {key[1]}, {key[2]}; remove one.")
-        rows[key] = row
+    rows = read_metrics_csv(file)
     if not rows:
         raise InputError(f"{file}: has no rows; expected one for each case and structure; evaluate again.")
-    return rows
+    return keyed(rows, str(file))
+
+
+def keyed(rows: Iterable[Row], where: str) -> Rows:
+    """The rows by case, fold and structure; InputError, naming `where` they are from, for a second one of a key."""
+    found: dict[Key, Row] = {}
+    for row in rows:
+        key = (row["case"], row["fold"], row["structure"])
+        if key in found:
+            raise InputError(f"{where}: has two rows of case {key[0]}, fold {key[1]}, {key[2]}; remove one.")
+        found[key] = row
+    return found
 
 
 def check_same_cases(first: str, expected: Rows, second: str, found: Rows) -> None:

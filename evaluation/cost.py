@@ -20,7 +20,7 @@ from monai.bundle import ConfigParser
 
 from evaluation.network_cost import BATCH_SIZE, Cost, Subject, measure, precision
 from evaluation.table import aligned
-from pipeline.atomic import replacing
+from pipeline.atomic import replacing, write_csv
 from pipeline.configuration import TRAIN, merged, networks, optional_networks
 from pipeline.errors import InputError, report_plainly
 from pipeline.machine import cores, keep_allocations
@@ -58,7 +58,7 @@ def profile(names: Sequence[str], output: str | Path, repeats: int = 3, size: in
     subjects = [configured(name, size) for name in to_measure(names)]
     costs = measure(subjects, repeats)
     rows, remarks = table_rows(costs, published()), notes(costs)
-    write_csv(rows, Path(output) / "profile.csv")
+    write_csv(Path(output) / "profile.csv", COLUMNS, rows)
     with replacing(Path(output) / "profile.md") as temporary:
         temporary.write_text(markdown(rows, remarks), encoding="utf-8")
     return text(rows, remarks)
@@ -145,14 +145,6 @@ def markdown(rows: Sequence[Row], remarks: Sequence[str]) -> str:
     lines = [[f"{over} {under}".strip() for over, under in headings()], ["---", *["---:"] * (len(COLUMNS) - 1)]]
     table = ["| " + " | ".join(cells) + " |" for cells in (*lines, *map(shown, rows))]
     return "\n".join(("# What the networks cost", "", *table, "", *(f"- {remark}" for remark in remarks), ""))
-
-
-def write_csv(rows: Sequence[Row], file: Path) -> None:
-    """Write the rows whole or not at all, cells as in the table."""
-    with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def notes(costs: Sequence[Cost]) -> list[str]:

@@ -130,20 +130,20 @@ def worth_table(found: Sequence[Worth], structure: str, failed_below: float = FA
     told = [
         f"Failed: Dice of {structure} below {failed_below:g}. AUROC: chance that a failed case is more suspicious than "
         "another, 0.5 for a flag that knows nothing, - where there are no failed cases or no others.",
-        *dict.fromkeys(map(chance, found)),
+        *dict.fromkeys(chance(one, len(found)) for one in found),
     ]
     wrapped = [line for one in told for line in textwrap.wrap(f"- {one}", WIDTH, subsequent_indent="  ")]
     return "\n".join(("What each flag is worth", aligned(lines), *wrapped))
 
 
-def chance(found: Worth) -> str:
+def chance(found: Worth, tried: int) -> str:
     """One sentence on what the numbers of cases allow to be said."""
     cases = f"{found.failed} failed and {found.others} other cases"
     if found.by_chance is None:
         return f"{cases} cannot tell what a flag is worth."
     return (
         f"{cases}: a flag that knows nothing has an AUROC of 1 with probability {found.by_chance:.2g}, and "
-        f"{len(EVERY)} flags are tried."
+        f"{tried} flags are tried."
     )
 
 

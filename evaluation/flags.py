@@ -22,8 +22,8 @@ from evaluation.bounding_box import bounding_box
 from evaluation.cases import read_labels
 from evaluation.metrics import volume_ml
 from evaluation.plausibility import agreement, infection_outside, largest_part, left_share, typical_lung
-from evaluation.severity import whole_lungs
 from evaluation.table import WIDTH, aligned
+from evaluation.whole_lungs import whole_lungs
 from pipeline.errors import InputError, report_plainly
 from pipeline.front import Front
 from pipeline.labels import INFECTION, LABEL_CODES, LEFT_LUNG, RIGHT_LUNG

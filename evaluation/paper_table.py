@@ -8,16 +8,15 @@ and `<metric>_undefined`. The paper's numbers stand beside the first averaging.
 from __future__ import annotations
 
 import csv
-import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evaluation.averaging import DEVIATION
 from evaluation.slices import SLICE_METRICS
 from evaluation.table import WIDTH, aligned, number
-from pipeline.atomic import replacing
+from pipeline.atomic import replacing, write_csv
 
 PUBLISHED = Path(__file__).parent / "published"
 # Columns of a published table, and of results, that are no numbers
@@ -160,17 +159,4 @@ def write_means(file: Path, means: Means, paper: Published, heads: Key = HEADS) 
     for row in means:
         printed = paper.get(_key(row, heads), {}) if row.get("model", MEAN) == MEAN else {}
         rows.append({**row, **{f"paper_{name}": value for name, value in printed.items()}})
-    write_rows(file, [*ours, *undefined, *(f"paper_{name}" for name in theirs)], rows)
-
-
-def write_rows(file: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows whole or not at all; None and nan are empty cells, other numbers keep all their digits."""
-    with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({name: "" if _undefined(row.get(name)) else row[name] for name in columns})
-
-
-def _undefined(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    write_csv(file, [*ours, *undefined, *(f"paper_{name}" for name in theirs)], rows)

@@ -1,7 +1,7 @@
 """What a label map tells of itself without a reference: its lungs' sizes and pieces, where its infection lies.
 
 Label maps hold the project's codes, in which infection replaces lung; they have three axes in any order. What is
-undefined is nan. Which infection belongs to which lung, `evaluation.severity.whole_lungs` tells.
+undefined is nan. Which infection belongs to which lung, `evaluation.whole_lungs` tells.
 """
 
 from __future__ import annotations

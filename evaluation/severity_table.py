@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from evaluation.cases import OWN_CODES, belongs
-from evaluation.severity import GRADES, Severity, severity, whole_lungs
+from evaluation.severity import GRADES, Severity, severity
 from evaluation.table import aligned, shortened
+from evaluation.whole_lungs import whole_lungs
 from pipeline.labels import INFECTION, LabelMap
 
 SHARES = ("left", "right", "lungs")

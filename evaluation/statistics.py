@@ -100,6 +100,11 @@ def estimate_table(runs: Mapping[str, Rows], metric: str, structures: Sequence[s
     return "\n".join((f"{metric.capitalize()} over patients", aligned(lines), *_wrapped(reasons)))
 
 
+def interval_text(name: str, rows: Rows, structures: Sequence[str], metric: str = "dice") -> str:
+    """The intervals of one run, and how they were made."""
+    return "\n".join((estimate_table({name: rows}, metric, structures), *_wrapped([interval_note()])))
+
+
 def comparison_table(comparisons: Sequence[Comparison]) -> str:
     """A line a comparison, then what each one shows and what the columns are."""
     head = ["first - second", "structure", "pairs", "median", "95 % interval", "effect", "p", "p Holm"]

@@ -11,13 +11,17 @@ import argparse
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from evaluation.cases import Row, read_metrics_csv
-from evaluation.metrics import EMPTY_RULE, METRICS
+from evaluation.averaging import pooled_scores
+from evaluation.cases import LESIONS, SLICE_DICE, SLICES, Row, read_metrics_csv
+from evaluation.lesions import LESION_RULE, Detection
+from evaluation.metrics import ALL_METRICS, EMPTY_RULE, METRICS
+from evaluation.roc import AUC_RULE
+from evaluation.surfaces import SURFACE_EMPTY_RULE, SURFACE_METRICS, TOLERANCE_MM
 from evaluation.table import tables
 from pipeline.atomic import write_json
 from pipeline.errors import InputError, report_plainly
@@ -27,6 +31,9 @@ AVERAGING = (
     "mean over folds of the median over a fold's cases; lungs are the mean of the medians of left and right lung; "
     "0/0 is counted as 0"
 )
+SUMMARISED = (*ALL_METRICS, "auc", *SURFACE_METRICS, "volume_error_ml")
+SLICE_RULE = "mean Dice over all slices of all cases, 1 where reference and prediction are both empty"
+POOLED_RULE = "all voxels of all cases together, so that large structures count for more"
 # What the reference paper tabulates -> the structures whose medians are averaged for it
 PAPER_COLUMNS = {"lungs": ("left_lung", "right_lung"), "infection": ("infection",)}
 
@@ -45,9 +52,16 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         "patients": len({row["patient_id"] for row in rows}),
         "empty_rule": EMPTY_RULE,
         "structures": {
-            name: {metric: spread(row[metric] for row in rows if row["structure"] == name) for metric in METRICS}
+            name: {metric: spread(row[metric] for row in rows if row["structure"] == name) for metric in SUMMARISED}
             for name in structures
         },
+        "surface_rule": SURFACE_EMPTY_RULE,
+        "tolerance_mm": {name: TOLERANCE_MM[name] for name in structures},
+        "auc_rule": AUC_RULE,
+        "lesions": lesion_detection(rows),
+        # Other papers' ways of averaging, to stand beside their tables and nothing else
+        "pooled": {"averaging": POOLED_RULE, **_of_structures(rows, lambda mine: pooled_scores(mine, METRICS))},
+        "slice_wise": {"averaging": SLICE_RULE, **_of_structures(rows, slice_wise_dice)},
         # The paper's columns need its structures
         "miscnn": mean_of_fold_medians(rows) if set(structures) >= {*chain(*PAPER_COLUMNS.values())} else None,
     }
@@ -62,14 +76,47 @@ def _refuse_repeated(rows: Iterable[Row]) -> None:
             )
 
 
-def spread(values: Iterable[float]) -> dict[str, float | int | None]:
-    """Mean, median, sample standard deviation (ddof 1) and number of the values that are not nan."""
-    defined = [value for value in values if not math.isnan(value)]
+def _of_structures(rows: Sequence[Row], score: Callable[[Sequence[Row]], Any]) -> dict[str, Any]:
+    structures = in_order(row["structure"] for row in rows)
+    return {"structures": {name: score([row for row in rows if row["structure"] == name]) for name in structures}}
+
+
+def slice_wise_dice(rows: Sequence[Row]) -> float:
+    """Each slice counts the same, whatever case it is of."""
+    return statistics.fmean([row[SLICE_DICE] for row in rows], weights=[row[SLICES] for row in rows])
+
+
+def lesion_detection(rows: Sequence[Row]) -> dict[str, Any] | None:
+    """Lesions of all cases together; None where the infection was not scored."""
+    counted = [row for row in rows if not math.isnan(row[LESIONS[0]])]
+    if not counted:
+        return None
+    together = sum((Detection(*(int(row[name]) for name in LESIONS)) for row in counted), Detection())
     return {
-        "mean": statistics.fmean(defined) if defined else None,
-        "median": statistics.median(defined) if defined else None,
-        "std": statistics.stdev(defined) if len(defined) > 1 else None,
+        "rule": LESION_RULE,
+        "lesions": together.lesions,
+        "found": together.found,
+        "sensitivity": None if math.isnan(together.sensitivity) else together.sensitivity,
+        "predicted": together.predicted,
+        "false_positives": together.false_positives,
+        "false_positives_a_case": together.false_positives / len(counted),
+    }
+
+
+def spread(values: Iterable[float]) -> dict[str, float | int | None]:
+    """Mean, median, sample standard deviation (ddof 1) and number of the values that are not nan.
+
+    `infinite` counts those that are: a mean and a deviation over them do not exist, nor a median that is one of them.
+    """
+    defined = [value for value in values if not math.isnan(value)]
+    infinite = sum(map(math.isinf, defined))
+    median = statistics.median(defined) if defined else math.nan
+    return {
+        "mean": statistics.fmean(defined) if defined and not infinite else None,
+        "median": median if math.isfinite(median) else None,
+        "std": statistics.stdev(defined) if len(defined) > 1 and not infinite else None,
         "cases": len(defined),
+        "infinite": infinite,
     }
 
 

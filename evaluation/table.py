@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evaluation.metrics import METRICS
@@ -27,7 +27,9 @@ PAPER_NOTE = (
 def tables(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> str:
     """All tables of an evaluation; the MIScnn paper's only where its structures were scored."""
     paper = [paper_table(summary)] if summary["miscnn"] else []
-    return "\n\n".join((*paper, structure_table(summary), case_table(rows)))
+    return "\n\n".join(
+        (*paper, structure_table(summary), surface_table(summary), averaging_table(summary), case_table(rows))
+    )
 
 
 def paper_table(summary: Mapping[str, Any]) -> str:
@@ -70,6 +72,57 @@ def structure_table(summary: Mapping[str, Any]) -> str:
     return "\n".join((title, aligned(lines), *_wrapped(averaging), *_wrapped(f"Empty masks: {summary['empty_rule']}.")))
 
 
+def surface_table(summary: Mapping[str, Any]) -> str:
+    """Surfaces, volumes, AUC and lesions of each structure over the cases."""
+    lines = [["structure", "surface Dice", "at mm", "HD95 mm", "mean mm", "lost", "volume error ml", "AUC"]]
+    for structure, metrics in summary["structures"].items():
+        distances = (decimal(metrics[name]["median"]) for name in ("hd95_mm", "mean_distance_mm"))
+        error = metrics["volume_error_ml"]
+        lines.append(
+            [
+                structure,
+                _mean_and_deviation(metrics["surface_dice"], number),
+                f"{summary['tolerance_mm'][structure]:g}",
+                *distances,
+                str(metrics["hd95_mm"]["infinite"]),
+                _mean_and_deviation(error, decimal),
+                number(metrics["auc"]["mean"]),
+            ]
+        )
+    told = [
+        "Surface Dice, volume error and AUC: mean (± sample standard deviation); distances: median. Lost: cases where "
+        f"one of the two masks is empty. {_sentence(summary['surface_rule'])} {_sentence(summary['auc_rule'])}"
+    ]
+    if lesions := summary["lesions"]:
+        told.append(f"{lesion_words(lesions)} {_sentence(lesions['rule'])}")
+    wrapped = [line for one in told for line in _wrapped(one)]
+    return "\n".join(("Surfaces, volumes and lesions", aligned(lines), *wrapped))
+
+
+def lesion_words(lesions: Mapping[str, Any]) -> str:
+    """The counts of `evaluation.summary.lesion_detection` in a sentence."""
+    found = f"{lesions['found']} of {lesions['lesions']} found (sensitivity {number(lesions['sensitivity'])})"
+    return f"Lesions: {found}, {decimal(lesions['false_positives_a_case'])} false positives a case."
+
+
+def averaging_table(summary: Mapping[str, Any]) -> str:
+    """Dice by the ways of averaging that papers use, beside ours: the same predictions, other numbers."""
+    lines = [["structure", "mean over cases", "pooled", "slice-wise, empty = 1"]]
+    for structure, metrics in summary["structures"].items():
+        others = (summary["pooled"]["structures"][structure]["dice"], summary["slice_wise"]["structures"][structure])
+        lines.append([structure, number(metrics["dice"]["mean"]), *map(number, others)])
+    told = f"Pooled: {summary['pooled']['averaging']}. Slice-wise: {summary['slice_wise']['averaging']}."
+    return "\n".join(("Dice, averaged as papers do", aligned(lines), *_wrapped(told)))
+
+
+def _mean_and_deviation(spread: Mapping[str, Any], written: Callable[[float | None], str]) -> str:
+    return f"{written(spread['mean'])} ± {written(spread['std'])}"
+
+
+def _sentence(rule: str) -> str:
+    return f"{rule[0].upper()}{rule[1:]}."
+
+
 def case_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The Dice of each structure, one line a case and fold, sorted by case; `-` where it is undefined."""
     dice = {(row["case"], row["fold"], row["structure"]): row["dice"] for row in rows}
@@ -89,6 +142,11 @@ def case_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def number(value: float | None) -> str:
     """Three decimals; `-` for None and nan."""
     return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def decimal(value: float | None) -> str:
+    """One decimal; `-` for None and nan."""
+    return "-" if value is None or math.isnan(value) else f"{value:.1f}"
 
 
 def shortened(name: str) -> str:

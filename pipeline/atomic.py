@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,3 +39,16 @@ def write_json(target: str | Path, content: Any) -> None:
 def read_json(source: str | Path) -> Any:
     """The content of a JSON file in UTF-8."""
     return json.loads(Path(source).read_text(encoding="utf-8"))
+
+
+def write_csv(target: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows of these columns atomically; None and nan become empty cells, numbers keep their digits."""
+    with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({name: "" if _undefined(row.get(name)) else row[name] for name in columns})
+
+
+def _undefined(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

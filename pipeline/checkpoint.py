@@ -17,6 +17,7 @@ from monai.engines import Workflow
 
 from pipeline.atomic import replacing, write_json
 from pipeline.errors import InputError
+from pipeline.provenance import provenance
 
 logger = logging.getLogger(__name__)
 MODEL, LAST, PREVIOUS, FINISHED = "model.pt", "last.pt", "previous.pt", "training.json"
@@ -119,6 +120,7 @@ class TrainingCheckpoint:
             "peak_memory_mib": round(peak_memory_mib()),
             "device": str(engine.state.device),
             "torch": torch.__version__,
+            "provenance": provenance(engine.state.device),
         }
         write_json(self.folder / FINISHED, summary)
         for name in (LAST, PREVIOUS):

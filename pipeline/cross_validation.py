@@ -22,6 +22,10 @@ from typing import Any
 from fire.parser import DefaultParseValue
 
 from evaluation.cases import Job, evaluate_cases, write_metrics_csv
+from evaluation.comparison import METRICS_FILE, keyed
+from evaluation.findings import examine_cases, findings_summary, findings_text, write_findings
+from evaluation.report.cross_validation import write_report
+from evaluation.statistics import interval_text
 from evaluation.summary import summarise
 from evaluation.table import tables
 from pipeline.atomic import read_json, write_json
@@ -32,9 +36,11 @@ from pipeline.configuration import INFERENCE, LOGGING, METADATA, TRAIN, merged, 
 from pipeline.errors import InputError
 from pipeline.labels import label_map
 from pipeline.progress import duration
-from pipeline.study import PREDICTIONS, Study, check_unchanged, open_study, without_label
+from pipeline.study import PREDICTIONS, PROBABILITIES, Study, check_unchanged, open_study, without_label
 
 logger = logging.getLogger(__name__)
+# How long the held-out cases of a fold took that were segmented last, with the start of the program
+SEGMENTATION = "segmentation.json"
 # Where a cascade's second stage is trained
 REFERENCE, PREDICTED = "reference", "predicted"
 
@@ -114,7 +120,8 @@ class CrossValidation:
         if stage.name == INFECTION and self.lungs == PREDICTED:
             own["lungs_dir"] = str(self.lungs_dir)
         if name == INFERENCE:
-            own = {"output_dir": str(Path(self.output_dir) / PREDICTIONS)}
+            results = Path(self.output_dir)
+            own = {"output_dir": str(results / PREDICTIONS), "probability_dir": str(results / PROBABILITIES)}
         overrides = stage_overrides(parse_overrides(self.overrides), stage)
         return merged(name, stage.network, self.preset, overrides, own, stage.name, stage.cascade)
 
@@ -140,7 +147,10 @@ class CrossValidation:
         if missing := study.unpredicted(fold):
             what = f"fold {fold}: segmenting {len(missing)} held-out cases"
             cases = f"$studies.unpredicted({json.dumps(str(self.output_dir))}, {fold})"
+            began = time.monotonic()
             self.infer(what, fold, self.stages[-1], cases)
+            timed = {"cases": len(missing), "seconds": round(time.monotonic() - began, 1)}
+            write_json(self.folder(self.stages[-1]) / f"fold{fold}" / SEGMENTATION, timed)
 
     def train(self, study: Study, fold: int, stage: Stage) -> None:
         """Train a stage on a fold unless that is done."""
@@ -195,17 +205,32 @@ class CrossValidation:
             logger.warning("This split has scans of one patient on both sides: %s", ", ".join(leaking))
 
     def evaluate(self, study: Study) -> None:
-        """Score every prediction on the scanner's grid, write metrics.csv and summary.json, print the tables."""
-        jobs = [
-            Job(Path(case["label"]), study.prediction(case), case["case"], case["patient_id"], fold)
-            for fold in range(self.folds)
-            for case in study.held_out(fold)
-        ]
-        rows = evaluate_cases(jobs, label_map(self.result_label_map()))
-        summary = summarise(rows)
-        write_metrics_csv(rows, Path(self.output_dir) / "metrics.csv")
-        write_json(Path(self.output_dir) / "summary.json", summary)
+        """Score every prediction on the scanner's grid, write the tables and the report, and print the former."""
+        classes = label_map(self.result_label_map())
+        jobs = [self.job(study, case, fold) for fold in range(self.folds) for case in study.held_out(fold)]
+        rows, findings = evaluate_cases(jobs, classes), examine_cases(jobs, classes)
+        summary = {**summarise(rows), **findings_summary(findings, rows)}
+        folder = Path(self.output_dir)
+        write_metrics_csv(rows, folder / METRICS_FILE)
+        write_findings(findings, folder)
+        write_json(folder / "summary.json", summary)
         print(tables(rows, summary), flush=True)
+        intervals = interval_text(self.network, keyed(rows, self.output_dir), list(summary["structures"]))
+        print("", findings_text(findings, rows), "", intervals, sep="\n", flush=True)
+        logger.info("Report: %s", write_report(folder))
+
+    def job(self, study: Study, case: Mapping[str, Any], fold: int) -> Job:
+        """What is evaluated of a held-out case."""
+        probability = Path(self.output_dir) / PROBABILITIES / f"{case['case']}.nii.gz"
+        return Job(
+            Path(case["label"]),
+            study.prediction(dict(case)),
+            case["case"],
+            case["patient_id"],
+            fold,
+            probability if probability.is_file() else None,
+            Path(case["image"]),
+        )
 
     def result_label_map(self) -> str:
         """Name of the label map of the predictions; from what the folds ran with, which is on disk."""

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.cases import Row
-from evaluation.paper_table import published, slice_columns, text, with_references, write_results, write_rows
+from evaluation.paper_table import published, slice_columns, text, with_references, write_results
 from evaluation.slices import averaged, file_slice_rows
-from pipeline.atomic import read_json, write_json
+from pipeline.atomic import read_json, write_csv, write_json
 from pipeline.cascade import stage_overrides, stages_of
 from pipeline.checkpoint import MODEL
 from pipeline.configuration import INFERENCE, LOGGING, TRAIN, merged, parse_overrides
@@ -235,7 +235,7 @@ class Experiment:
         said, paper = notes(self, trainings, rows), published(self.outline.table)
         means = averaged(rows, self.description.metrics, self.description.averagings)
         shown = with_references(means, paper) if self.description.references else means
-        write_rows(self.folder / "slices.csv", slice_columns(self.description.metrics), rows)
+        write_csv(self.folder / "slices.csv", slice_columns(self.description.metrics), rows)
         write_results(self.folder, title(self), said, shown, paper)
         return text(title(self), said, shown, paper)
 

@@ -127,11 +127,9 @@ class Front:
 
         One class at a time, so that memory does not grow with the number of classes. Ties go to the lower number.
         """
-        grid = self.grid(scanner)
         best = None
         for number in range(probabilities.shape[0]):
-            here = from_array(np.ascontiguousarray(probabilities[number], dtype=np.float32), grid)
-            share = sitk.GetArrayFromImage(resample(here, scanner, sitk.sitkLinear))
+            share = sitk.GetArrayFromImage(self.to_scanner(probabilities[number], scanner))
             if best is None:
                 best, winner = share, np.zeros(share.shape, np.uint8)
                 continue
@@ -140,6 +138,11 @@ class Front:
         label = sitk.GetImageFromArray(winner)
         label.CopyInformation(scanner.empty_image())
         return label
+
+    def to_scanner(self, voxels: np.ndarray, scanner: Geometry) -> sitk.Image:
+        """Values (H, W, D) on the prepared grid, interpolated linearly onto the scanner's own; float32."""
+        here = from_array(np.ascontiguousarray(voxels, dtype=np.float32), self.grid(scanner))
+        return resample(here, scanner, sitk.sitkLinear)
 
 
 def _orient(image: sitk.Image) -> sitk.Image:

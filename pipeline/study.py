@@ -13,7 +13,7 @@ from pipeline.datalist import load_datalist, read_datalist
 from pipeline.errors import InputError
 from pipeline.folds import held_out_cases, make_folds, training_cases, validation_cases
 
-DATALIST, FOLDS, PREDICTIONS = "datalist.json", "folds.json", "predictions"
+DATALIST, FOLDS, PREDICTIONS, PROBABILITIES = "datalist.json", "folds.json", "predictions", "probabilities"
 
 
 @dataclass(frozen=True)

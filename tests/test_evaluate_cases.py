@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from evaluation.cases import COLUMNS, Job, evaluate_case, evaluate_cases, read_metrics_csv, write_metrics_csv
+from evaluation.cases import COLUMNS, NUMBERS, Job, evaluate_case, evaluate_cases, read_metrics_csv, write_metrics_csv
 from pipeline.errors import InputError
 from pipeline.labels import label_map
 
@@ -92,6 +92,46 @@ def test_volumes_are_in_millilitres_of_the_scanners_grid(reference):
     assert rows["lungs"]["prediction_ml"] == 0
 
 
+def test_the_volume_error_has_a_sign(reference):
+    row = rows_of(reference, np.zeros_like(chest_labels()))["infection"]
+    assert row["volume_error_ml"] == pytest.approx(-4 * VOXEL_ML)
+
+
+def test_a_shift_by_a_voxel_is_measured_along_the_files_axes(reference):
+    shifted = np.roll(chest_labels(), 1, axis=1)
+    assert rows_of(reference, shifted)["left_lung"]["hd95_mm"] == pytest.approx(SPACING_MM[1])
+
+
+def test_a_lost_infection_is_infinitely_far(reference):
+    row = rows_of(reference, np.where(chest_labels() == 3, 0, chest_labels()))["infection"]
+    assert (row["hd95_mm"], row["surface_dice"]) == (math.inf, 0)
+
+
+def test_slices_without_infection_count_one_in_the_papers_average(reference):
+    missed = np.where(chest_labels() == 3, 0, chest_labels())
+    row = rows_of(reference, missed)["infection"]
+    assert (row["slice_dice_empty_1"], row["slices"]) == (0.75, 4)
+
+
+def test_lesions_are_counted_in_the_infection_alone(reference):
+    rows = rows_of(reference, chest_labels())
+    assert [name for name, row in rows.items() if not math.isnan(row["lesions"])] == ["infection"]
+
+
+def test_the_auc_is_that_of_the_infections_probability(reference):
+    levels = np.where(chest_labels() == 3, 200, 10).astype(np.uint8)
+    levels[3, 2, 1] = 10
+    probability = saved(levels, reference.with_name("probability.nii.gz"))
+    rows = evaluate_case(Job(reference, reference, "medseg_1", "patient 1", 2, probability))
+    assert rows[3]["auc"] == pytest.approx(3 / 4 + 1 / 4 / 2)
+
+
+def test_a_probability_on_another_grid_is_refused(reference):
+    probability = saved(chest_labels(), reference.with_name("probability.nii.gz"), spacing_mm=(0.8, 0.5, 5.0))
+    with pytest.raises(InputError, match=r"case medseg_1: .* different grids: .*delete it and its prediction"):
+        evaluate_case(Job(reference, reference, "medseg_1", "patient 1", 2, probability))
+
+
 def test_infection_in_neither_file_has_no_dice(tmp_path):
     healthy = np.where(chest_labels() == 3, 0, chest_labels())
     file = saved(healthy, tmp_path / "healthy.nii.gz")
@@ -152,10 +192,9 @@ def test_the_error_of_a_worker_arrives_with_its_cause(reference):
 
 def some_rows():
     numbers = (("dice", 1 / 3), ("sensitivity", math.nan), ("specificity", 0.1 + 0.2))
-    more = {"precision": 0.0, "accuracy": 0.99, "jaccard": 0.2, "mean_jaccard": 0.6}
-    volumes = {"reference_ml": 0.0, "prediction_ml": 1234.5678901234}
+    more = {**dict.fromkeys(NUMBERS, 0.25), "hd95_mm": math.inf, "auc": math.nan, "prediction_ml": 1234.5678901234}
     who = {"case": "Köln, 1", "patient_id": "007", "fold": 0, "structure": "infection"}
-    return [{**who, **dict(numbers), **more, **volumes, "tp": 1, "fp": 2, "fn": 3, "tn": 4}]
+    return [{**who, **more, **dict(numbers)}]
 
 
 def test_rows_come_back_from_csv_as_they_were(tmp_path):
@@ -170,10 +209,15 @@ def test_an_undefined_value_is_an_empty_cell(tmp_path):
         assert next(csv.DictReader(stream))["sensitivity"] == ""
 
 
+def interrupted():
+    yield some_rows()[0]
+    raise InputError("surprise")
+
+
 def test_a_failed_write_leaves_the_old_table(tmp_path):
     write_metrics_csv(some_rows(), tmp_path / "metrics.csv")
-    with pytest.raises(ValueError, match="surprise"):
-        write_metrics_csv([{**some_rows()[0], "surprise": 1}], tmp_path / "metrics.csv")
+    with pytest.raises(InputError, match="surprise"):
+        write_metrics_csv(interrupted(), tmp_path / "metrics.csv")
     assert len(read_metrics_csv(tmp_path / "metrics.csv")) == 1
 
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from report_makers import write_run
 
-from evaluation.report.__main__ import report
 from evaluation.report.atlas import REFERENCE_FACTOR
+from evaluation.report.cross_validation import report
 from evaluation.report.run import read_run
 from pipeline.labels import INFECTION
 

@@ -9,7 +9,8 @@ import pytest
 from report_makers import SETTINGS, write_json, write_run
 
 from evaluation.report import sections
-from evaluation.report.__main__ import main, report
+from evaluation.report.__main__ import main
+from evaluation.report.cross_validation import report
 from evaluation.report.pictures import chosen_cases, pictures
 from evaluation.report.run import read_run
 from pipeline.errors import InputError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.metrics import METRICS
+from evaluation.cases import NUMBERS
 from evaluation.report import facts
 from evaluation.report.page import part
 from evaluation.report.run import Run, Stage
@@ -17,7 +17,7 @@ from evaluation.summary import summarise
 
 
 def row(case, structure="infection", fold=0, dice=0.5, patient_id=None, **more):
-    scores = {**dict.fromkeys(METRICS, 0.5), "dice": dice, "reference_ml": 20.0, "prediction_ml": 5.25}
+    scores = {**dict.fromkeys(NUMBERS, 0.5), "dice": dice, "reference_ml": 20.0, "prediction_ml": 5.25}
     return {"case": case, "patient_id": patient_id or case, "fold": fold, "structure": structure, **scores, **more}
 
 

@@ -10,8 +10,9 @@ import pytest
 from slice_set_makers import write
 
 from evaluation.metrics import METRICS, Overlap
-from evaluation.paper_table import SLICE_COLUMNS, markdown, published, text, write_means, write_rows
+from evaluation.paper_table import SLICE_COLUMNS, markdown, published, text, write_means
 from evaluation.slices import file_slice_rows, mean_scores, model_means, slice_rows, slice_scores
+from pipeline.atomic import write_csv
 from pipeline.errors import InputError
 from pipeline.labels import label_map
 
@@ -132,6 +133,6 @@ def test_the_papers_numbers_stand_beside_the_mean_alone(tmp_path):
 
 
 def test_an_undefined_value_is_an_empty_cell(tmp_path):
-    write_rows(tmp_path / "slices.csv", SLICE_COLUMNS, [row(0, 1.0)])
+    write_csv(tmp_path / "slices.csv", SLICE_COLUMNS, [row(0, 1.0)])
     with (tmp_path / "slices.csv").open() as table:
         assert next(csv.DictReader(table))["sensitivity"] == ""

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from evaluation.cases import write_metrics_csv
+from evaluation.cases import NUMBERS, write_metrics_csv
 from evaluation.metrics import EMPTY_RULE
 from evaluation.summary import main, summarise
 from evaluation.table import aligned, case_table, paper_table, shortened, structure_table, tables
@@ -18,11 +18,10 @@ STRUCTURES = ("left_lung", "right_lung", "lungs", "infection")
 
 def case_rows(case, fold, dice, patient_id=None):
     """Rows of one case: `dice` of the four structures in order, sensitivity a tenth lower, specificity 0.99."""
-    volumes = {"reference_ml": 10.0, "prediction_ml": 9.0}
+    who = {"case": case, "patient_id": patient_id or case, "fold": fold}
     return [
-        {"case": case, "patient_id": patient_id or case, "fold": fold, "structure": structure}
+        {**who, "structure": structure, **dict.fromkeys(NUMBERS, 1.0)}
         | {"dice": value, "sensitivity": value - 0.1, "specificity": 0.99}
-        | volumes
         for structure, value in zip(STRUCTURES, dice, strict=False)
     ]
 
@@ -61,12 +60,52 @@ def test_the_standard_deviation_is_that_of_a_sample():
 
 def test_one_case_has_no_standard_deviation():
     spread = summarise(case_rows("a", 0, (0.9, 0.8, 0.7, 0.5)))["structures"]["lungs"]["dice"]
-    assert spread == {"mean": 0.7, "median": 0.7, "std": None, "cases": 1}
+    assert spread == {"mean": 0.7, "median": 0.7, "std": None, "cases": 1, "infinite": 0}
 
 
 def test_a_structure_that_is_never_defined_has_neither_mean_nor_median():
     spread = summarise(case_rows("a", 0, (0.9, 0.8, 0.7, math.nan)))["structures"]["infection"]["dice"]
-    assert spread == {"mean": None, "median": None, "std": None, "cases": 0}
+    assert spread == {"mean": None, "median": None, "std": None, "cases": 0, "infinite": 0}
+
+
+def test_infinite_distances_are_counted_and_have_no_mean():
+    rows = [{**row, "hd95_mm": math.inf} if row["case"] == "a" else row for row in two_folds()]
+    found = summarise(rows)["structures"]["lungs"]["hd95_mm"]
+    assert found == {"mean": None, "median": 1.0, "std": None, "cases": 5, "infinite": 1}
+
+
+def test_a_median_among_infinite_distances_is_none():
+    rows = [{**row, "hd95_mm": math.inf} for row in two_folds()]
+    assert summarise(rows)["structures"]["lungs"]["hd95_mm"]["median"] is None
+
+
+def test_slice_wise_dice_weighs_every_slice_the_same():
+    rows = case_rows("a", 0, (0.9, 0.9, 0.9, 0.5)) + case_rows("b", 1, (0.9, 0.9, 0.9, 0.5))
+    rows[3].update(slice_dice_empty_1=0.2, slices=30)
+    rows[7].update(slice_dice_empty_1=0.6, slices=10)
+    assert summarise(rows)["slice_wise"]["structures"]["infection"] == pytest.approx(0.3)
+
+
+def test_pooled_dice_adds_up_the_voxels_of_all_cases():
+    rows = case_rows("a", 0, (0.9, 0.9, 0.9, 0.5)) + case_rows("b", 1, (0.9, 0.9, 0.9, 0.5))
+    rows[3].update(tp=90, fp=10, fn=10, tn=0)
+    rows[7].update(tp=0, fp=5, fn=5, tn=0)
+    assert summarise(rows)["pooled"]["structures"]["infection"]["dice"] == pytest.approx(180 / 210)
+
+
+def test_lesions_of_all_cases_are_added_up():
+    rows = case_rows("a", 0, (0.9, 0.9, 0.9, 0.5)) + case_rows("b", 1, (0.9, 0.9, 0.9, 0.5))
+    for row in rows:
+        row.update(lesions=math.nan)
+    rows[3].update(lesions=3, lesions_found=2, lesions_false=4)
+    rows[7].update(lesions=1, lesions_found=0, lesions_false=1)
+    found = summarise(rows)["lesions"]
+    assert (found["sensitivity"], found["false_positives_a_case"]) == (0.5, 2.5)
+
+
+def test_without_an_infection_there_are_no_lesions():
+    rows = [{**row, "lesions": math.nan} for row in two_folds()]
+    assert summarise(rows)["lesions"] is None
 
 
 def test_a_summary_is_json_without_nan():

@@ -1,0 +1,70 @@
+"""The report of a cross-validation: its sections, as one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from evaluation.intervals import estimate, patient_means
+from evaluation.report import sections
+from evaluation.report.facts import data_facts
+from evaluation.report.page import document
+from evaluation.report.pictures import chosen_cases, pictures
+from evaluation.report.run import Run, read_run
+from evaluation.report.score_tables import Interval
+from evaluation.statistics import interval_note
+from pipeline.atomic import replacing
+
+REPORT = "report.html"
+SHOWN = 10
+USE = "For research. Not a medical device; no picture or number in here is for the care of a patient."
+
+
+def report(run: Run, shown: int = SHOWN, interval: Interval | None = None, interval_note: str = "") -> str:
+    """The page; `shown` cases can be looked at, `interval` gives 95 % intervals, described by `interval_note`."""
+    seen = list(pictures(run, chosen_cases(run, shown)))
+    cases = len({row["case"] for row in run.rows} or run.cases)
+    folds = len(run.folds.get("folds", ())) or run.settings.get("folds", "unknown")
+    preset = run.settings.get("preset", "unknown")
+    about = data_facts(run).get("about")
+    return document(
+        title=f"Cross-validation of {run.network}",
+        subtitle=f"Chest CT segmentation, {cases} cases, {folds} folds, preset {preset}",
+        remarks=[f"Data: {about}"] if about else [],
+        key_numbers=sections.key_numbers(run.rows, interval),
+        sections=[
+            sections.results(run.rows, interval, interval_note),
+            sections.folds(run),
+            sections.boxes(run.rows),
+            sections.cases(run.rows, seen),
+            sections.extremes(run, seen),
+            sections.viewer(run, seen),
+            sections.training(run),
+            sections.what_was_run(run),
+        ],
+        footer=f"Written by {_program()} on {date.today().isoformat()}. {USE}",
+    )
+
+
+def _program() -> str:
+    try:
+        return f"PneumoBundle {version('pneumobundle')}"
+    except PackageNotFoundError:
+        return "PneumoBundle"
+
+
+def interval_of_patients(values: Sequence[float], patients: Sequence[str]) -> tuple[float, float] | None:
+    """95 % interval of the mean over patients, each of whom counts once; None where there is none."""
+    found = estimate(patient_means(zip(patients, values, strict=True)).values())
+    return None if found.low is None or found.high is None else (found.low, found.high)
+
+
+def write_report(folder: Path, data: Path | None = None, shown: int = SHOWN, file: Path | None = None) -> str:
+    """Write the report of a run's folder, `report.html` in it unless `file` is given; its path and size in words."""
+    target = file or folder / REPORT
+    page = report(read_run(folder, data), shown, interval_of_patients, interval_note())
+    with replacing(target) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return f"{target} ({len(page.encode()) / 1e6:.1f} MB)"
