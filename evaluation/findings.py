@@ -25,7 +25,7 @@ from evaluation.severity_table import (
     severity_row,
     severity_table,
 )
-from evaluation.table import WIDTH
+from evaluation.table import WIDTH, sentence
 from pipeline.atomic import write_csv
 from pipeline.errors import InputError
 from pipeline.labels import LabelMap
@@ -109,7 +109,8 @@ def findings_text(findings: Sequence[Finding], rows: Sequence[Row]) -> str:
     """Severity, raised flags and what they are worth, as far as there are any; empty without."""
     parts = []
     if severities := [finding.severity for finding in findings if finding.severity]:
-        parts.append(f"{severity_table(severities)}\n{SEVERITY_RULE[0].upper()}{SEVERITY_RULE[1:]}.")
+        rule = textwrap.fill(sentence(SEVERITY_RULE), WIDTH)
+        parts.append(f"{severity_table(severities)}\n{rule}")
     if found := worths(findings, rows):
         parts += [raised_text(findings), worth_table(found, JUDGED_BY)]
     return "\n\n".join(parts)

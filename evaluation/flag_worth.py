@@ -127,13 +127,18 @@ def worth_table(found: Sequence[Worth], structure: str, failed_below: float = FA
     for one in found:
         counts = (one.failed, one.caught, one.others, one.false_alarms, one.left_out)
         lines.append([one.name, number(one.auroc), *map(str, counts)])
-    told = [
+    told = worth_notes(found, structure, failed_below)
+    wrapped = [line for one in told for line in textwrap.wrap(f"- {one}", WIDTH, subsequent_indent="  ")]
+    return "\n".join(("What each flag is worth", aligned(lines), *wrapped))
+
+
+def worth_notes(found: Sequence[Worth], structure: str, failed_below: float = FAILED_BELOW) -> list[str]:
+    """What the numbers mean, and how much so many cases can tell."""
+    return [
         f"Failed: Dice of {structure} below {failed_below:g}. AUROC: chance that a failed case is more suspicious than "
         "another, 0.5 for a flag that knows nothing, - where there are no failed cases or no others.",
         *dict.fromkeys(chance(one, len(found)) for one in found),
     ]
-    wrapped = [line for one in told for line in textwrap.wrap(f"- {one}", WIDTH, subsequent_indent="  ")]
-    return "\n".join(("What each flag is worth", aligned(lines), *wrapped))
 
 
 def chance(found: Worth, tried: int) -> str:

@@ -91,10 +91,10 @@ def surface_table(summary: Mapping[str, Any]) -> str:
         )
     told = [
         "Surface Dice, volume error and AUC: mean (± sample standard deviation); distances: median. Lost: cases where "
-        f"one of the two masks is empty. {_sentence(summary['surface_rule'])} {_sentence(summary['auc_rule'])}"
+        f"one of the two masks is empty. {sentence(summary['surface_rule'])} {sentence(summary['auc_rule'])}"
     ]
     if lesions := summary["lesions"]:
-        told.append(f"{lesion_words(lesions)} {_sentence(lesions['rule'])}")
+        told.append(f"{lesion_words(lesions)} {sentence(lesions['rule'])}")
     wrapped = [line for one in told for line in _wrapped(one)]
     return "\n".join(("Surfaces, volumes and lesions", aligned(lines), *wrapped))
 
@@ -119,7 +119,8 @@ def _mean_and_deviation(spread: Mapping[str, Any], written: Callable[[float | No
     return f"{written(spread['mean'])} ± {written(spread['std'])}"
 
 
-def _sentence(rule: str) -> str:
+def sentence(rule: str) -> str:
+    """A rule, which may stand behind a colon, as a sentence of its own."""
     return f"{rule[0].upper()}{rule[1:]}."
 
 

@@ -55,7 +55,7 @@ def atlas(stack: Stack, most_bytes: int) -> dict[str, Any]:
 
 
 def webp(picture: np.ndarray, most_bytes: int) -> bytes:
-    """A grey picture, uint8 (H, W), at the best of the qualities that fits."""
+    """A picture, uint8, grey (H, W) or coloured (H, W, 3), at the best of the qualities that fits."""
     for quality in QUALITIES:
         saved = _saved(picture, "WEBP", quality=quality, method=2)
         if len(saved) <= most_bytes:

@@ -29,21 +29,24 @@ def report(run: Run, shown: int = SHOWN, interval: Interval | None = None, inter
     folds = len(run.folds.get("folds", ())) or run.settings.get("folds", "unknown")
     preset = run.settings.get("preset", "unknown")
     about = data_facts(run).get("about")
+    every = [
+        sections.results(run.rows, interval, interval_note),
+        sections.folds(run),
+        sections.boxes(run.rows),
+        sections.cases(run.rows, seen),
+        sections.extremes(run, seen),
+        sections.viewer(run, seen),
+        sections.severity(run),
+        sections.flags(run),
+        sections.training(run),
+        sections.what_was_run(run),
+    ]
     return document(
         title=f"Cross-validation of {run.network}",
         subtitle=f"Chest CT segmentation, {cases} cases, {folds} folds, preset {preset}",
         remarks=[f"Data: {about}"] if about else [],
         key_numbers=sections.key_numbers(run.rows, interval),
-        sections=[
-            sections.results(run.rows, interval, interval_note),
-            sections.folds(run),
-            sections.boxes(run.rows),
-            sections.cases(run.rows, seen),
-            sections.extremes(run, seen),
-            sections.viewer(run, seen),
-            sections.training(run),
-            sections.what_was_run(run),
-        ],
+        sections=[section for section in every if section],
         footer=f"Written by {_program()} on {date.today().isoformat()}. {USE}",
     )
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup
 
+from evaluation.jet import jet_overlay
 from evaluation.report import svg
 from evaluation.report.atlas import data_uri, webp
 from evaluation.report.stack import Stack, fullest_slice, thinned
@@ -20,18 +21,21 @@ PIXELS = 320
 # Units across a drawing: textures and letters have one size, whatever the scan has
 WIDTH = 320
 MOST_BYTES = 40_000
+# What is coloured in the severity map, and how much of the scan is hidden by it
+LEAST_PROBABILITY, OPACITY = 0.05, 0.6
 # Level and width in HU
 LUNG_WINDOW = (-600, 1500)
 
 
 class Panels(NamedTuple):
-    """Three drawings of one slice, its number and how many there are."""
+    """Drawings of one slice, its number and how many there are; `severity` is None without probabilities."""
 
     reference: Markup
     prediction: Markup
     agreement: Markup
     number: int
     of: int
+    severity: Markup | None = None
 
 
 def panels(stack: Stack, structures: Mapping[str, Sequence[int]], structure: str, name: str, anchor: str) -> Panels:
@@ -56,13 +60,25 @@ def panels(stack: Stack, structures: Mapping[str, Sequence[int]], structure: str
         _drawing(f"{told}: agreement", height, (again, *_agreement(here, there))),
         shown.numbers[0],
         shown.of,
+        None
+        if shown.probability is None
+        else _drawing(f"{told}: probability", height, [_coloured(hu, shown.probability[0], height)]),
     )
 
 
 def _windowed(hu: np.ndarray) -> str:
+    return data_uri("webp", webp((_grey(hu) * 255).round().astype(np.uint8), MOST_BYTES))
+
+
+def _grey(hu: np.ndarray) -> np.ndarray:
     level, width = LUNG_WINDOW
-    grey = np.clip((hu - level) / width + 0.5, 0, 1) * 255
-    return data_uri("webp", webp(grey.round().astype(np.uint8), MOST_BYTES))
+    return np.clip((hu - level) / width + 0.5, 0, 1)
+
+
+def _coloured(hu: np.ndarray, probability: np.ndarray, height: float) -> Markup:
+    """The slice with the probability in jet colours, the severity map of the EAMC paper (Fig. 7)."""
+    picture = jet_overlay(_grey(hu), probability / np.float32(255), LEAST_PROBABILITY, OPACITY)
+    return svg.element("image", href=data_uri("webp", webp(picture, MOST_BYTES)), width=WIDTH, height=height)
 
 
 def _drawing(title: str, height: float, parts: Sequence[Markup]) -> Markup:

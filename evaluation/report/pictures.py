@@ -54,7 +54,9 @@ def pictures(run: Run, cases: Sequence[Shown]) -> Iterator[Picture]:
     lungs = [number for name, numbers in labels.structures.items() if "lung" in name for number in numbers]
     viewed = structure or next(iter(labels.structures))
     for place, shown in enumerate(cases):
-        stack = cropped(read_stack(*case_files(run, shown.case), shown.case, labels, window_hu), lungs)
+        files, probability = case_files(run, shown.case), run.probability(shown.case)
+        likely = probability if probability.is_file() else None
+        stack = cropped(read_stack(*files, shown.case, labels, window_hu, likely), lungs)
         rank = ranks.get(shown, "")
         drawn = panels(stack, labels.structures, viewed, shown.case, f"scan-{place}") if rank else None
         yield Picture(shown, rank, drawn, _slices(stack, shown, labels.structures[viewed], len(cases)))

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evaluation.cases import Row, read_metrics_csv
+from evaluation.findings import Finding, read_findings
 from pipeline.atomic import read_json
 from pipeline.errors import InputError
 from pipeline.labels import LabelMap, label_map
-from pipeline.study import DATALIST, FOLDS, PREDICTIONS
+from pipeline.study import DATALIST, FOLDS, PREDICTIONS, PROBABILITIES
 
 LOSSES = ("train_loss", "val_loss")
 # Of a cascade's result, whose two stages have label maps of their own
@@ -54,6 +55,7 @@ class Run:
         datalist: its other keys.
         folds: content of folds.json, {} where there is none.
         rows: of metrics.csv, none where it was not evaluated.
+        findings: severity and flags of the cases, of severity.csv and flags.csv.
     """
 
     folder: Path
@@ -63,6 +65,7 @@ class Run:
     datalist: Mapping[str, Any]
     folds: Mapping[str, Any]
     rows: tuple[Row, ...]
+    findings: tuple[Finding, ...] = ()
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -83,6 +86,10 @@ class Run:
 
     def prediction(self, case: str) -> Path:
         return self.folder / PREDICTIONS / f"{case}.nii.gz"
+
+    def probability(self, case: str) -> Path:
+        """Of the infection; there is no such file where the network does not know it."""
+        return self.folder / PROBABILITIES / f"{case}.nii.gz"
 
 
 def read_run(folder: str | Path, dataset_dir: str | Path | None = None) -> Run:
@@ -110,6 +117,7 @@ def read_run(folder: str | Path, dataset_dir: str | Path | None = None) -> Run:
         datalist=datalist,
         folds=_content(folder / FOLDS),
         rows=tuple(read_metrics_csv(metrics)) if metrics.is_file() else (),
+        findings=tuple(read_findings(folder)),
     )
 
 

@@ -10,7 +10,7 @@ from evaluation.cases import Row
 from evaluation.metrics import METRICS
 from evaluation.report.tables import ABSENT, Cell, Table, name_of, share_cell, text_cells, volume_cell
 from evaluation.summary import spread
-from evaluation.table import PAPER_AVERAGE, number
+from evaluation.table import PAPER_AVERAGE, decimal, number
 from pipeline.labels import in_order
 
 # Values and the patients that they are of -> lower and upper end of the 95 % confidence interval of their mean, None
@@ -55,6 +55,39 @@ def structure_table(rows: Sequence[Row], interval: Interval | None = None) -> Ta
             head = [Cell(name_of(structure), rows=len(METRICS))] if metric == METRICS[0] else []
             body.append([*head, *cells])
     return Table("Over all cases", columns, body, texts=("metric",))
+
+
+def surface_table(summary: Mapping[str, Any]) -> Table:
+    """Surfaces, volumes, precision and AUC of each structure, from a summary."""
+    body = []
+    for structure, metrics in summary["structures"].items():
+        surface, error = metrics["surface_dice"], metrics["volume_error_ml"]
+        tolerance_mm = summary["tolerance_mm"][structure]
+        body.append(
+            [
+                Cell(name_of(structure)),
+                *(share_cell(metrics[name]["mean"]) for name in ("precision", "jaccard", "mean_jaccard")),
+                Cell(f"{number(surface['mean'])} ± {number(surface['std'])} ({tolerance_mm:g} mm)"),
+                *text_cells(decimal(metrics[name]["median"]) for name in ("hd95_mm", "mean_distance_mm")),
+                Cell(str(metrics["hd95_mm"]["infinite"])),
+                Cell(f"{decimal(error['mean'])} ± {decimal(error['std'])}"),
+                share_cell(metrics["auc"]["mean"]),
+            ]
+        )
+    columns = ["structure", "precision", "Jaccard", "Jaccard with background", "surface Dice", "HD95 (mm)"]
+    columns += ["mean distance (mm)", "lost", "volume error (ml)", "AUC"]
+    return Table("Surfaces, volumes and other metrics", columns, body)
+
+
+def averaging_table(summary: Mapping[str, Any]) -> Table:
+    """Dice by the ways of averaging that papers use."""
+    body = []
+    for structure, metrics in summary["structures"].items():
+        pooled = summary["pooled"]["structures"][structure]["dice"]
+        others = (metrics["dice"]["mean"], pooled, summary["slice_wise"]["structures"][structure])
+        body.append([Cell(name_of(structure)), *map(share_cell, others)])
+    columns = ["structure", "mean over cases", "pooled", "slice-wise, empty = 1"]
+    return Table("Dice, averaged as papers do", columns, body)
 
 
 def fold_table(rows: Sequence[Row]) -> Table:

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 from evaluation.cases import Row
+from evaluation.findings import JUDGED_BY, worths
+from evaluation.flag_worth import worth_notes
 from evaluation.metrics import EMPTY_RULE
-from evaluation.report import facts, score_tables
+from evaluation.report import facts, finding_tables, score_tables
 from evaluation.report.box_plot import BoxRow, box_plot
 from evaluation.report.loss_plot import Series, loss_plot
 from evaluation.report.page import KeyNumber, Section, note, paragraph, part
@@ -17,8 +19,11 @@ from evaluation.report.run import Run, Stage
 from evaluation.report.score_tables import Interval, defined, interval_of
 from evaluation.report.shown import ranking_structure
 from evaluation.report.tables import Table, key_value_table, name_of
-from evaluation.summary import spread, summarise
-from evaluation.table import PAPER_NOTE, number
+from evaluation.roc import AUC_RULE
+from evaluation.severity_table import SEVERITY_RULE, agreement_line, grade_agreement
+from evaluation.summary import POOLED_RULE, SLICE_RULE, spread, summarise
+from evaluation.surfaces import SURFACE_EMPTY_RULE
+from evaluation.table import PAPER_NOTE, lesion_words, number, sentence
 from pipeline.labels import in_order
 
 PLOTTED = ("dice", "sensitivity")
@@ -26,6 +31,14 @@ NO_SCORES = "metrics.csv is missing: the run was not evaluated, or not all of it
 OVER_CASES = (
     "Mean ± sample standard deviation over the n cases where the metric is defined, all folds together; each case is "
     "tested once in each fold that holds it out."
+)
+SURFACES = (
+    "Surface Dice (in brackets its tolerance), volume error and AUC: mean ± sample standard deviation; distances: "
+    "median. Lost: cases where one of the two masks is empty."
+)
+FLAGS = (
+    "Signs that a segmentation failed, found without its reference. A raised flag means: look before you use this; "
+    "none raised does not mean that the segmentation is right."
 )
 BOXES = (
     "A dot is a case. Box: quartiles and median; whiskers: the outermost cases within 1.5 interquartile ranges of the "
@@ -72,7 +85,45 @@ def results(rows: Sequence[Row], interval: Interval | None, interval_note: str) 
     if rows:
         parts = [table(score_tables.structure_table(rows, interval)), note(f"{OVER_CASES} {interval_note}".strip())]
         parts.append(note(f"Empty masks: {EMPTY_RULE}."))
+        summary = summarise(rows)
+        parts.append(table(score_tables.surface_table(summary)))
+        parts.append(note(f"{SURFACES} {sentence(SURFACE_EMPTY_RULE)} {sentence(AUC_RULE)}"))
+        if lesions := summary["lesions"]:
+            parts += [paragraph(lesion_words(lesions)), note(sentence(lesions["rule"]))]
+        averaged = table(score_tables.averaging_table(summary))
+        averaged += note(f"Pooled: {POOLED_RULE}. Slice-wise: {SLICE_RULE}. Other numbers of the same predictions.")
+        parts.append(part("details", summary="Dice, averaged as papers do", body=averaged))
     return Section("results", "Results", Markup("").join(parts))
+
+
+def severity(run: Run) -> Section | None:
+    """Infected shares and grades; None where the run knows no infection."""
+    rows = [finding.severity for finding in run.findings if finding.severity]
+    if not rows:
+        return None
+    agreement = grade_agreement(rows)
+    parts = [
+        paragraph(agreement_line(agreement)),
+        table(finding_tables.severity_table(run.findings)),
+        note(sentence(SEVERITY_RULE)),
+        table(finding_tables.confusion_table(agreement)),
+    ]
+    return Section("severity", "Severity", Markup("").join(parts))
+
+
+def flags(run: Run) -> Section | None:
+    """Raised flags and what flags are worth; None where the run's labels allow none."""
+    found = worths(run.findings, run.rows)
+    if not found:
+        return None
+    raised = finding_tables.raised_table(run.findings)
+    parts = [
+        paragraph(FLAGS),
+        table(raised) if raised.body else paragraph("No flag was raised in any case."),
+        table(finding_tables.worth_table(found)),
+        *map(note, worth_notes(found, JUDGED_BY)),
+    ]
+    return Section("flags", "Failure flags", Markup("").join(parts))
 
 
 def folds(run: Run) -> Section:

@@ -34,6 +34,7 @@ class Stack:
         numbers: of the slices in the scan, from 1 at the feet.
         of: number of slices that the scan has.
         grey: whether the scan is stored as grey 0 to 255.
+        probability: of the infection, in 255ths, uint8; None where it was not written.
     """
 
     hu: np.ndarray
@@ -43,6 +44,7 @@ class Stack:
     numbers: tuple[int, ...]
     of: int
     grey: bool = False
+    probability: np.ndarray | None = None
 
     def taken(self, slices: Sequence[int], rows: slice = slice(None), columns: slice = slice(None)) -> Stack:
         """Some of the slices, and a box of each."""
@@ -52,21 +54,29 @@ class Stack:
             hu=self.hu[places, rows, columns],
             reference=self.reference[places, rows, columns],
             prediction=self.prediction[places, rows, columns],
+            probability=None if self.probability is None else self.probability[places, rows, columns],
             numbers=tuple(self.numbers[place] for place in places),
         )
 
 
 def read_stack(
-    image: Path, reference: Path, prediction: Path, case: str, labels: LabelMap, window_hu: Sequence[float]
+    image: Path,
+    reference: Path,
+    prediction: Path,
+    case: str,
+    labels: LabelMap,
+    window_hu: Sequence[float],
+    probability: Path | None = None,
 ) -> Stack:
-    """A case's three files, the reference in the project's codes and the prediction in the label map's class numbers.
+    """A case's files, the reference in the project's codes and the prediction in the label map's class numbers.
 
     Raises InputError, naming the case, where they differ in size or hold other numbers.
     """
     scan = read_scan(image)
     expected = read_labels(reference, case, LABEL_CODES)
     found = read_labels(prediction, case, range(len(labels.classes)))
-    sizes = {volume.GetSize() for volume in (scan, expected, found)}
+    likely = None if probability is None else read_scan(probability)
+    sizes = {volume.GetSize() for volume in (scan, expected, found, likely) if volume is not None}
     if len(sizes) > 1:
         raise InputError(f"case {case}: scan, reference and prediction have the sizes {sorted(sizes)}; expected one.")
     grey = intensity_domain(scan, case) == GREY_255
@@ -80,6 +90,7 @@ def read_stack(
         numbers=tuple(range(1, len(voxels) + 1)),
         of=len(voxels),
         grey=grey,
+        probability=None if likely is None else _oriented(likely)[0],
     )
 
 
@@ -131,6 +142,9 @@ def thinned(stack: Stack, slices: int, pixels: int) -> Stack:
         hu=_resized(chosen.hu.astype(np.float32), (width, height), Image.Resampling.HAMMING),
         reference=_resized(chosen.reference, (width, height), Image.Resampling.NEAREST),
         prediction=_resized(chosen.prediction, (width, height), Image.Resampling.NEAREST),
+        probability=None
+        if chosen.probability is None
+        else _resized(chosen.probability, (width, height), Image.Resampling.HAMMING),
         spacing_mm=(stack.spacing_mm[0], extent_mm[0] / height, extent_mm[1] / width),
     )
 
