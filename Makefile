@@ -96,6 +96,11 @@ profile: $(READY) ## what networks cost, beside the Anam-Net paper's table: make
 predict: $(READY) ## segment scans: make predict INPUT=scan.nii.gz OUT=labels MODEL=runs/unet_3d/cv/fold0
 	@$(PY) -m pipeline.predict --model "$(MODEL)" --input "$(INPUT)" --output "$(if $(OUT),$(OUT),predictions)"
 
+.PHONY: features
+features: $(READY) $(if $(filter file,$(origin INPUT)),data) ## what each block of a network makes of a scan: make features NETWORK=amc_net [MODEL= INPUT=scan OUT=]
+	@$(PY) -m pipeline.features --network "$(NETWORK)" --input "$(INPUT)" --preset "$(PRESET)" \
+	  $(if $(filter-out file,$(origin MODEL)),--model "$(MODEL)",) $(if $(OUT),--output "$(OUT)",)
+
 .PHONY: test
 test: $(READY) ## run the tests, slow ones excepted
 	@$(PY) -m pytest -n 2 --dist loadfile

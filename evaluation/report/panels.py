@@ -55,9 +55,9 @@ def panels(stack: Stack, structures: Mapping[str, Sequence[int]], structure: str
     again = svg.element("use", href=f"#{anchor}")
     told = f"{name}, slice {shown.numbers[0]}"
     return Panels(
-        _drawing(f"{told}: reference", height, (scan, *_labels(expected, others, here))),
-        _drawing(f"{told}: prediction", height, (again, *_labels(found, others, there))),
-        _drawing(f"{told}: agreement", height, (again, *_agreement(here, there))),
+        drawing(f"{told}: reference", height, (scan, *labels(expected, others, here))),
+        drawing(f"{told}: prediction", height, (again, *labels(found, others, there))),
+        drawing(f"{told}: agreement", height, (again, *_agreement(here, there))),
         shown.numbers[0],
         shown.of,
         None
@@ -81,7 +81,8 @@ def _coloured(hu: np.ndarray, probability: np.ndarray, height: float) -> Markup:
     return svg.element("image", href=data_uri("webp", webp(picture, MOST_BYTES)), width=WIDTH, height=height)
 
 
-def _drawing(title: str, height: float, parts: Sequence[Markup]) -> Markup:
+def drawing(title: str, height: float, parts: Sequence[Markup]) -> Markup:
+    """A slice WIDTH wide with the patient's sides written on it."""
     sides = (
         svg.element("text", side, class_="side", x=x, y=height / 2, text_anchor=anchor)
         for side, x, anchor in (("R", 6, "start"), ("L", WIDTH - 6, "end"))
@@ -90,7 +91,8 @@ def _drawing(title: str, height: float, parts: Sequence[Markup]) -> Markup:
     return svg.element("svg", content, class_="slice", viewBox=box, role="img", aria_label=title)
 
 
-def _labels(classes: np.ndarray, others: Sequence[int], structure: np.ndarray) -> Iterator[Markup]:
+def labels(classes: np.ndarray, others: Sequence[int], structure: np.ndarray) -> Iterator[Markup]:
+    """A structure, a mask (H, W), filled, and other classes outlined, by their numbers in `classes`, (H, W)."""
     outlines = "".join(outline(classes == number) for number in others)
     yield svg.element("path", class_="outline", d=outlines)
     yield svg.element("path", class_="area structure", d=area(structure))
