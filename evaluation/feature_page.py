@@ -149,10 +149,9 @@ def _slice(views: FeatureViews) -> Section:
     if views.found is not None:
         name = " and ".join(name_of(views.found.classes[number]) for number in views.found.shown)
         figures += _prediction(views.found, shown, height, name)
-        title, told = (
-            "Slice and prediction",
-            f"The slice with the most predicted {name}, on the grid that the network works on.",
-        )
+        title, told = "Slice and prediction", f"The slice with the most predicted {name}."
+        if not np.isin(views.found.labels, views.found.shown).any():
+            told = f"No {name} was found. The slice with most of what was found, the middle one where there is nothing."
     body = part("pictures", figures=figures, kind="panels") + note(f"R and L: the patient's right and left. {told}")
     return Section("slice", title, body)
 

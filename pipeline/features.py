@@ -29,8 +29,8 @@ from transforms.infection_threshold import InfectionThresholdd
 
 UNTRAINED = "Initial weights: the network has learned nothing; its maps are those before any training."
 
-# [runs/]<network>/cv[/<stage>]/fold<k>/model.pt
-WEIGHTS_PARTS = 5
+# Of a model's path, cv/fold0/model.pt: the folders above are nobody's business
+TOLD_PARTS = 3
 
 
 class Model(NamedTuple):
@@ -119,8 +119,7 @@ def remarks(model: Model) -> list[str]:
     """Whose weights they are, and what the network does not see."""
     told = [UNTRAINED]
     if model.weights is not None:
-        # The folders above it are nobody's business
-        told = [f"Weights: {'/'.join(model.weights.parts[-WEIGHTS_PARTS:])}"]
+        told = [f"Weights: {'/'.join(model.weights.parts[-TOLD_PARTS:])}"]
     if model.setting("within_lungs"):
         told.append("The second network of a cascade: all that its first one found to be no lung is air to it.")
     return told

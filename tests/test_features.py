@@ -148,7 +148,7 @@ def test_without_the_usual_fold_the_weights_are_the_initial_ones(tmp_path):
 
 def test_the_folders_above_the_run_are_not_told(make_fold, case, tmp_path):
     made = feature_views(trained(make_fold("amc_net")), case)
-    assert made.remarks == ["Weights: runs/amc_net/cv/fold0/model.pt"]
+    assert made.remarks == ["Weights: cv/fold0/model.pt"]
 
 
 def test_a_map_goes_from_its_own_smallest_value_in_blue_to_its_largest_in_red():
@@ -189,6 +189,11 @@ def test_the_page_draws_pixels_as_wide_as_they_are():
 @pytest.mark.parametrize(("found", "drawings"), [(True, 3), (False, 1)])
 def test_a_prediction_is_drawn_where_there_is_one(found, drawings):
     assert page(views(found)).split('id="blocks"')[0].count("<svg") == drawings
+
+
+def test_the_page_says_that_nothing_was_found():
+    one = views()
+    assert "No infection was found." in page(one._replace(found=one.found._replace(labels=0 * one.found.labels)))
 
 
 def test_a_name_of_a_case_is_text_not_markup():
