@@ -53,12 +53,19 @@ def cascades() -> list[str]:
     return sorted(file.parents[1].name for file in BUNDLES.glob("*/configs/cascade.yaml"))
 
 
-def config_files(workflow: str, network: str, preset: str, stage: str = "", cascade: str = "") -> list[Path]:
+def recipes() -> list[str]:
+    return sorted(file.stem for file in RECIPES.glob("*.yaml"))
+
+
+def config_files(
+    workflow: str, network: str, preset: str, stage: str = "", cascade: str = "", recipe: str | None = None
+) -> list[Path]:
     """The layers of a run, later ones win: common, the paper's recipe, network, preset, the network's part of it.
 
-    For a stage of a cascade then what sets that stage apart, and the cascade's part of the preset.
+    For a stage of a cascade then what sets that stage apart, and the cascade's part of the preset. `recipe` takes the
+    place of the network's own.
 
-    Raises InputError for an unknown network or preset, and for a key in a layer that no common file declares.
+    Raises InputError for an unknown network, preset or recipe, and for a key in a layer that no common file declares.
     """
     all_networks = sorted([*networks(), *optional_networks()])
     for kind, name, known in (("NETWORK", network, all_networks), ("PRESET", preset, presets())):
@@ -68,8 +75,12 @@ def config_files(workflow: str, network: str, preset: str, stage: str = "", casc
             raise InputError(f"{kind} is {name!r}, expected one of: {', '.join(all_known)}{hint}.")
     configs = BUNDLES / network / "configs"
     definition = configs / "network.yaml"
-    recipe = load([definition]).get("recipe")
-    recipes = [RECIPES / f"{recipe}.yaml"] if recipe else []
+    own_recipe = load([definition]).get("recipe")
+    shared = _recipe_files(own_recipe)
+    if recipe not in (None, own_recipe):
+        own_dims = load([COMMON / f"{TRAIN}.yaml", *shared, definition])["spatial_dims"]
+        _check_recipe(recipe, network, own_dims)
+        shared = _recipe_files(recipe)
     own = configs / f"{preset}.yaml"
     differences = [own] if own.exists() else []
     if stage:
@@ -77,7 +88,7 @@ def config_files(workflow: str, network: str, preset: str, stage: str = "", casc
     cascades_own = BUNDLES / cascade / "configs" / f"{preset}.yaml"
     if cascade and cascades_own.exists():
         differences.append(cascades_own)
-    files = [COMMON / f"{workflow}.yaml", *recipes, definition, PRESETS / f"{preset}.yaml", *differences]
+    files = [COMMON / f"{workflow}.yaml", *shared, definition, PRESETS / f"{preset}.yaml", *differences]
     # A layer serves both workflows, so it may set what either of them declares.
     declared = load([COMMON / f"{TRAIN}.yaml", COMMON / f"{INFERENCE}.yaml"])
     for layer in files[1:]:
@@ -87,6 +98,21 @@ def config_files(workflow: str, network: str, preset: str, stage: str = "", casc
         if layer is definition:
             declared = {**declared, **load([layer])}
     return files
+
+
+def _recipe_files(recipe: str | None) -> list[Path]:
+    return [RECIPES / f"{recipe}.yaml"] if recipe else []
+
+
+def _check_recipe(recipe: str | None, network: str, own_dims: int) -> None:
+    """Raise InputError for a recipe that there is not, and for one of slices with a network of volumes."""
+    if recipe not in recipes():
+        raise InputError(f"recipe is {recipe!r}, expected one of: {', '.join(recipes())}.")
+    wanted = load([COMMON / f"{TRAIN}.yaml", *_recipe_files(recipe)])["spatial_dims"]
+    if wanted != own_dims:
+        raise InputError(
+            f"recipe {recipe} is for {wanted}D networks, and NETWORK {network} is a {own_dims}D one; choose another."
+        )
 
 
 def load(files: Iterable[Path | str]) -> dict[str, Any]:
@@ -111,9 +137,11 @@ def merged(
 ) -> dict[str, Any]:
     """One configuration from all layers of `config_files`, then `overrides`, then `own`; nothing is evaluated.
 
-    An override may be meant for the other workflow alone; InputError where neither declares its key.
+    An override may be meant for the other workflow alone; InputError where neither declares its key. `recipe` among
+    them changes a layer.
     """
-    layers = {name: config_files(name, network, preset, stage, cascade) for name in (TRAIN, INFERENCE)}
+    recipe = overrides.get("recipe")
+    layers = {name: config_files(name, network, preset, stage, cascade, recipe) for name in (TRAIN, INFERENCE)}
     parser = ConfigParser(load(layers[workflow]))
     both = load([*layers[TRAIN], *layers[INFERENCE]])
     check_keys(overrides, both, "OVERRIDES")

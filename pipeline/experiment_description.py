@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evaluation.slices import EMPTY_SLICE_RULE
-from pipeline.configuration import COMMON, INFERENCE, RECIPES, TRAIN, load, merged
+from pipeline.configuration import COMMON, TRAIN, load, merged
 from pipeline.errors import InputError
 
 EXPERIMENTS = COMMON / "experiments"
@@ -109,8 +109,4 @@ def described(paper: str) -> Paper:
 def recipe_overrides(network: str, recipe: str) -> dict[str, Any]:
     """What trains a network by a paper's recipe where its own is another's; nothing where it has none of its own."""
     own = merged(TRAIN, network, PAPER, {}, {})["recipe"]
-    if own in (None, recipe):
-        return {}
-    common = load([COMMON / f"{TRAIN}.yaml", COMMON / f"{INFERENCE}.yaml"])
-    undone = {key: common[key] for key in load([RECIPES / f"{own}.yaml"])}
-    return {**undone, **load([RECIPES / f"{recipe}.yaml"]), "recipe": recipe}
+    return {} if own in (None, recipe) else {"recipe": recipe}

@@ -48,6 +48,7 @@ class Front:
     Args:
         window_hu: values outside are clipped before anything is interpolated.
         spacing_mm: target voxel spacing along left, back, head; 0 keeps the scan's own along that axis.
+        slice_pixels: along the longer side of an axial slice, in place of the first two spacings; 0 for those.
         order: of the image's interpolation: 0 nearest, 1 linear, 3 cubic. Labels take the class with the largest
             linearly interpolated share.
         normalisation: `zscore`, zero mean and unit variance over the whole volume, as MIScnn; or `window`, the window
@@ -62,6 +63,7 @@ class Front:
     order: int = 1
     normalisation: str = "zscore"
     within_lungs: bool = False
+    slice_pixels: int = 0
 
     def __post_init__(self) -> None:
         # A configuration file gives lists; tuples make equal settings equal keys.
@@ -86,6 +88,8 @@ class Front:
         size = np.array(oriented.size)
         extent_mm = size * np.array(oriented.spacing_mm)
         wanted_mm = np.where(np.array(self.spacing_mm) > 0, self.spacing_mm, oriented.spacing_mm)
+        if self.slice_pixels:
+            wanted_mm[:2] = extent_mm[:2].max() / self.slice_pixels
         target_size = np.maximum(np.floor(extent_mm / wanted_mm + 1e-6), 1).astype(int)
         target_mm = extent_mm / target_size
         axes = np.array(oriented.direction).reshape(3, 3)

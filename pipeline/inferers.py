@@ -44,6 +44,25 @@ class AirPaddedSlices(SliceInferer):
         return super().__call__(inputs, network, *args, **kwargs)
 
 
+class AirPaddedTiles(SliceInferer):
+    """Axial slices tile by tile, none overlapping another, put together again (section 5.1 of the EAMC paper).
+
+    Where a tile's size does not divide a slice, the last tiles reach back over those before them, and what both say is
+    averaged. A slice that is smaller than a tile is padded with the volume's minimum, and cropped back.
+
+    Args:
+        size: of a tile, pixels.
+        tiles_at_once: that the network gets as one batch; of one slice or of several.
+    """
+
+    def __init__(self, size: Sequence[int] = (128, 128), tiles_at_once: int = 16) -> None:
+        super().__init__(roi_size=tuple(size), spatial_dim=2, sw_batch_size=tiles_at_once, overlap=0.0)
+
+    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
+        self.cval = float(inputs.min())
+        return super().__call__(inputs, network, *args, **kwargs)
+
+
 class MixedPrecision(Inferer):
     """Run a network in the fastest precision that its device computes natively, and return float32.
 

@@ -15,6 +15,7 @@ from pipeline.cache import CaseCache
 from pipeline.errors import InputError
 from pipeline.front import Front
 from pipeline.labels import LABEL_CODES
+from pipeline.slice_patches import SlicePatches
 
 Draw = tuple[int, int]
 
@@ -69,6 +70,7 @@ class PatchDataset(Dataset):
             from the draw's seed.
         slice_wise: a sample is an axial slice, (1, H, W, 1), instead of a whole case.
         min_labelled_pixels: leave out slices with fewer pixels of any structure.
+        slice_patches: a sample is a patch of a slice, (1, h, w, 1), one of those that this draws of each case.
     """
 
     def __init__(
@@ -79,7 +81,10 @@ class PatchDataset(Dataset):
         transform: Compose,
         slice_wise: bool = False,
         min_labelled_pixels: int = 0,
+        slice_patches: SlicePatches | None = None,
     ) -> None:
+        if slice_patches is not None and not slice_wise:
+            raise InputError("slice_patches is for 2D networks, which see slices; leave it out for a 3D network.")
         if not data:
             raise InputError("there is no case to draw patches from; check the folds and the data folder.")
         self.data = list(data)
@@ -90,6 +95,12 @@ class PatchDataset(Dataset):
         self.samples: list[tuple[int, int | None]] = [(place, None) for place in range(len(self.data))]
         if slice_wise:
             self.samples = self._slices(min_labelled_pixels)
+        # First row and column of each sample, and the size of all; without them a sample is all of a slice or case
+        self.corners: np.ndarray | None = None
+        self.patch_size: Sequence[int] = ()
+        if slice_patches is not None:
+            self.patch_size = slice_patches.size
+            self.samples, self.corners = self._patches(slice_patches)
 
     def _slices(self, min_labelled_pixels: int) -> list[tuple[int, int | None]]:
         labelled = [self.cache.counts(case)[:, 1:].sum(1) for case in self.data]
@@ -105,11 +116,26 @@ class PatchDataset(Dataset):
             )
         return samples
 
+    def _patches(self, slice_patches: SlicePatches) -> tuple[list[tuple[int, int | None]], np.ndarray]:
+        """Case and slice, and first row and column, of every patch of the slices that are samples so far."""
+        kept = set(self.samples)
+        samples: list[tuple[int, int | None]] = []
+        corners = []
+        for place, case in enumerate(self.data):
+            for number, row, column in slice_patches.corners(self.cache.load(case)["label"][0], case["case"]).tolist():
+                if (place, number) in kept:
+                    samples.append((place, number))
+                    corners.append((row, column))
+        return samples, np.array(corners, np.int32)
+
     def __len__(self) -> int:
         return len(self.samples)
 
     def code_counts(self) -> np.ndarray:
         """Voxels of each label code in all samples, int64 (codes,)."""
+        if self.corners is not None:
+            labels = (self._arrays(index)["label"] for index in range(len(self)))
+            return np.sum([np.bincount(label.ravel(), minlength=len(LABEL_CODES)) for label in labels], axis=0)
         counts = [self.cache.counts(case) for case in self.data]
         return sum((counts[place][number].reshape(-1, len(LABEL_CODES)).sum(0) for place, number in self.samples))
 
@@ -118,12 +144,21 @@ class PatchDataset(Dataset):
         place, number = self.samples[index]
         case = self.data[place]
         try:
-            arrays = self.cache.load(case)
-            if number is not None:
-                arrays = {name: array[..., number : number + 1] for name, array in arrays.items()}
             self.transform.set_random_state(seed=seed)
-            return self.transform({**arrays, "case": case["case"]})
+            return self.transform({**self._arrays(index), "case": case["case"]})
         except Exception as error:
             # Without the name, a worker's traceback does not tell which of the scans it was.
             where = case["case"] if number is None else f"{case['case']}, slice {number}"
             raise RuntimeError(f"case {where} (draw seed {seed}): {error}") from error
+
+    def _arrays(self, index: int) -> dict[str, np.ndarray]:
+        """Memory maps of a sample's `image` and `label`."""
+        place, number = self.samples[index]
+        arrays = self.cache.load(self.data[place])
+        if number is not None:
+            arrays = {name: array[..., number : number + 1] for name, array in arrays.items()}
+        if self.corners is not None:
+            starts = self.corners[index]
+            box = tuple(slice(start, start + size) for start, size in zip(starts, self.patch_size, strict=True))
+            arrays = {name: array[(slice(None), *box)] for name, array in arrays.items()}
+        return arrays

@@ -51,6 +51,14 @@ def test_sizes_are_rounded_down(count, spacing_mm, expected):
     assert Front().grid(scanner).size[0] == expected
 
 
+def test_slices_may_have_a_number_of_pixels_instead_of_a_spacing():
+    scanner = Geometry((630, 500, 6), (0.8, 0.8, 5.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    grid = Front(spacing_mm=(2.0, 2.0, 0), slice_pixels=512).grid(scanner)
+    # 630 pixels become 512, so 500 become 406.3
+    assert grid.size == (512, 406, 6)
+    assert grid.spacing_mm == pytest.approx((0.8 * 630 / 512, 0.8 * 500 / 406, 5.0))
+
+
 @pytest.mark.parametrize("orientation", ["RAS", "LPI", "SPL", "ARI", "IRP"])
 def test_the_orientation_of_the_file_does_not_matter(make_chest, orientation):
     scan, _ = make_chest()

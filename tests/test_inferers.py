@@ -11,7 +11,7 @@ from test_networks import BY_BUNDLE, outputs
 from torch import nn
 
 from pipeline.configuration import networks
-from pipeline.inferers import AirPaddedSlices, AirPaddedWindows, MixedPrecision, channels_last
+from pipeline.inferers import AirPaddedSlices, AirPaddedTiles, AirPaddedWindows, MixedPrecision, channels_last
 
 ROI = (8, 8, 8)
 
@@ -123,6 +123,25 @@ def test_every_volume_gets_its_own_slice_size():
     for volume in (normalised(20, 36, 1), normalised(12, 17, 1)):
         slices(volume, network)
     assert [tuple(seen.shape[2:]) for seen in network.seen] == [(32, 48), (16, 32)]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (60, 50), (10, 40)], ids=["whole tiles", "reaching back", "padded"])
+def test_tiles_are_put_together_again(size):
+    volume = normalised(*size, 3)
+    assert torch.equal(AirPaddedTiles((16, 16))(volume, Recorder()), volume)
+
+
+def test_a_slice_becomes_tiles_that_do_not_overlap():
+    network, volume = Recorder(), torch.arange(64.0 * 64).reshape(1, 1, 64, 64, 1)
+    AirPaddedTiles((16, 16), tiles_at_once=16)(volume, network)
+    (seen,) = network.seen
+    assert (seen.shape, seen.unique().numel()) == ((16, 1, 16, 16), 64 * 64)
+
+
+def test_a_slice_smaller_than_a_tile_is_padded_with_the_volumes_minimum():
+    volume, network = normalised(16, 10, 1), Recorder()
+    AirPaddedTiles((16, 16))(volume, network)
+    assert (network.seen[0] == volume.min()).sum() >= 16 * 6
 
 
 def test_auxiliary_outputs_come_back_in_float32_too():
