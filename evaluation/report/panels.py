@@ -62,7 +62,7 @@ def panels(stack: Stack, structures: Mapping[str, Sequence[int]], structure: str
         shown.of,
         None
         if shown.probability is None
-        else _drawing(f"{told}: probability", height, [_coloured(hu, shown.probability[0], height)]),
+        else drawing(f"{told}: probability", height, [_coloured(hu, shown.probability[0], height)]),
     )
 
 
