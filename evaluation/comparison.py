@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -21,6 +21,9 @@ METRICS_FILE = "metrics.csv"
 # Case, fold, structure
 Key = tuple[str, int, str]
 Rows = Mapping[Key, Row]
+Reader = Callable[[Path], list[Row]]
+# Structure, first run, second run
+Pair = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,14 @@ class Comparison:
     smallest_p_holm: float
 
 
-def read_runs(paths: Sequence[str | Path]) -> dict[str, Rows]:
+def read_runs(paths: Sequence[str | Path], read: Reader = read_metrics_csv) -> dict[str, Rows]:
     """Name of a run -> its rows by case, fold and structure, of cross-validations that tested the same cases.
 
-    Raises InputError where a file is missing, empty or repeats a case, and where runs differ in their cases, folds,
+    `read` gives the rows of a file. Raises InputError where a file is missing, empty or repeats a case, and where runs differ in their cases, folds,
     patients or references.
     """
     files = [path / METRICS_FILE if path.is_dir() else path for path in map(Path, paths)]
-    runs = dict(zip(run_names(files), map(_read, files), strict=True))
+    runs = dict(zip(run_names(files), [_keyed(file, read(file)) for file in files], strict=True))
     (first, expected), *others = runs.items()
     for name, found in others:
         check_same_cases(first, expected, name, found)
@@ -81,8 +84,7 @@ def _common(paths: Sequence[Sequence[str]]) -> int:
     return next((place for place in range(shortest) if len({path[place] for path in paths}) > 1), shortest)
 
 
-def _read(file: Path) -> Rows:
-    rows = read_metrics_csv(file)
+def _keyed(file: Path, rows: Sequence[Row]) -> Rows:
     if not rows:
         raise InputError(f"{file}: has no rows; expected one for each case and structure; evaluate again.")
     return keyed(rows, str(file))
@@ -139,30 +141,57 @@ def shared_structures(runs: Mapping[str, Rows], wanted: Sequence[str] = ()) -> l
     return in_order(wanted or shared)
 
 
-def compare(runs: Mapping[str, Rows], metric: str, structures: Sequence[str]) -> list[Comparison]:
-    """Every two runs on every structure: the family that Holm's correction is over."""
-    pairs = [(pair, structure) for structure in structures for pair in combinations(runs, 2)]
-    differences = [case_differences(runs[a], runs[b], metric, structure) for (a, b), structure in pairs]
-    patients = [list(patient_means(cases).values()) for cases in differences]
-    tests = [signed_rank(values) for values in patients]
-    corrected = holm([test.p for test in tests])
+def family(runs: Mapping[str, Rows], structures: Sequence[str], against: str = "") -> list[Pair]:
+    """What is compared together: every two runs on every structure that both scored.
+
+    With `against`, the name of a run, that run with each of the others alone: fewer, so that Holm's correction takes less.
+    """
+    scored = {name: {structure for *_, structure in rows} for name, rows in runs.items()}
+    pairs = [(against, name) for name in runs if name != against] if against else [*combinations(runs, 2)]
+    return [
+        (structure, first, second)
+        for structure in structures
+        for first, second in pairs
+        if structure in scored[first] & scored[second]
+    ]
+
+
+def patient_differences(runs: Mapping[str, Rows], pair: Pair, metric: str) -> list[float]:
+    """First less second of each patient with a defined metric in both."""
+    structure, first, second = pair
+    return [*patient_means(case_differences(runs[first], runs[second], metric, structure)).values()]
+
+
+def tested(runs: Mapping[str, Rows], metric: str, pairs: Sequence[Pair]) -> list[tuple[SignedRank, float | None]]:
+    """The signed-rank test of each pair, and its p corrected over all of them."""
+    tests = [signed_rank(patient_differences(runs, pair, metric)) for pair in pairs]
+    return [*zip(tests, holm([test.p for test in tests]), strict=True)]
+
+
+def compare(
+    runs: Mapping[str, Rows], metric: str, structures: Sequence[str], against: str = ""
+) -> list[Comparison]:
+    """Every pair of the `family`, which Holm's correction is over."""
+    pairs = family(runs, structures, against)
+    tests = tested(runs, metric, pairs)
     # Holm's correction grows with each p: no outcome of the same pairs could have come below this
-    smallest = holm([smallest_p(test.differing) if test.differing else None for test in tests])
+    smallest = holm([smallest_p(test.differing) if test.differing else None for test, _ in tests])
     found = []
-    for place, ((first, second), structure) in enumerate(pairs):
-        undefined = sum(math.isnan(difference) for _, difference in differences[place])
+    for (structure, first, second), (test, corrected), limit in zip(pairs, tests, smallest, strict=True):
+        differences = case_differences(runs[first], runs[second], metric, structure)
+        undefined = sum(math.isnan(difference) for _, difference in differences)
         found.append(
             Comparison(
                 first,
                 second,
                 metric,
                 structure,
-                len(differences[place]) - undefined,
+                len(differences) - undefined,
                 undefined,
-                estimate(patients[place], np.median),
-                tests[place],
-                corrected[place],
-                1.0 if (limit := smallest[place]) is None else limit,
+                estimate(patient_means(differences).values(), np.median),
+                test,
+                corrected,
+                1.0 if limit is None else limit,
             )
         )
     return found

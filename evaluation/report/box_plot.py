@@ -13,6 +13,8 @@ from evaluation.table import number
 
 ROW, TOP, LEFT, RIGHT, BOTTOM = 46, 6, 96, 12, 38
 BOX, RADIUS = 22, 2.6
+# Of a row's label, on average
+LETTER = 7.2
 
 
 class BoxRow(NamedTuple):
@@ -44,11 +46,12 @@ def box(values: Sequence[float]) -> Box:
 def box_plot(title: str, axis: str, rows: Sequence[BoxRow], limits: tuple[float, float] = (0, 1)) -> Markup:
     """Rows without values keep their place; `limits` are those of the axis."""
     height = TOP + ROW * len(rows) + BOTTOM
-    scale = svg.Scale(*limits, LEFT, svg.WIDTH - RIGHT)
+    left = max(LEFT, *(14 + LETTER * len(row.label) for row in rows))
+    scale = svg.Scale(*limits, left, svg.WIDTH - RIGHT)
     parts = [_axis(scale, axis, height - BOTTOM)]
     for place, row in enumerate(rows):
         middle = TOP + ROW * (place + 0.5)
-        parts.append(svg.element("text", row.label, class_="row", x=LEFT - 10, y=middle + 4, text_anchor="end"))
+        parts.append(svg.element("text", row.label, class_="row", x=left - 10, y=middle + 4, text_anchor="end"))
         if row.values:
             parts += [_box(box(row.values), scale, middle), _dots(row, scale, middle)]
     return svg.picture(f"{title}. {_told(rows)}", parts, height)

@@ -92,10 +92,12 @@ class Run:
         return self.folder / PROBABILITIES / f"{case}.nii.gz"
 
 
-def read_run(folder: str | Path, dataset_dir: str | Path | None = None) -> Run:
+def read_run(
+    folder: str | Path, dataset_dir: str | Path | None = None, read: Callable[[Path], list[Row]] = read_metrics_csv
+) -> Run:
     """The run in a folder that `make cv` wrote; `dataset_dir` where the scans lie elsewhere now.
 
-    Raises InputError where the folder holds no run or a file of it is damaged.
+    `read` gives the rows of its metrics.csv. Raises InputError where the folder holds no run or a file of it is damaged.
     """
     folder = Path(folder)
     homes = [folder] if (folder / "train.json").is_file() else [file.parent for file in folder.glob("*/train.json")]
@@ -116,7 +118,7 @@ def read_run(folder: str | Path, dataset_dir: str | Path | None = None) -> Run:
         cases=cases,
         datalist=datalist,
         folds=_content(folder / FOLDS),
-        rows=tuple(read_metrics_csv(metrics)) if metrics.is_file() else (),
+        rows=tuple(read(metrics)) if metrics.is_file() else (),
         findings=tuple(read_findings(folder)),
     )
 

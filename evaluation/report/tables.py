@@ -19,12 +19,16 @@ class Cell:
         order: what a sortable table sorts the cell by, where that is not the text; undefined numbers sort last.
         rows: how many rows the cell covers.
         shown: number of the case, among those shown, that the cell leads to.
+        detail: a second line, such as an interval.
+        kind: class of the style sheet, such as `best`.
     """
 
     text: str
     order: float | str | None = None
     rows: int = 1
     shown: int | None = None
+    detail: str = ""
+    kind: str = ""
 
     @property
     def key(self) -> str:
