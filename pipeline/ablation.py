@@ -10,7 +10,6 @@ all rows have the same cases and folds, and the same command goes on where it wa
 from __future__ import annotations
 
 import argparse
-import logging
 import logging.config
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,15 +24,14 @@ from evaluation.metrics import EMPTY_RULE
 from evaluation.paper_table import Means, Published, published, text, with_references, write_results
 from evaluation.slices import EMPTY_SLICE_RULE, file_slice_rows
 from pipeline.cascade import STAGES
-from pipeline.configuration import COMMON, LOGGING, TRAIN, load, parse_overrides
+from pipeline.configuration import COMMON, LOGGING, load, parse_overrides
 from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError, report_plainly
 from pipeline.folds import BY_PATIENT
+from pipeline.in_turn import run_in_turn
 from pipeline.labels import label_map
 from pipeline.slice_sets import are_public
 from pipeline.study import Study, load_study
-
-logger = logging.getLogger(__name__)
 
 ABLATIONS = COMMON / "ablations"
 HEADS = ("row", "structure")
@@ -78,15 +76,9 @@ class Ablation:
     def run(self) -> str:
         """Do what is missing, write the results and give them as text; InputError for what the user can mend."""
         trainings = {row["name"]: self.cross_validation(row) for row in self.description["rows"]}
-        # All rows before the first is trained: the last one's error would come days later
-        for training in trainings.values():
-            for stage in training.stages:
-                training.configuration(TRAIN, stage)
         means: list[dict[str, Any]] = []
         shown = ""
-        for place, (name, training) in enumerate(trainings.items(), 1):
-            logger.info("%s, row %d of %d: %s", self.paper, place, len(trainings), name)
-            training.run()
+        for name, training in run_in_turn(f"{self.paper}, row", trainings):
             means += self.means(name, training)
             shown = self.results(means, training)
         return shown

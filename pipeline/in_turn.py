@@ -1,0 +1,26 @@
+"""Several cross-validations one after the other: the rows of a paper's table, or networks to be compared."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+
+from pipeline.configuration import TRAIN
+from pipeline.cross_validation import CrossValidation
+
+logger = logging.getLogger(__name__)
+
+
+def run_in_turn(what: str, trainings: Mapping[str, CrossValidation]) -> Iterator[tuple[str, CrossValidation]]:
+    """Run what is missing of each and yield its name and itself when it is finished; `what` is for the messages.
+
+    Raises InputError for what the user can mend, that in any configuration before the first is trained: the last one's
+    error would come days later.
+    """
+    for training in trainings.values():
+        for stage in training.stages:
+            training.configuration(TRAIN, stage)
+    for place, (name, training) in enumerate(trainings.items(), 1):
+        logger.info("%s %d of %d: %s", what, place, len(trainings), name)
+        training.run()
+        yield name, training
