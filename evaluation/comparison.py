@@ -54,8 +54,8 @@ class Comparison:
 def read_runs(paths: Sequence[str | Path], read: Reader = read_metrics_csv) -> dict[str, Rows]:
     """Name of a run -> its rows by case, fold and structure, of cross-validations that tested the same cases.
 
-    `read` gives the rows of a file. Raises InputError where a file is missing, empty or repeats a case, and where runs differ in their cases, folds,
-    patients or references.
+    `read` gives the rows of a file. Raises InputError where a file is missing, empty or repeats a case, and where runs
+    differ in their cases, folds, patients or references.
     """
     files = [path / METRICS_FILE if path.is_dir() else path for path in map(Path, paths)]
     runs = dict(zip(run_names(files), [_keyed(file, read(file)) for file in files], strict=True))
@@ -144,7 +144,7 @@ def shared_structures(runs: Mapping[str, Rows], wanted: Sequence[str] = ()) -> l
 def family(runs: Mapping[str, Rows], structures: Sequence[str], against: str = "") -> list[Pair]:
     """What is compared together: every two runs on every structure that both scored.
 
-    With `against`, the name of a run, that run with each of the others alone: fewer, so that Holm's correction takes less.
+    With `against`, the name of a run, it is that run with each of the others alone.
     """
     scored = {name: {structure for *_, structure in rows} for name, rows in runs.items()}
     pairs = [(against, name) for name in runs if name != against] if against else [*combinations(runs, 2)]
@@ -168,9 +168,7 @@ def tested(runs: Mapping[str, Rows], metric: str, pairs: Sequence[Pair]) -> list
     return [*zip(tests, holm([test.p for test in tests]), strict=True)]
 
 
-def compare(
-    runs: Mapping[str, Rows], metric: str, structures: Sequence[str], against: str = ""
-) -> list[Comparison]:
+def compare(runs: Mapping[str, Rows], metric: str, structures: Sequence[str], against: str = "") -> list[Comparison]:
     """Every pair of the `family`, which Holm's correction is over."""
     pairs = family(runs, structures, against)
     tests = tested(runs, metric, pairs)

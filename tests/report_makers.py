@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -32,14 +35,38 @@ SETTINGS = {
 def write_run(folder: Path, cases: int = 4, folds: int = 2, labels: str = "lungs_infection") -> Path:
     """The folder of a run; the predictions miss more of the infection from case to case."""
     data = dataset(folder / "data", [f"patient_{number}" for number in range(cases)])
-    out = folder / "cv"
+    return write_cv(data, folder / "cv", cases, folds, labels)
+
+
+def write_network(
+    folder: Path, name: str, cases: int = 4, labels: str = "lungs_infection", missed: int = 0, **settings: Any
+) -> Path:
+    """The run of one of several networks on the same cases; it misses so many slices more than `write_run`'s."""
+    data = folder / "data"
+    if not data.exists():
+        dataset(data, [f"patient_{number}" for number in range(cases)])
+    out = folder / "runs" / name.replace(">", "-") / "cv"
+    return write_cv(data, out, cases, 2, labels, missed, {"name": name, **settings})
+
+
+def write_cv(
+    data: Path,
+    out: Path,
+    cases: int,
+    folds: int,
+    labels: str,
+    missed: int = 0,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> Path:
     write_datalist(data, out / "datalist.json")
     names = [f"case_{number}" for number in range(cases)]
     members = [{"fold": fold, "test": names[fold::folds]} for fold in range(folds)]
     write_json(out / "folds.json", {"split": "patients", "seed": 7, "folds": members, "leaking_patients": []})
-    write_json(out / "train.json", {**SETTINGS, "label_map": labels, "folds": folds})
+    write_json(out / "train.json", {**SETTINGS, "label_map": labels, "folds": folds, **settings})
     for number, name in enumerate(names):
-        write_prediction(data / "labels" / f"{name}.nii.gz", out / "predictions" / f"{name}.nii.gz", number, labels)
+        write_prediction(
+            data / "labels" / f"{name}.nii.gz", out / "predictions" / f"{name}.nii.gz", number + missed, labels
+        )
     for fold in range(folds):
         write_fold(out / f"fold{fold}", fold)
     score(out, labels)

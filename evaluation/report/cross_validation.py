@@ -47,11 +47,12 @@ def report(run: Run, shown: int = SHOWN, interval: Interval | None = None, inter
         remarks=[f"Data: {about}"] if about else [],
         key_numbers=sections.key_numbers(run.rows, interval),
         sections=[section for section in every if section],
-        footer=f"Written by {_program()} on {date.today().isoformat()}. {USE}",
+        footer=f"Written by {program()} on {date.today().isoformat()}. {USE}",
     )
 
 
-def _program() -> str:
+def program() -> str:
+    """What wrote a page, with its version where it is installed."""
     try:
         return f"PneumoBundle {version('pneumobundle')}"
     except PackageNotFoundError:

@@ -97,7 +97,8 @@ def read_run(
 ) -> Run:
     """The run in a folder that `make cv` wrote; `dataset_dir` where the scans lie elsewhere now.
 
-    `read` gives the rows of its metrics.csv. Raises InputError where the folder holds no run or a file of it is damaged.
+    `read` gives the rows of its metrics.csv. Raises InputError where the folder holds no run or a file of it is
+    damaged.
     """
     folder = Path(folder)
     homes = [folder] if (folder / "train.json").is_file() else [file.parent for file in folder.glob("*/train.json")]

@@ -1,0 +1,189 @@
+"""Several cross-validations of the same folds of the same data side by side, as one HTML file.
+
+    python -m evaluation.report.compare runs/unet_3d/cv runs/anam_net/cv --out runs/compare/comparison.html
+
+also prints the tables and writes `comparison.json` and `comparison.csv` beside the file. To build a network and count
+its multiplications, it runs what the run's train.json names: give it runs of your own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from evaluation.paper_table import write_rows
+from evaluation.report import compare_sections as sections
+from evaluation.report.__main__ import USE, program
+from evaluation.report.compare_tables import run_facts
+from evaluation.report.compared import Compared, read_compared
+from evaluation.report.costs import RunCost, cost_of
+from evaluation.report.facts import data_facts
+from evaluation.report.page import document
+from evaluation.report.published_numbers import Printed, bundle_of, printed_of
+from pipeline.atomic import replacing, write_json
+from pipeline.errors import report_plainly
+
+PAGE = "comparison.html"
+SCORE_COLUMNS = ("network", "structure", "metric", "statistic", "patients", "infinite", "value", "sd", "low", "high")
+
+
+@dataclass(frozen=True)
+class Report:
+    """A comparison's page, text and tables."""
+
+    compared: Compared
+
+    @cached_property
+    def costs(self) -> dict[str, RunCost]:
+        return {name: cost_of(run) for name, run in self.compared.runs.items()}
+
+    @cached_property
+    def bundles(self) -> dict[str, str]:
+        return {name: bundle_of(run) for name, run in self.compared.runs.items()}
+
+    @cached_property
+    def printed(self) -> list[Printed]:
+        return printed_of(self.bundles.values())
+
+    @cached_property
+    def parts(self) -> list[sections.Told]:
+        compared = self.compared
+        return [
+            sections.results(compared),
+            sections.differences(compared),
+            sections.boxes(compared),
+            sections.cost(compared, self.costs),
+            sections.cases(compared),
+            sections.published(compared, self.printed, self.bundles.values()),
+            sections.what_was_run(compared),
+        ]
+
+    @property
+    def title(self) -> str:
+        return f"Comparison of {len(self.compared.runs)} networks"
+
+    @property
+    def subtitle(self) -> str:
+        keys = {key for rows in self.compared.rows.values() for key in rows}
+        patients = {row["patient_id"] for rows in self.compared.rows.values() for row in rows.values()}
+        folds = len({fold for _, fold, _ in keys})
+        cases = len({case for case, *_ in keys})
+        return f"Chest CT segmentation, {cases} cases of {len(patients)} patients, the same {folds} folds for all"
+
+    @property
+    def remarks(self) -> list[str]:
+        about = data_facts(next(iter(self.compared.runs.values()))).get("about")
+        return [*([f"Data: {about}"] if about else []), *sections.warnings(self.compared.runs)]
+
+    def page(self) -> str:
+        """The HTML file's text."""
+        return document(
+            title=self.title,
+            subtitle=self.subtitle,
+            remarks=self.remarks,
+            key_numbers=sections.key_numbers(self.compared),
+            sections=[told.section for told in self.parts],
+            footer=f"Written by {program()} on {date.today().isoformat()}. {USE}",
+        )
+
+    def text(self) -> str:
+        """The same tables for a terminal."""
+        head = "\n".join((self.title, self.subtitle, *self.remarks))
+        return "\n\n".join((head, *(told.text for told in self.parts if told.text)))
+
+    def scores(self) -> list[dict[str, Any]]:
+        """A row a network, structure and metric."""
+        return [
+            {
+                "network": name,
+                "structure": structure,
+                "metric": metric.column,
+                "statistic": metric.statistic,
+                "patients": score.estimate.patients,
+                "infinite": score.infinite,
+                "value": score.estimate.value,
+                "sd": score.sd,
+                "low": score.estimate.low,
+                "high": score.estimate.high,
+            }
+            for (name, structure, metric), score in self.compared.scores.items()
+        ]
+
+    def content(self) -> dict[str, Any]:
+        """Everything that the page tells in numbers; nan and infinite ones are null."""
+        runs = {
+            name: {
+                "folder": str(run.folder),
+                "network": run.network,
+                "facts": run_facts(run),
+                "cost": {
+                    **asdict(self.costs[name]),
+                    "parameters": self.costs[name].parameters,
+                    "kmac_per_voxel": self.costs[name].kmac_per_voxel,
+                },
+            }
+            for name, run in self.compared.runs.items()
+        }
+        printed = [{**one._asdict(), "source": one.source._asdict()} for one in self.printed]
+        content = {
+            "title": self.title,
+            "data": data_facts(next(iter(self.compared.runs.values()))),
+            "remarks": self.remarks,
+            "runs": runs,
+            "scores": self.scores(),
+            "comparisons": [asdict(one) for one in self.compared.comparisons],
+            "published": printed,
+        }
+        defined: dict[str, Any] = _finite(content)
+        return defined
+
+    def write(self, file: Path) -> None:
+        """The page, and beside it the JSON and CSV of the same name."""
+        page = self.page()
+        with replacing(file) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+        write_json(file.with_suffix(".json"), self.content())
+        write_rows(file.with_suffix(".csv"), SCORE_COLUMNS, self.scores())
+
+
+def _finite(value: Any) -> Any:
+    """With None for every number that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return [*map(_finite, value)] if isinstance(value, list | tuple) else value
+
+
+def compare_runs(
+    folders: Sequence[str | Path], file: str | Path, structures: Sequence[str] = (), against: str = ""
+) -> str:
+    """Write the comparison of finished runs to a file, and give its tables as text; InputError as `read_compared`."""
+    report = Report(read_compared(folders, structures, against))
+    report.write(Path(file))
+    return report.text()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    report_plainly()
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation.report.compare", description="Compare finished cross-validations on one page."
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders that make cv wrote")
+    parser.add_argument("--out", type=Path, default=Path("runs", "compare", PAGE), help="file to write (%(default)s)")
+    parser.add_argument("--against", default="", help="test every run against this one alone; choose before looking")
+    parser.add_argument("--structure", action="append", default=[], help="test on this one alone; may be repeated")
+    given = parser.parse_args(arguments)
+    print(compare_runs(given.runs, given.out, given.structure, given.against))
+    size_mb = given.out.stat().st_size / 1e6
+    print(f"\n{given.out}: {size_mb:.1f} MB; the numbers are in {given.out.stem}.json and .csv beside it.")
+
+
+if __name__ == "__main__":
+    main()
