@@ -30,6 +30,8 @@ MODEL ?= runs/$(subst >,-,$(NETWORK))/cv/fold0
 INPUT ?= $(PHANTOM)/images
 OVERRIDES ?= {}
 NETWORKS ?=
+AGAINST ?=
+STRUCTURE ?=
 PAPER ?= anam_net
 EXP ?=
 PREPARATION ?=
@@ -42,6 +44,7 @@ help: ## print this list
 	@echo
 	@echo "  Variables: NETWORK=$(NETWORK) DATA=folder FOLDS=$(FOLDS) FOLD=k PRESET=demo|quick|paper OUT=folder"
 	@echo "             NETWORKS=\"a b\" PAPER=name EXP=1|2|3 PREPARATION=paper|window BY_PATIENT=1"
+	@echo "             AGAINST=network STRUCTURE=infection"
 	@echo "             SPLIT=patients|published SEED=$(SEED) INPUT=scans MODEL=fold OVERRIDES=\"{'max_epochs': 20}\""
 
 .PHONY: setup
@@ -87,6 +90,12 @@ experiment: $(READY) $(if $(DATA),,data) ## a paper's experiment: make experimen
 ablation: $(READY) $(if $(DATA),,data) ## a paper's ablation table: make ablation PAPER=chs_net|eamc_loss|eamc_dilation [DATA= FOLDS= PRESET= OUT=]
 	@$(PY) -m pipeline.ablation --paper "$(PAPER)" --data "$(DATASET)" --preset "$(PRESET)" --folds $(FOLDS) \
 	  --split "$(SPLIT)" --seed $(SEED) --overrides "$(OVERRIDES)" $(if $(OUT),--output "$(OUT)",)
+
+.PHONY: compare
+compare: $(READY) $(if $(DATA),,data) ## cross-validate several networks, compare them: make compare NETWORKS="a b" [DATA= FOLDS= PRESET= SPLIT= OUT= AGAINST= STRUCTURE=]
+	@$(PY) -m pipeline.compare --networks "$(NETWORKS)" --data "$(DATASET)" --preset "$(PRESET)" --folds $(FOLDS) \
+	  --split "$(SPLIT)" --seed $(SEED) --overrides "$(OVERRIDES)" $(if $(OUT),--output "$(OUT)",) \
+	  --structures "$(STRUCTURE)" --against "$(AGAINST)"
 
 .PHONY: profile
 profile: $(READY) ## what networks cost, beside the Anam-Net paper's table: make profile [NETWORKS="anam_net enet" OUT=]
