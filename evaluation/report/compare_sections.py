@@ -104,6 +104,10 @@ def results(compared: Compared) -> Told:
     """Every metric of every structure."""
     content = [tables.metric_table(compared, structure) for structure in _main_first(compared)]
     told = [SCORE_NOTE, MARK_NOTE, ORDER_NOTE.format(structure=name_of(compared.main_structure)), interval_note()]
+    if compared.tested_structures:
+        told.append(f"Only {', '.join(map(name_of, compared.tested_structures))} was tested; nothing else has marks.")
+    if compared.against:
+        told.append(f"Every network is tested against {compared.against} alone; other pairs have no marks.")
     if any(cell.text == ABSENT for each in content for cells in each.body for cell in cells):
         told.append(ABSENT_NOTE)
     open_, folded = content[:OPEN_STRUCTURES], content[OPEN_STRUCTURES:]

@@ -43,7 +43,9 @@ def places(
     A name covers no point and no other name as long as any place of those tried is free; where none is, it takes the
     one that covers least. It keeps off the lines where that is cheap.
     """
-    dots = [Box(x - radius, y - radius, x + radius, y + radius) for x, y in points]
+    # A name that all but touches another's point would be taken for that one's
+    reach = radius + 3
+    dots = [Box(x - reach, y - reach, x + reach, y + reach) for x, y in points]
     crowded = sorted(range(len(points)), key=lambda index: _neighbours(points, index))
     found: dict[int, Place] = {}
     leaders: list[Line] = []
