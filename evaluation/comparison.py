@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -21,7 +21,6 @@ METRICS_FILE = "metrics.csv"
 # Case, fold, structure
 Key = tuple[str, int, str]
 Rows = Mapping[Key, Row]
-Reader = Callable[[Path], list[Row]]
 # Structure, first run, second run
 Pair = tuple[str, str, str]
 
@@ -51,14 +50,14 @@ class Comparison:
     smallest_p_holm: float
 
 
-def read_runs(paths: Sequence[str | Path], read: Reader = read_metrics_csv) -> dict[str, Rows]:
+def read_runs(paths: Sequence[str | Path]) -> dict[str, Rows]:
     """Name of a run -> its rows by case, fold and structure, of cross-validations that tested the same cases.
 
-    `read` gives the rows of a file. Raises InputError where a file is missing, empty or repeats a case, and where runs
-    differ in their cases, folds, patients or references.
+    Raises InputError where a file is missing, empty or repeats a case, and where runs differ in their cases, folds,
+    patients or references.
     """
     files = [path / METRICS_FILE if path.is_dir() else path for path in map(Path, paths)]
-    runs = dict(zip(run_names(files), [_keyed(file, read(file)) for file in files], strict=True))
+    runs = dict(zip(run_names(files), [_read(file) for file in files], strict=True))
     (first, expected), *others = runs.items()
     for name, found in others:
         check_same_cases(first, expected, name, found)
@@ -84,7 +83,8 @@ def _common(paths: Sequence[Sequence[str]]) -> int:
     return next((place for place in range(shortest) if len({path[place] for path in paths}) > 1), shortest)
 
 
-def _keyed(file: Path, rows: Sequence[Row]) -> Rows:
+def _read(file: Path) -> Rows:
+    rows = read_metrics_csv(file)
     if not rows:
         raise InputError(f"{file}: has no rows; expected one for each case and structure; evaluate again.")
     return keyed(rows, str(file))

@@ -17,16 +17,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evaluation.paper_table import write_rows
 from evaluation.report import compare_sections as sections
-from evaluation.report.__main__ import USE, program
 from evaluation.report.compare_tables import run_facts
 from evaluation.report.compared import Compared, read_compared
 from evaluation.report.costs import RunCost, cost_of
+from evaluation.report.cross_validation import USE, program
 from evaluation.report.facts import data_facts
 from evaluation.report.page import document
 from evaluation.report.published_numbers import Printed, bundle_of, printed_of
-from pipeline.atomic import replacing, write_json
+from pipeline.atomic import replacing, write_csv, write_json
 from pipeline.errors import report_plainly
 
 PAGE = "comparison.html"
@@ -149,7 +148,7 @@ class Report:
         with replacing(file) as temporary:
             temporary.write_text(page, encoding="utf-8")
         write_json(file.with_suffix(".json"), self.content())
-        write_rows(file.with_suffix(".csv"), SCORE_COLUMNS, self.scores())
+        write_csv(file.with_suffix(".csv"), SCORE_COLUMNS, self.scores())
 
 
 def _finite(value: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from evaluation.comparison import Comparison, Pair, Rows, compare, family, read_runs, tested
 from evaluation.intervals import Estimate, estimate, patient_means
-from evaluation.report.metric_columns import DICE, Metric, metrics_of, read_scores
+from evaluation.report.metric_columns import DICE, Metric, metrics_of
 from evaluation.report.run import Run, read_run
 from evaluation.report.shown import ranking_structure
 from evaluation.statistics import LEVEL
@@ -133,8 +133,8 @@ def read_compared(folders: Sequence[str | Path], structures: Sequence[str] = (),
     """
     if len(folders) < 2:
         raise InputError(f"RUN: {len(folders)} run was given, expected at least two; name another one.")
-    rows = read_runs(folders, read_scores)
-    read = dict(zip(rows, (read_run(folder, read=read_scores) for folder in folders), strict=True))
+    rows = read_runs(folders)
+    read = dict(zip(rows, (read_run(folder) for folder in folders), strict=True))
     (first, expected), *others = read.items()
     for name, run in others:
         check_same_study(first, expected, name, run)

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 from evaluation.cases import Row
 from evaluation.table import number
-from pipeline.errors import InputError
 
-# Without these a row cannot be compared with another run's; every other column is optional
-NEEDED = ("case", "patient_id", "fold", "structure", "dice", "reference_ml")
-TEXTS = ("case", "patient_id", "structure")
 SHARES = {
     "dice": "Dice",
     "sensitivity": "Sensitivity",
@@ -61,26 +55,3 @@ def metrics_of(rows: Iterable[Row]) -> list[Metric]:
     """Those with a value in any row, in the order of METRICS."""
     kept = list(rows)
     return [metric for metric in METRICS if any(not math.isnan(row.get(metric.column, math.nan)) for row in kept)]
-
-
-def read_scores(file: Path) -> list[Row]:
-    """The rows of a metrics.csv of any version: every column but the texts is a number, nan where the cell is empty.
-
-    Metrics that the file does not have are nan. Raises InputError for a missing file, needed column or number.
-    """
-    if not file.is_file():
-        raise InputError(f"{file}: there is no such file; finish that cross-validation first, or leave it out.")
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        if missing := [name for name in NEEDED if name not in (reader.fieldnames or ())]:
-            raise InputError(f"{file}: has no column {', '.join(missing)}; needed are {', '.join(NEEDED)}.")
-        return [_row(cells, f"{file}, line {reader.line_num}") for cells in reader]
-
-
-def _row(cells: dict[str, str], where: str) -> Row:
-    absent = {metric.column: math.nan for metric in METRICS if metric.column not in cells}
-    try:
-        numbers = {name: float(cell) if cell else math.nan for name, cell in cells.items() if name not in TEXTS}
-        return {**{name: cells[name] for name in TEXTS}, **absent, **numbers, "fold": int(cells["fold"])}
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: a number is missing or unreadable ({error}); evaluate again.") from error

@@ -92,12 +92,10 @@ class Run:
         return self.folder / PROBABILITIES / f"{case}.nii.gz"
 
 
-def read_run(
-    folder: str | Path, dataset_dir: str | Path | None = None, read: Callable[[Path], list[Row]] = read_metrics_csv
-) -> Run:
+def read_run(folder: str | Path, dataset_dir: str | Path | None = None) -> Run:
     """The run in a folder that `make cv` wrote; `dataset_dir` where the scans lie elsewhere now.
 
-    `read` gives the rows of its metrics.csv. Raises InputError where the folder holds no run or a file of it is
+    Raises InputError where the folder holds no run or a file of it is
     damaged.
     """
     folder = Path(folder)
@@ -119,7 +117,7 @@ def read_run(
         cases=cases,
         datalist=datalist,
         folds=_content(folder / FOLDS),
-        rows=tuple(read(metrics)) if metrics.is_file() else (),
+        rows=tuple(read_metrics_csv(metrics)) if metrics.is_file() else (),
         findings=tuple(read_findings(folder)),
     )
 
