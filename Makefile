@@ -25,6 +25,11 @@ else
 DATASET := $(DATA)
 PRESET ?= paper
 endif
+# Of make semi: scans without labels, slices or scans a round, and rounds; empty for what the preset says
+UNLABELED ?= $(if $(strip $(DATA)),,$(PHANTOM)_unlabelled)
+SUPERVISED ?=
+K ?=
+ROUNDS ?=
 OUT ?=
 MODEL ?= runs/$(subst >,-,$(NETWORK))/cv/fold0
 INPUT ?= $(PHANTOM)/images
@@ -43,6 +48,7 @@ help: ## print this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z_-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables: NETWORK=$(NETWORK) DATA=folder FOLDS=$(FOLDS) FOLD=k PRESET=demo|quick|paper OUT=folder"
+	@echo "             UNLABELED=folder K=n ROUNDS=n SUPERVISED=folder"
 	@echo "             NETWORKS=\"a b\" PAPER=name EXP=1|2|3 PREPARATION=paper|window BY_PATIENT=1"
 	@echo "             AGAINST=network STRUCTURE=infection"
 	@echo "             SPLIT=patients|published SEED=$(SEED) INPUT=scans MODEL=fold OVERRIDES=\"{'max_epochs': 20}\""
@@ -60,6 +66,10 @@ $(PHANTOM)/manifest.json: $(READY) pipeline/phantom.py pipeline/phantom_anatomy.
 
 .PHONY: data
 data: $(PHANTOM)/manifest.json ## write the built-in synthetic chest CTs to data/phantom
+
+$(PHANTOM)_unlabelled/manifest.json: $(READY) pipeline/phantom.py pipeline/phantom_anatomy.py
+	@$(PY) -m pipeline.phantom $(PHANTOM)_unlabelled --unlabelled --seed 1
+	@touch $@
 
 .PHONY: fetch-data
 fetch-data: $(READY) ## download the public 20 COVID-19 CTs (Zenodo 3757476, 1 GB) to data/covid20
@@ -79,6 +89,14 @@ cv: $(READY) $(if $(DATA),,data) ## cross-validate: make cv FOLDS=5 [NETWORK= DA
 .PHONY: report
 report: $(READY) ## write a cross-validation's report again: make report [NETWORK= OUT=its folder]
 	@$(PY) -m evaluation.report "$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv)"
+
+.PHONY: semi
+semi: $(READY) $(if $(DATA),,data) $(if $(filter $(PHANTOM)_unlabelled,$(UNLABELED)),$(PHANTOM)_unlabelled/manifest.json) ## train on unlabelled scans too: make semi NETWORK=inf_net UNLABELED=folder [DATA= FOLDS= K= ROUNDS= SUPERVISED= OUT=]
+	@$(BUNDLE_RUN) --config_file bundles/common/semi_supervised.yaml --meta_file bundles/common/metadata.json \
+	  --network "$(NETWORK)" --dataset_dir "'$(DATASET)'" --unlabelled_dir "'$(UNLABELED)'" --preset "$(PRESET)" \
+	  --folds $(FOLDS) --only_fold $(FOLD) --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" \
+	  $(if $(K),--per_round $(K),) $(if $(ROUNDS),--rounds $(ROUNDS),) \
+	  $(if $(SUPERVISED),--supervised_dir "'$(SUPERVISED)'",) $(if $(OUT),--output_dir "'$(OUT)'",)
 
 .PHONY: experiment
 experiment: $(READY) $(if $(DATA),,data) ## a paper's experiment: make experiment PAPER=anam_net|chs_net|small_covid_net DATA=folder [EXP= NETWORKS= PRESET= OUT=]

@@ -27,7 +27,7 @@ class CaseCache:
     """Prepares each case once and keeps it as `.npy`.
 
     A case is an entry of the datalist, with `lungs` and `lungs_sha256` where a front keeps within the lungs of that
-    file instead of the reference's.
+    file instead of the reference's; `slices` keeps those axial slices of the prepared scan alone, by number.
 
     An entry is a folder `<case>-<key>` with `image.npy` (float16) and `label.npy` (uint8), both (1, H, W, D), and
     `counts.npy`, how many voxels of each label code a slice has, (D, codes). The key is a hash of both source files'
@@ -44,6 +44,8 @@ class CaseCache:
         made_from = [case["image_sha256"], case["label_sha256"], self.front.settings()]
         if self.front.within_lungs:
             made_from.append(case.get("lungs_sha256", case["label_sha256"]))
+        if "slices" in case:
+            made_from.append(case["slices"])
         key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
         return self.folder / f"{case['case']}-{key}"
 
@@ -75,6 +77,8 @@ class CaseCache:
         lungs = read_scan(case["lungs"]) if "lungs" in case else annotation
         image = self.front.image(scan, f"case {case['case']}", lungs)
         label = self.front.label(annotation)
+        if "slices" in case:
+            image, label = image[..., case["slices"]], label[..., case["slices"]]
         target = self.path(case)
         temporary = target.with_name(f".{uuid.uuid4().hex}")
         temporary.mkdir(parents=True)

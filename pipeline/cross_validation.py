@@ -79,6 +79,17 @@ class CrossValidation:
     def run(self) -> None:
         """Run what is missing, then evaluate; raises InputError for what the user can mend."""
         began = time.monotonic()
+        study = self.begin()
+        if self.only_fold >= 0:
+            self.run_fold(study, self.only_fold)
+            return
+        for fold in range(self.folds):
+            self.run_fold(study, fold)
+        self.evaluate(study)
+        logger.info("Done in %s. Results are in %s", duration(time.monotonic() - began), self.output_dir)
+
+    def begin(self) -> Study:
+        """Check everything, and write the study and the configurations down or find them unchanged."""
         if self.lungs not in (REFERENCE, PREDICTED):
             raise InputError(f"LUNGS is {self.lungs!r}, expected {REFERENCE} or {PREDICTED}.")
         wanted = [(stage, name) for stage in self.stages for name in (TRAIN, INFERENCE)]
@@ -88,13 +99,7 @@ class CrossValidation:
         for stage, name, content in configurations:
             self.keep(stage, name, content)
         self.warn_of_leaks(study)
-        if self.only_fold >= 0:
-            self.run_fold(study, self.only_fold)
-            return
-        for fold in range(self.folds):
-            self.run_fold(study, fold)
-        self.evaluate(study)
-        logger.info("Done in %s. Results are in %s", duration(time.monotonic() - began), self.output_dir)
+        return study
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,11 @@ GREY_WINDOW_HU = (-1250.0, 250.0)
 SMALLEST_INFECTION_ML = 2.0
 # Which cases of ten are stored as grey, are a thin slab, or have a field of view that cuts through the body wall
 GREY_CASES, THIN_CASE, CROPPED_CASE = (1, 3, 6, 8), 2, 5
-OWN_FILE = re.compile(r"(\.[0-9a-f]{32}\.)?phantom_\d\d\.nii\.gz")  # the prefix is what a killed run leaves behind
+OWN_FILE = re.compile(
+    r"(\.[0-9a-f]{32}\.)?(phantom|unlabelled)_\d\d\.nii\.gz"
+)  # the prefix is what a killed run leaves behind
+# Of a set that is written without labels: other names than those of the labelled patients, who are others too
+UNLABELLED = "unlabelled"
 CODE_NAMES = ("background", "left lung", "right lung", "infection (ground glass and consolidation)")
 
 
@@ -131,6 +135,28 @@ def write_phantom(folder: str | Path, patients: int = 10, seed: int = 0, coarsen
     return [folder / "images" / f"{entry['case']}.nii.gz" for entry in _manifest(folder)["cases"]]
 
 
+def write_unlabelled(folder: str | Path, patients: int = 10, seed: int = 1, coarsening: float = 1.0) -> list[Path]:
+    """Write images/ and, last, manifest.json of patients that `write_phantom` gives another name, and no labels.
+
+    They are other patients where the seed is another one. Otherwise as `write_phantom`.
+    """
+    folder, settings = Path(folder), unlabelled_settings(patients, seed, coarsening)
+    if not is_complete(folder, settings):
+        _clear(folder)
+        entries = []
+        for index in range(patients):
+            case = replace(phantom_case(index, seed, coarsening), name=f"{UNLABELLED}_{index + 1:02d}")
+            entry = {"case": case.name, "patient": case.name, "intensity": case.intensity}
+            entries.append({**entry, "image_sha256": _write_volume(folder, "image", case.image, case)})
+        about = "Synthetic chest CT with COVID-like lesions and without labels, computed by pipeline/phantom.py."
+        write_json(folder / "manifest.json", {"about": about, "generator": settings, "cases": entries})
+    return [folder / "images" / f"{entry['case']}.nii.gz" for entry in _manifest(folder)["cases"]]
+
+
+def unlabelled_settings(patients: int, seed: int, coarsening: float = 1.0) -> dict[str, Any]:
+    return {**generator_settings(patients, seed, coarsening), "labels": False}
+
+
 def _manifest(folder: Path) -> dict[str, Any]:
     """The folder's manifest, empty where there is none or it is no JSON object."""
     try:
@@ -157,7 +183,7 @@ def is_complete(folder: Path, settings: dict[str, Any]) -> bool:
     return all(
         path.is_file() and file_sha256(path) == entry[f"{kind}_sha256"]
         for entry in manifest["cases"]
-        for kind in ("image", "label")
+        for kind in (("image", "label") if settings.get("labels", True) else ("image",))
         for path in [folder / f"{kind}s" / f"{entry['case']}.nii.gz"]
     )
 
@@ -184,14 +210,19 @@ def _write_case(folder: Path, case: PhantomCase) -> dict[str, Any]:
     entry["label_voxels"] = {str(code): int(counts[code]) for code in LABEL_CODES}
     entry["infected_percent"] = round(100 * counts[INFECTION] / counts[1:].sum(), 2)
     for kind, voxels in (("image", case.image), ("label", case.label)):
-        volume = sitk.GetImageFromArray(voxels)
-        volume.SetSpacing(case.geometry.spacing_mm)
-        volume.SetOrigin(case.geometry.origin_mm)
-        target = folder / f"{kind}s" / f"{case.name}.nii.gz"
-        with replacing(target) as temporary:
-            sitk.WriteImage(volume, str(temporary))
-        entry[f"{kind}_sha256"] = file_sha256(target)
+        entry[f"{kind}_sha256"] = _write_volume(folder, kind, voxels, case)
     return entry
+
+
+def _write_volume(folder: Path, kind: str, voxels: np.ndarray, case: PhantomCase) -> str:
+    """Write the image or the label of a case; the file's SHA-256."""
+    volume = sitk.GetImageFromArray(voxels)
+    volume.SetSpacing(case.geometry.spacing_mm)
+    volume.SetOrigin(case.geometry.origin_mm)
+    target = folder / f"{kind}s" / f"{case.name}.nii.gz"
+    with replacing(target) as temporary:
+        sitk.WriteImage(volume, str(temporary))
+    return file_sha256(target)
 
 
 def main() -> None:
@@ -201,11 +232,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="for example data/phantom")
     parser.add_argument("--patients", type=int, default=10, help="number of cases (default 10)")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other patients (default 0)")
+    parser.add_argument("--unlabelled", action="store_true", help="images alone, under other names; give another seed")
     wanted = parser.parse_args()
-    if is_complete(wanted.folder, generator_settings(wanted.patients, wanted.seed)):
+    settings, write = generator_settings, write_phantom
+    if wanted.unlabelled:
+        settings, write = unlabelled_settings, write_unlabelled
+    if is_complete(wanted.folder, settings(wanted.patients, wanted.seed)):
         print(f"{wanted.folder} already holds these {wanted.patients} cases; nothing to do.")
         return
-    write_phantom(wanted.folder, wanted.patients, wanted.seed)
+    write(wanted.folder, wanted.patients, wanted.seed)
     print(f"Wrote {wanted.patients} synthetic cases to {wanted.folder}.")
 
 
