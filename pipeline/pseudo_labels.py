@@ -26,20 +26,24 @@ from pipeline.front import Front
 from pipeline.labels import LabelMap
 from pipeline.scan import file_sha256, read_geometry, read_scan
 
+# What a training takes
+ALL, LABELLED, PSEUDO_LABELLED = "all", "labelled", "pseudo_labelled"
 # A scan to label: an unlabelled scan's entry, of a 2D network with `slices`
 Drawn = dict[str, Any]
 
 
 def training_cases(
-    labelled: Sequence[dict[str, Any]], record: str | Path | None, alone: bool = False
+    labelled: Sequence[dict[str, Any]], record: str | Path | None, trained_on: str = ALL
 ) -> list[dict[str, Any]]:
-    """The cases of a training: the labelled ones and those of a record, which is None for none; `alone` is the record.
+    """The cases of a training: the labelled ones, those of a record, which is None where there is none, or all.
 
     Raises InputError where a file of the record is gone or another one.
     """
-    if record is None:
-        if alone:
-            raise InputError("pseudo_labelled_alone is true, but pseudo_labelled names no file; give one.")
+    if trained_on not in (ALL, LABELLED, PSEUDO_LABELLED):
+        raise InputError(f"trained_on is {trained_on!r}, expected {ALL}, {LABELLED} or {PSEUDO_LABELLED}.")
+    if trained_on == PSEUDO_LABELLED and record is None:
+        raise InputError(f"trained_on is {PSEUDO_LABELLED}, but pseudo_labelled names no file; give one.")
+    if trained_on == LABELLED or record is None:
         return list(labelled)
     pseudo = read_json(record)
     for entry in pseudo:
@@ -48,7 +52,7 @@ def training_cases(
             raise InputError(
                 f"{file}: is not the pseudo label that {record} records; delete the folder of that fold to begin anew."
             )
-    return [*([] if alone else labelled), *pseudo]
+    return [*(labelled if trained_on == ALL else []), *pseudo]
 
 
 def pool(scans: Sequence[dict[str, Any]], front: Front, spatial_dims: int) -> list[tuple[int, int | None]]:

@@ -30,7 +30,7 @@ from pipeline.errors import InputError
 from pipeline.folds import BY_PATIENT
 from pipeline.labels import label_map
 from pipeline.progress import duration
-from pipeline.pseudo_labels import Drawn, draw_rounds, pool, recorded, unfinished
+from pipeline.pseudo_labels import LABELLED, PSEUDO_LABELLED, Drawn, draw_rounds, pool, recorded, unfinished
 from pipeline.scan import file_sha256
 from pipeline.study import Study
 from pipeline.unlabelled import read_unlabelled, refuse_tested
@@ -105,8 +105,12 @@ class SemiSupervised:
 
     @cached_property
     def semi(self) -> CrossValidation:
-        """The semi-supervised networks, as a cross-validation whose folds are trained here."""
-        return self.cross_validation(self.output_dir)
+        """The semi-supervised networks, as a cross-validation whose folds are trained here.
+
+        Its configuration names the fold's record: `make cv` in this folder would then be refused.
+        """
+        record = f"$@output_dir + '/fold' + str(@fold) + '/{RECORD}'"
+        return self.cross_validation(self.output_dir, {"pseudo_labelled": record})
 
     @cached_property
     def supervised(self) -> CrossValidation:
@@ -115,7 +119,7 @@ class SemiSupervised:
         usual = self.cross_validation(Path("runs", self.network, "cv"))
         return usual if is_begun(usual) else self.cross_validation(Path(self.output_dir) / "supervised")
 
-    def cross_validation(self, output_dir: str | Path) -> CrossValidation:
+    def cross_validation(self, output_dir: str | Path, own: Mapping[str, Any] | None = None) -> CrossValidation:
         return CrossValidation(
             network=self.network,
             dataset_dir=self.dataset_dir,
@@ -125,7 +129,7 @@ class SemiSupervised:
             split=self.split,
             seed=self.seed,
             only_fold=self.only_fold,
-            overrides={key: value for key, value in self.given.items() if _training_of(key) is None},
+            overrides={**{key: value for key, value in self.given.items() if not _training_of(key)}, **(own or {})},
         )
 
     @cached_property
@@ -190,7 +194,6 @@ class SemiSupervised:
         if (folder / FINISHED).exists():
             logger.info("fold %d: trained already, %s", fold, folder)
             return
-        record = {"pseudo_labelled": folder / RECORD}
         places = self.places(fold, len(rounds))
         model = self.supervised.folder(self.supervised.stages[0]) / f"fold{fold}" / MODEL
         for number, drawn in enumerate(rounds, 1):
@@ -199,16 +202,17 @@ class SemiSupervised:
             if name in places:
                 before, model = model, places[name] / MODEL
                 what = f"fold {fold}, round {number} of {len(rounds)}"
-                self.train(what, fold, FINE_TUNING, model.parent, {"begin_with": before, **record})
+                self.train(what, fold, FINE_TUNING, model.parent, {"begin_with": before})
                 if number > 1:
                     # Hundreds of rounds of a large network would fill the disk; the record has its hash
                     before.unlink(missing_ok=True)
         if ANEW in places:
             model = places[ANEW] / MODEL
             what = f"fold {fold}, anew on the pseudo-labelled"
-            self.train(what, fold, ANEW, model.parent, {**record, "pseudo_labelled_alone": True})
+            self.train(what, fold, ANEW, model.parent, {"trained_on": PSEUDO_LABELLED})
         if LAST in places:
-            self.train(f"fold {fold}, last on the labelled", fold, LAST, places[LAST], {"begin_with": model})
+            own = {"begin_with": model, "trained_on": LABELLED}
+            self.train(f"fold {fold}, last on the labelled", fold, LAST, places[LAST], own)
 
     def fold_dir(self, fold: int) -> Path:
         return self.semi.folder(self.semi.stages[0]) / f"fold{fold}"
