@@ -143,3 +143,18 @@ def test_the_voxels_of_each_code_are_counted_slice_by_slice(tmp_path, make_cases
     label = cache.load(case)["label"][0]
     expected = [np.bincount(label[..., number].ravel(), minlength=4).tolist() for number in range(label.shape[-1])]
     assert cache.counts(case).tolist() == expected
+
+
+def test_only_the_named_slices_of_a_case_are_kept(tmp_path, make_cases):
+    (case,) = make_cases(tmp_path, 1)
+    cache, some = CaseCache(tmp_path / "cache", FRONT), {**case, "slices": [1, 5]}
+    cache.fill([case, some])
+    for name, array in cache.load(some).items():
+        assert (array == cache.load(case)[name][..., [1, 5]]).all(), name
+    assert (cache.counts(some) == cache.counts(case)[[1, 5]]).all()
+
+
+def test_other_slices_of_a_case_have_another_place(tmp_path, make_cases):
+    (case,) = make_cases(tmp_path, 1)
+    cache = CaseCache(tmp_path, FRONT)
+    assert len({cache.path(one) for one in (case, {**case, "slices": [1]}, {**case, "slices": [2]})}) == 3

@@ -22,6 +22,7 @@ from pipeline.phantom import (
     smooth_noise,
     strongest,
     write_phantom,
+    write_unlabelled,
 )
 from pipeline.scan import GREY_255, HOUNSFIELD, Geometry, intensity_domain, read_geometry, read_scan
 
@@ -260,3 +261,35 @@ def test_smooth_noise_has_unit_spread() -> None:
     noise = smooth_noise(np.random.default_rng(0), axes, 10.0)
     assert noise.mean() == pytest.approx(0, abs=0.05)
     assert noise.std() == pytest.approx(1, abs=0.05)
+
+
+@pytest.fixture(scope="module")
+def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    written = tmp_path_factory.mktemp("unlabelled")
+    write_unlabelled(written, patients=2, coarsening=COARSENING)
+    return written
+
+
+def test_an_unlabelled_set_has_images_alone_under_names_of_its_own(unlabelled: Path) -> None:
+    files = sorted(str(path.relative_to(unlabelled)) for path in unlabelled.rglob("*.*"))
+    assert files == ["images/unlabelled_01.nii.gz", "images/unlabelled_02.nii.gz", "manifest.json"]
+
+
+def test_unlabelled_patients_are_others_than_the_labelled(unlabelled: Path, folder: Path) -> None:
+    ours, theirs = (
+        {read_scan(file).GetSize() for file in (place / "images").iterdir()} for place in (unlabelled, folder)
+    )
+    assert not ours & theirs
+
+
+def test_writing_an_unlabelled_set_twice_touches_no_file(unlabelled: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in unlabelled.rglob("*")}
+    write_unlabelled(unlabelled, patients=2, coarsening=COARSENING)
+    assert {path: path.stat().st_mtime_ns for path in unlabelled.rglob("*")} == before
+
+
+def test_command_line_writes_an_unlabelled_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["phantom", str(tmp_path), "--patients", "1", "--unlabelled", "--seed", "1"])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    main()
+    assert [path.name for path in tmp_path.rglob("*.nii.gz")] == ["unlabelled_01.nii.gz"]

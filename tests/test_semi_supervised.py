@@ -12,7 +12,7 @@ from conftest import chest, dataset
 from semi_runs import SemiRuns
 
 from pipeline.atomic import read_json
-from pipeline.configuration import BUNDLES, COMMON, load, networks, presets
+from pipeline.configuration import BUNDLES, COMMON, load, presets
 from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError
 from pipeline.scan import file_sha256, read_scan
@@ -30,13 +30,13 @@ def runs(monkeypatch):
 
 @pytest.fixture
 def semi(tmp_path, monkeypatch):
-    """Makes a semi-supervised run of four labelled and three unlabelled chests in two folds."""
+    """Makes a semi-supervised run of four labelled and three unlabelled chests, of the first of two folds."""
     monkeypatch.chdir(tmp_path)
     dataset(tmp_path / "labelled", PATIENTS)
     for number in range(3):
         unlabelled_scan(tmp_path / "unlabelled" / f"new_{number}.nii.gz", 10 + number)
     chosen = {"network": "enet", "dataset_dir": "labelled", "unlabelled_dir": "unlabelled", "folds": 2}
-    return partial(SemiSupervised, **chosen, preset="demo", output_dir="out", per_round=4, rounds=2)
+    return partial(SemiSupervised, **chosen, preset="demo", output_dir="out", per_round=4, rounds=2, only_fold=0)
 
 
 def unlabelled_scan(file: Path, seed: int) -> None:
@@ -55,8 +55,8 @@ def entries(fold: int) -> list[dict]:
 
 def test_a_fold_is_trained_in_rounds_then_anew_then_on_the_labelled(semi, runs):
     semi().run()
-    folders = [str(one["fold_dir"]) for one in trained(runs, 1)]
-    assert folders == ["out/fold1/round1", "out/fold1/round2", "out/fold1/anew", "out/fold1"]
+    folders = [str(one["fold_dir"]) for one in trained(runs, 0)]
+    assert folders == ["out/fold0/round1", "out/fold0/round2", "out/fold0/anew", "out/fold0"]
 
 
 def test_each_training_begins_where_the_one_before_ended_and_anew_from_the_start(semi, runs):
@@ -123,22 +123,22 @@ def test_the_same_seed_draws_the_same_slices_and_another_fold_others(semi, runs)
     assert first.drawn(0, scans) not in (first.drawn(1, scans), other.drawn(0, scans))
 
 
-@pytest.mark.parametrize("calls", [4, 5, 7, 9, 12])
+@pytest.mark.parametrize("calls", range(9))
 def test_a_run_that_was_interrupted_goes_on_and_repeats_nothing(semi, runs, calls):
     runs.dies_at = calls
     with pytest.raises(KeyboardInterrupt):
         semi().run()
     runs.dies_at = 1000
     semi().run()
-    places = [str(one["fold_dir"]) for one in runs.trainings]
-    assert len(places) == len(set(places)) == 2 + 2 * 4
-    assert len(runs.segmentations) == 2 + 2 * 3
+    # The supervised network and its cases, two rounds of both, anew, the last, and its cases
+    asked = [str(one.get("fold_dir", one.get("output_dir", ""))) for one in (*runs.trainings, *runs.segmentations)]
+    assert (len(runs.trainings), len(runs.segmentations)) == (1 + 4, 1 + 2 + 1), asked
 
 
 def test_a_finished_run_asks_for_nothing_more(semi, runs):
-    semi().run()
+    semi(only_fold=-1).run()
     asked = len(runs.trainings), len(runs.segmentations)
-    semi().run()
+    semi(only_fold=-1).run()
     assert (len(runs.trainings), len(runs.segmentations)) == asked
 
 
@@ -149,13 +149,13 @@ def test_models_of_rounds_that_are_over_are_removed(semi, runs):
 
 
 def test_the_tested_cases_are_scored_as_in_cross_validation(semi, runs):
-    semi().run()
+    semi(only_fold=-1).run()
     assert len(json.loads(Path("out/summary.json").read_text())["structures"]) == 4
     assert len(list(Path("out/predictions").iterdir())) == len(PATIENTS)
 
 
 def test_the_comparison_is_printed_and_written(semi, runs, capsys):
-    semi().run()
+    semi(only_fold=-1).run()
     text = Path("out/comparison.txt").read_text()
     assert text.strip() in capsys.readouterr().out
     assert "Steps of training: 2 supervised; 8 more semi-supervised." in text
@@ -166,7 +166,7 @@ def test_a_supervised_run_that_was_trained_alike_is_taken(semi, runs):
     before = len(runs.trainings)
     semi().run()
     assert not Path("out/supervised").exists()
-    assert len(runs.trainings) == before + 2 * 4
+    assert len(runs.trainings) == before + 4
 
 
 def test_a_supervised_run_that_was_trained_otherwise_is_not_taken(semi, runs):
@@ -246,9 +246,9 @@ def test_a_folder_of_a_cross_validation_is_refused(semi, runs):
 
 
 @pytest.mark.parametrize("preset", presets())
-@pytest.mark.parametrize("network", networks())
-def test_every_network_has_a_plan_in_every_preset(network, preset):
-    SemiSupervised(network, "data", "scans", 5, preset, "out").check_plan()
+@pytest.mark.parametrize("network", ["unet_3d", "inf_net"])
+def test_every_preset_has_a_plan(network, preset):
+    assert SemiSupervised(network, "data", "scans", 5, preset, "out").check_plan() is None
 
 
 def test_every_part_of_a_plan_is_read():
