@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 PLANS = COMMON / "semi_supervised"
 FINE_TUNING, ANEW, LAST = "fine_tuning", "anew", "last"
 TRAININGS = (FINE_TUNING, ANEW, LAST)
+# The same trainings without pseudo labels
+CONTROL = f"OVERRIDES=\"{{'{FINE_TUNING}::trained_on': '{LABELLED}', '{ANEW}::trained_on': '{LABELLED}'}}\""
 PLAN, UNLABELLED, RECORD, DRAWN, FOUND, LABELS = (
     "semi_supervised.json", "unlabelled.json", "pseudo_labels.json", "drawn.json", "found", "labels",
 )  # fmt: skip
@@ -246,7 +248,7 @@ class SemiSupervised:
         if (folder / FINISHED).exists():
             return
         own = {"fold": fold, "folds": self.folds, "fold_dir": folder}
-        self.semi.bundle_run(f"{what}: training", TRAIN, {**self.plan[name], **own, **arguments})
+        self.semi.bundle_run(f"{what}: training", TRAIN, {**arguments, **self.plan[name], **own})
 
     def evaluate(self, study: Study) -> None:
         """As cross-validation, then what became better or worse by it."""
@@ -269,8 +271,8 @@ class SemiSupervised:
         return [
             f"Pseudo-labelled: {amount}{scans} unlabelled scan(s), over {self.folds} folds; "
             f"fold<k>/{RECORD} says by which model.",
-            f"Steps of training: {supervised} supervised; {semi} more semi-supervised. What more steps on the labelled "
-            "cases alone would have brought is not in this table: a supervised run with a higher max_epochs tells.",
+            f"Steps of training: {supervised} supervised; {semi} more semi-supervised. What as many epochs on "
+            f"the labelled cases alone would have brought is not in this table: {CONTROL} and another OUT tell.",
         ]
 
 

@@ -16,7 +16,7 @@ from pipeline.configuration import BUNDLES, COMMON, load, presets
 from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError
 from pipeline.scan import file_sha256, read_scan
-from pipeline.semi_supervised import TRAININGS, SemiSupervised
+from pipeline.semi_supervised import CONTROL, TRAININGS, SemiSupervised
 
 PATIENTS = ["a", "b", "c", "d"]
 
@@ -191,6 +191,11 @@ def test_an_override_of_one_training_is_for_that_one_alone(semi, runs):
     semi(overrides={"fine_tuning::max_epochs": 7, "batch_size": 3}).run()
     assert [one.get("max_epochs") for one in trained(runs, 0)] == [7, 7, None, 3]
     assert read_json("out/train.json")["batch_size"] == 3
+
+
+def test_the_same_trainings_can_be_run_on_the_labelled_alone(semi, runs):
+    semi(overrides=CONTROL.removeprefix("OVERRIDES=").strip('"')).run()
+    assert {one["trained_on"] for one in trained(runs, 0)} == {"labelled"}
 
 
 def test_a_training_can_be_left_out(semi, runs):
