@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shlex
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-from fire.parser import DefaultParseValue
 
 from evaluation.cases import Job, evaluate_cases, write_metrics_csv
 from evaluation.comparison import METRICS_FILE, keyed
@@ -29,12 +24,14 @@ from evaluation.statistics import interval_text
 from evaluation.summary import summarise
 from evaluation.table import tables
 from pipeline.atomic import read_json, write_json
+from pipeline.bundle_process import run_bundle
 from pipeline.cascade import INFECTION, Stage, stage_overrides, stages_of
 from pipeline.cascade import RESULT as CASCADE_RESULT
 from pipeline.checkpoint import FINISHED, MODEL
-from pipeline.configuration import INFERENCE, LOGGING, METADATA, TRAIN, merged, parse_overrides
+from pipeline.configuration import INFERENCE, TRAIN, merged, parse_overrides
 from pipeline.errors import InputError
 from pipeline.labels import label_map
+from pipeline.machine import cores
 from pipeline.progress import duration
 from pipeline.study import PREDICTIONS, PROBABILITIES, Study, check_unchanged, open_study, without_label
 
@@ -56,13 +53,16 @@ class CrossValidation:
         preset: name of a file of `bundles/common/presets`.
         output_dir: gets `predictions/<case>.nii.gz`, `metrics.csv`, `summary.json`, `folds.json`, `fold<k>/model.pt`;
             the models of a cascade are in `lungs` and `infection`.
-        split: `patients`, `published` or a JSON file.
+        split: `patients`, `lopo` (a fold a patient), `published` or a JSON file.
         seed: of the split and of the training.
         only_fold: run this fold alone and do not evaluate; -1 for all.
         overrides: keys of train.yaml and inference.yaml to change, such as {"max_epochs": 20}; as text where a value is
             a reference or an expression, which would otherwise be evaluated here and not in the fold.
         lungs: what a cascade's second stage is trained within: the `reference`'s lungs, or those `predicted` by the
             same fold's first stage.
+        fold_overrides: number of a fold -> what that fold changes beyond `overrides`; its configurations are then in
+            `fold<k>/train.json` and `fold<k>/inference.json`.
+        jobs: how many folds run side by side, each with its share of the cores.
     """
 
     network: str
@@ -75,6 +75,8 @@ class CrossValidation:
     only_fold: int = -1
     overrides: Mapping[str, Any] | str = field(default_factory=dict)
     lungs: str = REFERENCE
+    fold_overrides: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    jobs: int = 1
 
     def run(self) -> None:
         """Run what is missing, then evaluate; raises InputError for what the user can mend."""
@@ -83,8 +85,7 @@ class CrossValidation:
         if self.only_fold >= 0:
             self.run_fold(study, self.only_fold)
             return
-        for fold in range(self.folds):
-            self.run_fold(study, fold)
+        self.run_folds(study, range(self.folds))
         self.evaluate(study)
         logger.info("Done in %s. Results are in %s", duration(time.monotonic() - began), self.output_dir)
 
@@ -92,12 +93,12 @@ class CrossValidation:
         """Check everything, and write the study and the configurations down or find them unchanged."""
         if self.lungs not in (REFERENCE, PREDICTED):
             raise InputError(f"LUNGS is {self.lungs!r}, expected {REFERENCE} or {PREDICTED}.")
-        wanted = [(stage, name) for stage in self.stages for name in (TRAIN, INFERENCE)]
-        configurations = [(stage, name, self.configuration(name, stage)) for stage, name in wanted]
+        if self.jobs < 1:
+            raise InputError(f"JOBS is {self.jobs}, expected how many folds to run side by side: 1 or more.")
+        configurations = self.configurations()
         study = open_study(self.output_dir, self.dataset_dir, self.folds, self.split, self.seed)
         check_unchanged(study)
-        for stage, name, content in configurations:
-            self.keep(stage, name, content)
+        self.keep_all(configurations)
         self.warn_of_leaks(study)
         return study
 
@@ -109,10 +110,22 @@ class CrossValidation:
     def folder(self, stage: Stage) -> Path:
         return Path(self.output_dir) / stage.name
 
-    def configuration(self, name: str, stage: Stage | None = None) -> dict[str, Any]:
+    def configurations(self) -> dict[Path, dict[str, Any]]:
+        """Every file of settings that this run needs, and its content; a fold has its own where it differs."""
+        files = {}
+        for stage in self.stages:
+            for name in (TRAIN, INFERENCE):
+                files[self.folder(stage) / f"{name}.json"] = common = self.configuration(name, stage)
+                for fold in self.fold_overrides:
+                    own = self.configuration(name, stage, fold)
+                    if own != common:
+                        files[self.folder(stage) / f"fold{fold}" / f"{name}.json"] = own
+        return files
+
+    def configuration(self, name: str, stage: Stage | None = None, fold: int | None = None) -> dict[str, Any]:
         """All layers of `train` or `inference` and this run's own values in one; unknown keys raise InputError.
 
-        `stage` is the last one where none is given.
+        `stage` is the last one where none is given; `fold` adds what that fold alone changes.
         """
         stage = stage or self.stages[-1]
         own: dict[str, Any] = {
@@ -127,12 +140,24 @@ class CrossValidation:
         if name == INFERENCE:
             results = Path(self.output_dir)
             own = {"output_dir": str(results / PREDICTIONS), "probability_dir": str(results / PROBABILITIES)}
-        overrides = stage_overrides(parse_overrides(self.overrides), stage)
+        of_fold = {} if fold is None else self.fold_overrides.get(fold, {})
+        overrides = stage_overrides({**parse_overrides(self.overrides), **of_fold}, stage)
         return merged(name, stage.network, self.preset, overrides, own, stage.name, stage.cascade)
 
-    def keep(self, stage: Stage, name: str, content: dict[str, Any]) -> None:
-        """Write `<name>.json`; raise InputError when the folder was begun with another one."""
-        file = self.folder(stage) / f"{name}.json"
+    def keep_all(self, configurations: Mapping[Path, dict[str, Any]]) -> None:
+        """Write all files of settings; raise InputError when the folder was begun with other ones."""
+        for file, content in configurations.items():
+            self.keep(file, content)
+        written = {file for stage in self.stages for file in self.folder(stage).glob("fold*/*.json")}
+        of_folds = {file for file in written if file.stem in (TRAIN, INFERENCE)}
+        if stale := sorted(of_folds - configurations.keys()):
+            raise InputError(
+                f"{stale[0]}: this fold was begun with settings of its own; give them again, choose another OUT, or "
+                "delete that folder."
+            )
+
+    def keep(self, file: Path, content: dict[str, Any]) -> None:
+        """Write a file of settings; raise InputError when the folder was begun with another one."""
         if not file.exists():
             write_json(file, content)
             return
@@ -143,6 +168,20 @@ class CrossValidation:
                 f"{self.output_dir}: was begun with another {', '.join(changed)} (network {before['name']}, preset "
                 f"{before['preset']}); choose another OUT, or delete that folder."
             )
+
+    def run_folds(self, study: Study, folds: Sequence[int]) -> None:
+        """As many at a time as there are jobs; those that run are waited for when one fails, no other is begun."""
+        if self.jobs == 1:
+            # Here and not in a thread, where Ctrl-C would wait for the fold's end
+            for fold in folds:
+                self.run_fold(study, fold)
+            return
+        pool = ThreadPoolExecutor(self.jobs)
+        try:
+            for done in [pool.submit(self.run_fold, study, fold) for fold in folds]:
+                done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def run_fold(self, study: Study, fold: int) -> None:
         """Train fold `fold` unless that is done, and infer those held-out cases that have no prediction yet."""
@@ -166,7 +205,8 @@ class CrossValidation:
             return
         if stage.name == INFECTION and self.lungs == PREDICTED:
             self.find_lungs(study, fold)
-        self.bundle_run(f"{what}: training", TRAIN, {"fold": fold, "folds": self.folds}, stage)
+        own = self.own_configuration(TRAIN, stage, fold)
+        self.bundle_run(f"{what}: training", TRAIN, {"fold": fold, "folds": self.folds, **own}, stage)
 
     @property
     def lungs_dir(self) -> Path:
@@ -184,25 +224,20 @@ class CrossValidation:
     def infer(self, what: str, fold: int, stage: Stage, cases: str, **arguments: Any) -> None:
         """Segment cases, an expression, with a stage's model."""
         model_file = self.folder(stage) / f"fold{fold}" / MODEL
-        self.bundle_run(what, INFERENCE, {"model_file": model_file, "cases": cases, **arguments}, stage)
+        own = self.own_configuration(INFERENCE, stage, fold)
+        self.bundle_run(what, INFERENCE, {"model_file": model_file, "cases": cases, **own, **arguments}, stage)
+
+    def own_configuration(self, name: str, stage: Stage, fold: int) -> dict[str, Path]:
+        """The argument that gives a fold its own settings, where it has any."""
+        file = self.folder(stage) / f"fold{fold}" / f"{name}.json"
+        return {"config_file": file} if file.exists() else {}
 
     def bundle_run(self, what: str, name: str, arguments: Mapping[str, Any], stage: Stage | None = None) -> None:
-        """`python -m monai.bundle run` in a process of its own; its memory and settings end with it.
-
-        `stage` is the last one where none is given.
-        """
-        command = [sys.executable, "-m", "monai.bundle", "run"]
+        """Run `train` or `inference` with arguments; `stage` is the last one where none is given."""
         configuration = self.folder(stage or self.stages[-1]) / f"{name}.json"
-        files = {"config_file": configuration, "meta_file": METADATA, "logging_file": LOGGING}
-        for key, value in {**files, **arguments}.items():
-            command += [f"--{key}", as_word(str(value))]
-        shown = shlex.join(["python", *command[1:]]).replace(f"{Path.cwd()}{os.sep}", "")
-        logger.info("%s\n  %s", what, shown)
-        # MONAI warns on every run that a configuration is code; the README says so once.
-        quiet = {"PYTHONWARNINGS": "ignore::UserWarning:monai.bundle.scripts"}
-        status = subprocess.run(command, env={**quiet, **os.environ}, check=False).returncode
-        if status:
-            raise InputError(f"{what} ended with status {status}, see above; run the same command again to go on.")
+        # Side by side, more threads than cores would be in one another's way
+        threads = max(1, cores() // self.jobs) if self.jobs > 1 else 0
+        run_bundle(what, {"config_file": configuration, **arguments}, threads)
 
     def warn_of_leaks(self, study: Study) -> None:
         leaking = study.folds.get("leaking_patients", [])
@@ -243,8 +278,3 @@ class CrossValidation:
             return CASCADE_RESULT
         name: str = read_json(self.folder(self.stages[0]) / f"{TRAIN}.json")["label_map"]
         return name
-
-
-def as_word(text: str) -> str:
-    """Text as a command-line word that fire reads back as this text; a path such as `a,b` would become a tuple."""
-    return text if str(DefaultParseValue(text)) == text else json.dumps(text)

@@ -1,4 +1,4 @@
-"""Cross-validation folds: by patient, as Ma et al. published them, or from a file."""
+"""Cross-validation folds: by patient, one patient a fold, as Ma et al. published them, or from a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.atomic import read_json
 from pipeline.errors import InputError
 
-BY_PATIENT, PUBLISHED = "patients", "published"
+BY_PATIENT, ONE_PATIENT_OUT, PUBLISHED = "patients", "lopo", "published"
 PUBLISHED_FILE = Path(__file__).parent / "splits" / "ma2020_task1.json"
 
 # What a fold of a split file may say beside the cases that it tests
@@ -30,7 +30,7 @@ def split_by_patient(cases: Sequence[CaseEntry], folds: int, seed: int) -> list[
     The folds differ by at most one patient. The same patients, folds and seed give the same split whatever the order of
     the cases; as many folds as patients is leave-one-patient-out.
     """
-    patients = sorted({case["patient_id"] for case in cases})
+    patients = patients_of(cases)
     if not 2 <= folds <= len(patients):
         raise InputError(
             f"folds: {folds} asked for {len(patients)} patient(s); expected 2 to the number of patients; "
@@ -39,6 +39,16 @@ def split_by_patient(cases: Sequence[CaseEntry], folds: int, seed: int) -> list[
     shuffled = np.random.default_rng(seed).permutation(patients).tolist()
     dealt = [set(shuffled[fold::folds]) for fold in range(folds)]
     return [sorted(case["case"] for case in cases if case["patient_id"] in mine) for mine in dealt]
+
+
+def split_one_patient_out(cases: Sequence[CaseEntry]) -> list[list[str]]:
+    """Test case names of as many folds as there are patients: fold k tests the k-th patient by name."""
+    return [sorted(case["case"] for case in cases if case["patient_id"] == patient) for patient in patients_of(cases)]
+
+
+def patients_of(cases: Iterable[CaseEntry]) -> list[str]:
+    """Every patient once, by name."""
+    return sorted({case["patient_id"] for case in cases})
 
 
 def published_split(cases: Sequence[CaseEntry]) -> list[list[str]]:
@@ -117,19 +127,22 @@ def _listed(folds: Sequence[Fold]) -> set[str]:
 def make_folds(datalist: Mapping[str, Any], folds: int, split: str = BY_PATIENT, seed: int = 0) -> dict[str, Any]:
     """A cross-validation of a datalist: {"split", "seed", "folds": [{"fold", "test"}], "leaking_patients"}.
 
-    `split` is "patients", "published" or a JSON file of the shape that this gives, whose folds may also have the lists
-    of `folds_from_file`. `seed` is None in the result where none was used. `leaking_patients` are tested after training
-    has seen them, which splitting by patient never does.
+    `split` is "patients", "lopo" (a fold a patient), "published" or a JSON file of the shape that this gives, whose
+    folds may also have the lists of `folds_from_file`. `seed` is None in the result where none was used.
+    `leaking_patients` are tested after training has seen them, which splitting by patient never does.
     """
     cases = datalist["training"]
     if split == BY_PATIENT:
         made = _numbered(split_by_patient(cases, folds, seed))
+    elif split == ONE_PATIENT_OUT:
+        made = _numbered(split_one_patient_out(cases))
     elif split == PUBLISHED:
         made = _numbered(published_split(cases))
     elif Path(split).is_file():
         made = folds_from_file(cases, split)
     else:
-        raise InputError(f"split: {split!r} is no file and unknown; expected {BY_PATIENT!r}, {PUBLISHED!r} or a file.")
+        known = ", ".join(map(repr, (BY_PATIENT, ONE_PATIENT_OUT, PUBLISHED)))
+        raise InputError(f"split: {split!r} is no file and unknown; expected {known} or a file.")
     if len(made) != folds:
         raise InputError(f"split: {split!r} has {len(made)} folds, {folds} asked; set the number to {len(made)}.")
     return {

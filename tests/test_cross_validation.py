@@ -13,8 +13,8 @@ import pytest
 import SimpleITK as sitk
 from fire.parser import DefaultParseValue
 
+from pipeline.bundle_process import as_word
 from pipeline.configuration import COMMON, ROOT
-from pipeline.cross_validation import as_word
 from pipeline.phantom import write_phantom
 from pipeline.scan import Geometry, read_geometry, read_scan
 
