@@ -119,15 +119,19 @@ def _acquire(rng: np.random.Generator, image_hu: np.ndarray, noise_hu: float, in
     return np.round(np.clip((noisy_hu - low_hu) / (high_hu - low_hu), 0, 1) * 255).astype(np.uint8), GREY_255
 
 
-def write_phantom(folder: str | Path, patients: int = 10, seed: int = 0, coarsening: float = 1.0) -> list[Path]:
+def write_phantom(
+    folder: str | Path, patients: int = 10, seed: int = 0, coarsening: float = 1.0, first: int = 1
+) -> list[Path]:
     """Write images/, labels/ and, last, manifest.json; return the images' paths in the order of the cases.
 
-    Does nothing where the same set is already complete. Raises InputError for a folder that holds other scans.
+    The cases are numbered from `first`: 11 gives ten patients who are none of the first ten. Does nothing where the
+    same set is already complete. Raises InputError for a folder that holds other scans.
     """
-    folder, settings = Path(folder), generator_settings(patients, seed, coarsening)
+    folder, settings = Path(folder), generator_settings(patients, seed, coarsening, first)
     if not is_complete(folder, settings):
         _clear(folder)
-        entries = [_write_case(folder, phantom_case(index, seed, coarsening)) for index in range(patients)]
+        wanted = range(first - 1, first - 1 + patients)
+        entries = [_write_case(folder, phantom_case(index, seed, coarsening)) for index in wanted]
         codes = {str(code): CODE_NAMES[code] for code in LABEL_CODES}
         about = "Synthetic chest CT with COVID-like lesions, computed by pipeline/phantom.py; no patient's scan."
         manifest = {"about": about, "generator": settings, "label_codes": codes, "cases": entries}
@@ -166,13 +170,17 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def generator_settings(patients: int, seed: int, coarsening: float = 1.0) -> dict[str, Any]:
+def generator_settings(patients: int, seed: int, coarsening: float = 1.0, first: int = 1) -> dict[str, Any]:
     """What a data set follows from, as the manifest records it."""
     if not 1 <= patients <= 99:
         raise InputError(f"patients: is {patients}; expected 1 to 99; choose fewer or more.")
+    if not 1 <= first <= 100 - patients:
+        raise InputError(f"first: is {first}; expected 1 to {100 - patients}, so that no number exceeds 99.")
     if seed < 0:
         raise InputError(f"seed: is {seed}; expected 0 or more; drop the minus sign.")
-    return {"version": GENERATOR_VERSION, "patients": patients, "seed": seed, "coarsening": coarsening}
+    settings = {"version": GENERATOR_VERSION, "patients": patients, "seed": seed, "coarsening": coarsening}
+    # Only where it is another one: folders from before it could be chosen stay as they are
+    return settings if first == 1 else {**settings, "first": first}
 
 
 def is_complete(folder: Path, settings: dict[str, Any]) -> bool:
@@ -232,11 +240,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="for example data/phantom")
     parser.add_argument("--patients", type=int, default=10, help="number of cases (default 10)")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other patients (default 0)")
+    parser.add_argument("--first", type=int, default=1, help="number of the first labelled case (default 1)")
     parser.add_argument("--unlabelled", action="store_true", help="images alone, under other names; give another seed")
     wanted = parser.parse_args()
-    settings, write = generator_settings, write_phantom
+    settings = partial(generator_settings, first=wanted.first)
+    write = partial(write_phantom, first=wanted.first)
     if wanted.unlabelled:
-        settings, write = unlabelled_settings, write_unlabelled
+        settings, write = partial(unlabelled_settings), partial(write_unlabelled)
     if is_complete(wanted.folder, settings(wanted.patients, wanted.seed)):
         print(f"{wanted.folder} already holds these {wanted.patients} cases; nothing to do.")
         return
