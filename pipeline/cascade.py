@@ -19,8 +19,9 @@ import torch
 from monai.bundle import ConfigParser
 
 from pipeline.atomic import read_json
-from pipeline.checkpoint import load_weights
-from pipeline.configuration import BUNDLES, INFERENCE, InputError, load
+from pipeline.configuration import BUNDLES, load
+from pipeline.ensemble import MEAN, Ensemble, configuration_of, network_of
+from pipeline.errors import InputError
 from pipeline.labels import LABEL_MAPS
 from pipeline.scan import Geometry, file_sha256
 
@@ -97,15 +98,19 @@ def joined(lungs: np.ndarray, infection: np.ndarray) -> np.ndarray:
 
 
 class LungFinder:
-    """A first stage: the lungs of a scan.
+    """A first stage: the lungs of a scan, by one model or by an ensemble.
 
     Args:
-        model_file: of a fold; its configuration is `inference.json` beside the fold, as cross-validation leaves it.
+        model_files: of folds; the configuration is the first one's, as cross-validation leaves it beside the fold.
+        method, weights: of an ensemble, see `pipeline.ensemble.Ensemble`.
     """
 
-    def __init__(self, model_file: str | Path) -> None:
-        self.model_file = Path(model_file)
-        self.configuration = self.model_file.parents[1] / f"{INFERENCE}.json"
+    def __init__(
+        self, model_files: Sequence[str | Path], method: str = MEAN, weights: Sequence[float] | None = None
+    ) -> None:
+        self.model_files = [Path(file) for file in model_files]
+        self.method, self.weights = method, weights
+        self.configuration = configuration_of(self.model_files[0])
 
     @cached_property
     def parser(self) -> ConfigParser:
@@ -116,8 +121,9 @@ class LungFinder:
         return parser
 
     @cached_property
-    def network(self) -> torch.nn.Module:
-        return load_weights(self.parser.get_parsed_content("network"), self.model_file).eval()
+    def network(self) -> Ensemble:
+        networks = [network_of(file) for file in self.model_files]
+        return Ensemble(networks, self.method, self.weights).to(self.parser.get_parsed_content("device")).eval()
 
     def __call__(self, scan: sitk.Image, name: str) -> sitk.Image:
         """Label image on the scan's grid: 1 in the lungs, infected or not. Raises InputError naming `name`."""

@@ -24,6 +24,7 @@ BUNDLES = ROOT / "bundles"
 COMMON = BUNDLES / "common"
 RECIPES, PRESETS, STAGES = COMMON / "recipes", COMMON / "presets", COMMON / "stages"
 METADATA, LOGGING = COMMON / "metadata.json", COMMON / "logging.conf"
+ENSEMBLE = COMMON / "ensemble.yaml"
 TRAIN, INFERENCE = "train", "inference"
 # Arguments of `python -m monai.bundle run` that are no keys of the configuration
 RUN_ARGUMENTS = frozenset(inspect.signature(run).parameters)

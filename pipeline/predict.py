@@ -1,4 +1,4 @@
-"""Segment scans with a trained model.
+"""Segment scans with a trained model, or with several as an ensemble.
 
 python -m pipeline.predict --model runs/unet_3d/cv/fold0 --input scan.nii.gz
 """
@@ -9,44 +9,49 @@ import argparse
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from monai.bundle import run
 
-from pipeline.cascade import INFECTION
-from pipeline.checkpoint import MODEL
+from pipeline.atomic import write_json
 from pipeline.configuration import INFERENCE, LOGGING, METADATA
-from pipeline.errors import InputError, report_plainly
+from pipeline.ensemble import MEAN, VOTE, parse_weights
+from pipeline.errors import report_plainly
+from pipeline.members import ensemble_configuration, find_members
 
 
-def model_and_configuration(model: str | Path) -> tuple[Path, Path]:
-    """The weights and the inference configuration that MODEL names.
+def predict(
+    models: str | Path,
+    source: str | Path,
+    output_dir: str | Path,
+    method: str = VOTE,
+    weights: Sequence[float] | None = None,
+) -> None:
+    """Write `<output_dir>/<case>.nii.gz` for a scan, or for every scan of a folder, on the scan's own grid.
 
-    MODEL is a fold's folder of a cross-validation, or a file in it. Raises InputError that says what to give instead.
+    `models` names one trained fold or several, see `pipeline.members.find_members`; several segment together, and
+    `<output_dir>/uncertainty/<case>.nii.gz` tells where they disagree. Raises InputError where they do not fit.
     """
-    folder = Path(model)
-    folder = folder.parent if folder.is_file() else folder
-    # Of a cascade: its second stage finds the first one's model
-    second = folder.parent / INFECTION / folder.name
-    folder = second if second.is_dir() else folder
-    weights, configuration = folder / MODEL, folder.parent / f"{INFERENCE}.json"
-    if weights.is_file() and configuration.is_file():
-        return weights, configuration
-    folds = sorted(str(file.parent) for file in folder.glob(f"fold*/{MODEL}"))
-    hint = f"give one of its folds: {', '.join(folds)}" if folds else "give a folder such as runs/unet_3d/cv/fold0"
-    missing = weights if not weights.is_file() else configuration
-    raise InputError(f"MODEL is {model}, but there is no {missing}; {hint}.")
+    members = find_members(models)
+    if len(members) == 1:
+        _segment(members[0].configuration, source, output_dir, model_file=str(members[0].weights))
+        return
+    content = ensemble_configuration(members, method, weights)
+    with TemporaryDirectory() as folder:
+        configuration = Path(folder) / f"{INFERENCE}.json"
+        write_json(configuration, content)
+        _segment(configuration, source, output_dir)
 
 
-def predict(model: str | Path, source: str | Path, output_dir: str | Path) -> None:
-    """Write `<output_dir>/<case>.nii.gz` for a scan, or for every scan of a folder, on the scan's own grid."""
-    weights, configuration = model_and_configuration(model)
+def _segment(configuration: Path, source: str | Path, output_dir: str | Path, **own: Any) -> None:
     run(
         config_file=str(configuration),
         meta_file=str(METADATA),
         logging_file=str(LOGGING),
-        model_file=str(weights),
         dataset_dir=str(source),
         output_dir=str(output_dir),
+        **own,
     )
 
 
@@ -55,11 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # MONAI warns on every run that a configuration is code; the README says so once.
     warnings.filterwarnings("ignore", category=UserWarning, module="monai.bundle.scripts")
     parser = argparse.ArgumentParser(prog="python -m pipeline.predict", description="Segment lungs and infection.")
-    parser.add_argument("--model", required=True, help="folder of a trained fold, such as runs/unet_3d/cv/fold0")
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="folder of a trained fold, such as runs/unet_3d/cv/fold0; several, or a folder of folds, are an ensemble",
+    )
     parser.add_argument("--input", required=True, help="a scan (.nii.gz, .nii, .mha, .nrrd), or a folder of scans")
     parser.add_argument("--output", default="predictions", help="folder for the label files (default: predictions)")
+    parser.add_argument("--method", default=VOTE, help=f"of an ensemble: {VOTE} (default) or {MEAN}")
+    parser.add_argument("--weights", default="", help=f"of a {MEAN}, one number a member: '2 1 1'")
     given = parser.parse_args(arguments)
-    predict(given.model, given.input, given.output)
+    predict(given.model, given.input, given.output, given.method, parse_weights(given.weights))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from pipeline.cascade import LungFinder
+from pipeline.ensemble import MEAN
 from pipeline.scan import read_scan
 
 
@@ -20,16 +21,25 @@ class FindLungsd(MapTransform):
 
     Args:
         keys: of the paths.
-        model_file: of the first stage, see `pipeline.cascade.LungFinder`.
+        model_file: of the first stage, or several, see `pipeline.cascade.LungFinder`.
+        method, weights: of several. Those that the case names as `voters` are asked, all where it names none.
     """
 
-    def __init__(self, keys: KeysCollection, model_file: str | Path) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        model_file: str | Path | Sequence[str | Path],
+        method: str = MEAN,
+        weights: Sequence[float] | None = None,
+    ) -> None:
         super().__init__(keys)
-        self.find = LungFinder(model_file)
+        files = [model_file] if isinstance(model_file, (str, Path)) else model_file
+        self.find = LungFinder(files, method, weights)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         found = dict(data)
         for key in self.key_iterator(data):
             file = str(data[key])
+            self.find.network.voters = data.get("voters", range(len(self.find.model_files)))
             found["lungs"] = torch.from_numpy(sitk.GetArrayFromImage(self.find(read_scan(file), file)))
         return found

@@ -33,12 +33,19 @@ class InfectionThresholdd(MapTransform):
         super().__init__(keys)
         if not 0 < threshold < 1:
             raise InputError(f"infection_threshold is {threshold}, expected a probability between 0 and 1.")
-        self.factor = (1 - threshold) / threshold
-        self.channels = [number for number, codes in enumerate(classes.classes.values()) if codes == (INFECTION,)]
+        self.factors = threshold_factors(classes, threshold)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         weighted = dict(data)
         for key in self.key_iterator(data):
             weighted[key] = data[key].clone()
-            weighted[key][self.channels] *= self.factor
+            for channel, factor in enumerate(self.factors):
+                if factor != 1:
+                    weighted[key][channel] *= factor
         return weighted
+
+
+def threshold_factors(classes: LabelMap, threshold: float) -> list[float]:
+    """What the probability of each class is multiplied by before the largest is chosen; 1 but for infection."""
+    infection = (1 - threshold) / threshold
+    return [infection if codes == (INFECTION,) else 1.0 for codes in classes.classes.values()]

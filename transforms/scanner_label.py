@@ -17,9 +17,10 @@ from pipeline.scan import read_geometry
 
 
 class SaveScannerLabeld(MapTransform):
-    """Write `<output_dir>/<case>.nii.gz`, class numbers on exactly the scan's own grid, and keep only its path.
+    """Write `<output_dir>/<folder>/<case>.nii.gz`, class numbers on exactly the scan's grid, and keep only its path.
 
-    Where a cascade's first stage left `lungs`, the file holds both stages' findings.
+    Where a cascade's first stage left `lungs`, the file holds both stages' findings. `folder` is the case's; there is
+    none where it has none.
 
     Args:
         keys: of the probabilities, (C, H, W, D).
@@ -44,7 +45,7 @@ class SaveScannerLabeld(MapTransform):
                 both = sitk.GetImageFromArray(joined(data["lungs"].cpu().numpy(), sitk.GetArrayViewFromImage(label)))
                 both.CopyInformation(label)
                 label = both
-            target = self.output_dir / f"{data['case']}.nii.gz"
+            target = self.output_dir / data.get("folder", "") / f"{data['case']}.nii.gz"
             with replacing(target) as temporary:
                 sitk.WriteImage(label, str(temporary), useCompression=True)
             written[key] = str(target)

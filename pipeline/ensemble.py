@@ -1,0 +1,165 @@
+"""Several trained networks as one: every window goes through all of them, and what leaves it is their common answer.
+
+Members meet inside the window, so memory is that of one network beside all weights, and whatever calls a network
+calls an ensemble just so. The majority vote is the EAMC paper's (Pal Das et al. 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigParser
+from monai.engines import Workflow
+
+from pipeline.atomic import read_json
+from pipeline.checkpoint import load_weights
+from pipeline.configuration import INFERENCE
+from pipeline.errors import InputError
+from pipeline.inferers import channels_last
+
+MEAN, VOTE = "mean", "vote"
+# What the mean probability weighs beside one vote: under 1, so that it decides ties and overturns no majority
+TIE = 0.5
+
+
+class Ensemble(torch.nn.Module):
+    """The logarithm of the members' mean probabilities, or of their shares of the votes; softmax gives them back.
+
+    Voting, each member gives its likeliest class one vote, and a tie is decided by the mean probability (a rounded mean
+    would call it background). A single voter answers with its probabilities, as it would alone.
+
+    Args:
+        networks: of equal input and output, (B, 1, ...) to logits (B, C, ...).
+        method: `vote` or `mean`.
+        weights: of a mean, one a network, at least 0; None for equal ones.
+        factors: of the classes' probabilities where the likeliest is chosen, see `InfectionThresholdd`; None for 1.
+
+    `voters`, the places of those that are asked, may be set at any time; all of them at first.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[torch.nn.Module],
+        method: str = VOTE,
+        weights: Sequence[float] | None = None,
+        factors: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        check_method(method, weights, len(networks))
+        self.members = torch.nn.ModuleList(networks)
+        self.method = method
+        self.weights = list(weights or [1.0] * len(networks))
+        self.factors = factors
+        self.voters: Sequence[int] = range(len(networks))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        shares, _ = self.shares(image)
+        return _logarithm(shares)
+
+    def shares(self, image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """What each class has of the ensemble, (B, C, ...), adding up to 1, and each voter's classes, (B, 1, ...)."""
+        total = sum(self.weights[voter] for voter in self.voters)
+        mean: Any = 0.0
+        votes: Any = 0.0
+        classes = []
+        for voter in self.voters:
+            probabilities = self.members[voter](image).float().softmax(1)
+            mean = mean + probabilities * (self.weights[voter] / total)
+            classes.append(self.likeliest(probabilities))
+            if self.method == VOTE:
+                votes = votes + torch.zeros_like(probabilities).scatter_(1, classes[-1], 1.0)
+        if self.method == MEAN or len(self.voters) == 1:
+            return mean, classes
+        return (votes + TIE * mean) / (len(self.voters) + TIE), classes
+
+    def likeliest(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """The number of the likeliest class, (B, 1, ...); equal ones give the lower number."""
+        if self.factors is not None:
+            factors = torch.tensor(self.factors, device=probabilities.device)
+            probabilities = probabilities * factors.view(1, -1, *[1] * (probabilities.ndim - 2))
+        return probabilities.argmax(1, keepdim=True)
+
+
+class EnsembleWithDisagreement(Ensemble):
+    """An ensemble that adds a last channel: which weight of the voters chose another class than the ensemble, 0 to 1.
+
+    It is no logarithm; `transforms.disagreement` takes it off before the softmax.
+    """
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        shares, classes = self.shares(image)
+        # The votes were counted with the factors, the mean was not
+        chosen = self.likeliest(shares) if self.method == MEAN else shares.argmax(1, keepdim=True)
+        total = sum(self.weights[voter] for voter in self.voters)
+        against: Any = 0.0
+        for voter, mine in zip(self.voters, classes, strict=True):
+            against = against + (mine != chosen).float() * (self.weights[voter] / total)
+        return torch.cat((_logarithm(shares), against), dim=1)
+
+
+def _logarithm(shares: torch.Tensor) -> torch.Tensor:
+    # A probability may underflow to 0; its logarithm would spoil the average of overlapping windows
+    return shares.clamp_min(torch.finfo(shares.dtype).tiny).log()
+
+
+def check_method(method: str, weights: Sequence[float] | None, members: int) -> None:
+    """Raise InputError for an unknown way of combining members, and for weights that do not fit."""
+    if method not in (VOTE, MEAN):
+        raise InputError(f"METHOD is {method!r}, expected {VOTE} or {MEAN}.")
+    if weights is None:
+        return
+    if method == VOTE:
+        raise InputError(f"WEIGHTS are given, but METHOD is {VOTE}, in which every member has one vote; use {MEAN}.")
+    if len(weights) != members or min(weights) < 0 or not sum(weights):
+        raise InputError(
+            f"WEIGHTS are {', '.join(map(str, weights))}, expected {members} numbers, one a member in their order, "
+            "none below 0 and not all 0."
+        )
+
+
+def parse_weights(text: str) -> list[float] | None:
+    """Numbers separated by spaces or commas, None for an empty text; InputError for anything else."""
+    try:
+        return [float(word) for word in text.replace(",", " ").split()] or None
+    except ValueError as error:
+        raise InputError(f"WEIGHTS are {text!r}, expected one number a member, such as '2 1 1'.") from error
+
+
+class ChooseVoters:
+    """Handler for an evaluator with one case a step: the ensemble asks those that the case names as `voters`.
+
+    Cases without them ask all.
+    """
+
+    def __init__(self, ensemble: Ensemble, cases: Sequence[dict[str, Any]]) -> None:
+        self.ensemble = ensemble
+        self.cases = cases
+
+    def attach(self, engine: Workflow) -> None:
+        engine.add_event_handler(Events.ITERATION_STARTED, self.choose)
+
+    def choose(self, engine: Workflow) -> None:
+        case = self.cases[engine.state.iteration - 1]
+        self.ensemble.voters = case.get("voters", range(len(self.ensemble.members)))
+
+
+def configuration_of(model_file: str | Path) -> Path:
+    """The inference configuration that belongs to a fold's model: the fold's own, or that of all folds beside it."""
+    fold = Path(model_file).parent
+    own = fold / f"{INFERENCE}.json"
+    return own if own.is_file() else fold.parent / f"{INFERENCE}.json"
+
+
+def network_of(model_file: str | Path) -> torch.nn.Module:
+    """The network of a fold's model with its weights, a new object each time; InputError where it does not load."""
+    configuration = configuration_of(model_file)
+    if not configuration.is_file():
+        raise InputError(f"{configuration}: there is no such file; it belongs beside the model {model_file}.")
+    parser = ConfigParser(read_json(configuration))
+    parser.parse()
+    network = load_weights(parser.get_parsed_content("network_def"), model_file)
+    return channels_last(network, parser.get_parsed_content("spatial_dims"))
