@@ -17,9 +17,12 @@ FOLD ?= -1
 SPLIT ?= patients
 SEED ?= 0
 PHANTOM := data/phantom
+# Other patients of the same kind, on which the members of an ensemble are compared with it
+PHANTOM_TEST := data/phantom_test
 # Without DATA: the built-in phantom and the demo preset. With DATA: the paper's preset.
 ifeq ($(strip $(DATA)),)
 DATASET := $(PHANTOM)
+TEST ?= $(PHANTOM_TEST)
 PRESET ?= demo
 else
 DATASET := $(DATA)
@@ -31,6 +34,13 @@ SUPERVISED ?=
 K ?=
 ROUNDS ?=
 OUT ?=
+TEST ?=
+METHOD ?= vote
+WEIGHTS ?=
+MEMBERS ?= {}
+LEAKY ?=
+# Members trained side by side: on two cores two are done in the time of one; large ones may not fit into memory
+JOBS ?= $(if $(filter demo quick,$(PRESET)),2,1)
 MODEL ?= runs/$(subst >,-,$(NETWORK))/cv/fold0
 INPUT ?= $(PHANTOM)/images
 OVERRIDES ?= {}
@@ -51,13 +61,18 @@ help: ## print this list
 	@echo "             UNLABELED=folder K=n ROUNDS=n SUPERVISED=folder"
 	@echo "             NETWORKS=\"a b\" PAPER=name EXP=1|2|3 PREPARATION=paper|window BY_PATIENT=1"
 	@echo "             AGAINST=network STRUCTURE=infection"
-	@echo "             SPLIT=patients|published SEED=$(SEED) INPUT=scans MODEL=fold OVERRIDES=\"{'max_epochs': 20}\""
+	@echo "             TEST=folder METHOD=vote|mean WEIGHTS=\"2 1\" MEMBERS=\"{3: {'learning_rate': 0.002}}\" LEAKY=1 JOBS=$(JOBS)"
+	@echo "             SPLIT=patients|lopo|published SEED=$(SEED) INPUT=scans MODEL=fold OVERRIDES=\"{'max_epochs': 20}\""
 
 .PHONY: setup
 setup: $(READY) ## make .venv and install the project with its development tools
 
 $(READY): setup.cfg pyproject.toml constraints.txt
 	@VENV="$(VENV)" PYTHON="$(PYTHON)" TORCH="$(TORCH)" bash tools/install.sh
+	@touch $@
+
+$(PHANTOM_TEST)/manifest.json: $(READY) pipeline/phantom.py pipeline/phantom_anatomy.py
+	@$(PY) -m pipeline.phantom $(PHANTOM_TEST) --first 11
 	@touch $@
 
 $(PHANTOM)/manifest.json: $(READY) pipeline/phantom.py pipeline/phantom_anatomy.py
@@ -98,6 +113,19 @@ semi: $(READY) $(if $(DATA),,data) $(if $(filter $(PHANTOM)_unlabelled,$(UNLABEL
 	  $(if $(K),--per_round $(K),) $(if $(ROUNDS),--rounds $(ROUNDS),) \
 	  $(if $(SUPERVISED),--supervised_dir "'$(SUPERVISED)'",) $(if $(OUT),--output_dir "'$(OUT)'",)
 
+.PHONY: lopo
+lopo: $(READY) $(if $(DATA),,data) $(if $(filter $(PHANTOM_TEST),$(TEST)),$(PHANTOM_TEST)/manifest.json) ## leave one patient out, then vote: make lopo NETWORK=amc_net [DATA= TEST=other patients PRESET= METHOD= MEMBERS= LEAKY=1 JOBS= OUT=]
+	@$(BUNDLE_RUN) --config_file bundles/common/leave_one_out.yaml --meta_file bundles/common/metadata.json \
+	  --network "$(NETWORK)" --dataset_dir "'$(DATASET)'" --preset "$(PRESET)" --seed $(SEED) --lungs "$(LUNGS)" \
+	  --overrides "\"$(OVERRIDES)\"" --members "\"$(MEMBERS)\"" --method "$(METHOD)" --jobs $(JOBS) \
+	  --leaky $(if $(filter-out 0,$(LEAKY)),True,False) $(if $(TEST),--test_dir "'$(TEST)'",) $(if $(OUT),--output_dir "'$(OUT)'",)
+
+.PHONY: ensemble
+ensemble: $(READY) $(if $(DATA),,$(PHANTOM_TEST)/manifest.json) ## score trained models as one: make ensemble MODEL="runs/a/cv runs/b/cv" DATA=labelled [METHOD=vote|mean WEIGHTS= LEAKY=1 OUT=]
+	@$(BUNDLE_RUN) --config_file bundles/common/score_ensemble.yaml --meta_file bundles/common/metadata.json \
+	  --models "'$(MODEL)'" --dataset_dir "'$(if $(DATA),$(DATA),$(PHANTOM_TEST))'" --method "$(METHOD)" --weights "'$(WEIGHTS)'" \
+	  --leaky $(if $(filter-out 0,$(LEAKY)),True,False) $(if $(OUT),--output_dir "'$(OUT)'",)
+
 .PHONY: experiment
 experiment: $(READY) $(if $(DATA),,data) ## a paper's experiment: make experiment PAPER=anam_net|chs_net|small_covid_net DATA=folder [EXP= NETWORKS= PRESET= OUT=]
 	@$(PY) -m pipeline.experiment --paper "$(PAPER)" --data "$(DATASET)" --preset "$(PRESET)" \
@@ -120,8 +148,9 @@ profile: $(READY) ## what networks cost, beside the Anam-Net paper's table: make
 	@$(PY) -m evaluation.cost --networks "$(NETWORKS)" --output "$(if $(OUT),$(OUT),runs/profile)"
 
 .PHONY: predict
-predict: $(READY) ## segment scans: make predict INPUT=scan.nii.gz OUT=labels MODEL=runs/unet_3d/cv/fold0
-	@$(PY) -m pipeline.predict --model "$(MODEL)" --input "$(INPUT)" --output "$(if $(OUT),$(OUT),predictions)"
+predict: $(READY) ## segment scans: make predict INPUT=scan.nii.gz OUT=labels MODEL=runs/unet_3d/cv/fold0; several are an ensemble
+	@$(PY) -m pipeline.predict --model "$(MODEL)" --input "$(INPUT)" --output "$(if $(OUT),$(OUT),predictions)" \
+	  --method "$(METHOD)" --weights "$(WEIGHTS)"
 
 .PHONY: features
 features: $(READY) $(if $(filter file,$(origin INPUT)),data) ## what each block of a network makes of a scan: make features NETWORK=amc_net [MODEL= INPUT=scan OUT=]
