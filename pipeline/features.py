@@ -23,7 +23,7 @@ from pipeline.datalist import scans
 from pipeline.errors import InputError, report_plainly
 from pipeline.feature_maps import BlockMaps
 from pipeline.labels import LabelMap
-from pipeline.predict import model_and_configuration
+from pipeline.members import find_members
 from pipeline.scan import read_geometry
 from transforms.infection_threshold import InfectionThresholdd
 
@@ -59,8 +59,10 @@ class Model(NamedTuple):
 
 def trained(model: str | Path) -> Model:
     """The model that MODEL names, as for `make predict`; InputError where there is none."""
-    weights, configuration = model_and_configuration(model)
-    return Model(parsed({**read_json(configuration), "model_file": str(weights)}), weights)
+    member, *others = find_members(model)
+    if others:
+        raise InputError(f"MODEL is {model}, {1 + len(others)} models; give one of them: {member.weights.parent}.")
+    return Model(parsed({**read_json(member.configuration), "model_file": str(member.weights)}), member.weights)
 
 
 def untrained(network: str, preset: str) -> Model:

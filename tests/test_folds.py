@@ -113,6 +113,21 @@ def test_a_file_that_is_no_split_is_an_error(tmp_path, content):
         folds.split_from_file(ELEVEN, tmp_path / "mine.json")
 
 
+def test_leaving_one_patient_out_has_a_fold_a_patient_by_name():
+    split = folds.split_one_patient_out(entries("p2_a", "p1_a", "p1_b"))
+    assert split == [["p1_a", "p1_b"], ["p2_a"]]
+
+
+def test_leaving_one_patient_out_is_the_same_with_every_seed():
+    datalist = {"training": entries("p1_a", "p2_a", "p3_a")}
+    assert folds.make_folds(datalist, 3, "lopo", seed=1) == folds.make_folds(datalist, 3, "lopo", seed=2)
+
+
+def test_leaving_one_patient_out_has_as_many_folds_as_patients():
+    with pytest.raises(InputError, match="'lopo' has 2 folds, 5 asked; set the number to 2"):
+        folds.make_folds({"training": entries("p1_a", "p2_a")}, 5, "lopo")
+
+
 def test_an_unknown_split_is_an_error():
     with pytest.raises(InputError, match="'random' is no file and unknown"):
         folds.make_folds({"training": ELEVEN}, 3, "random")

@@ -14,7 +14,7 @@ from pipeline.errors import InputError
 from pipeline.front import Front
 from pipeline.labels import LABEL_MAPS, LabelMap
 from pipeline.scan import Geometry
-from transforms.infection_threshold import InfectionThresholdd
+from transforms.infection_threshold import InfectionThresholdd, threshold_factors
 
 TWO, FOUR = LABEL_MAPS["infection"], LABEL_MAPS["lungs_infection"]
 
@@ -99,3 +99,8 @@ def test_inference_has_the_threshold_where_it_is_not_one_half(network, preset, s
     processing = parser.get_parsed_content("postprocessing")
     assert isinstance(processing, Compose)
     assert sum(isinstance(step, InfectionThresholdd) for step in processing.transforms) == steps
+
+
+def test_the_factors_are_those_that_the_transform_multiplies_by():
+    weighted = InfectionThresholdd("pred", LABEL_MAPS["lungs_infection"], 0.2)({"pred": torch.ones(4, 1, 1, 1)})
+    assert threshold_factors(LABEL_MAPS["lungs_infection"], 0.2) == weighted["pred"].flatten().tolist() == [1, 1, 1, 4]

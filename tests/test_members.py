@@ -122,7 +122,7 @@ def test_a_volume_network_and_a_slice_network_are_refused(tmp_path):
 
 def test_different_networks_with_one_front_fit(tmp_path):
     members = find_members(
-        [run(tmp_path / "a", network="enet") / "fold0", run(tmp_path / "b", network="unet_2d") / "fold0"]
+        [run(tmp_path / "a", network="anam_net") / "fold0", run(tmp_path / "b", network="unet_2d") / "fold0"]
     )
     content = ensemble_configuration(members, "vote", None)
     assert content["models"] == [str(member.weights) for member in members]

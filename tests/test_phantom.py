@@ -78,6 +78,18 @@ def test_a_case_does_not_depend_on_the_number_of_patients(folder: Path, tmp_path
     assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
+def test_later_patients_are_none_of_the_first(folder: Path, tmp_path: Path) -> None:
+    later = [path.name for path in write_phantom(tmp_path, patients=2, coarsening=COARSENING, first=4)]
+    assert later == ["phantom_04.nii.gz", "phantom_05.nii.gz"]
+    assert not {path.name for path in (folder / "images").iterdir()} & set(later)
+
+
+@pytest.mark.parametrize("first", [0, 99])
+def test_a_first_patient_beyond_two_digits_is_refused(tmp_path: Path, first: int) -> None:
+    with pytest.raises(InputError, match=f"first: is {first}; expected 1 to 98"):
+        write_phantom(tmp_path, patients=2, first=first)
+
+
 def test_coarser_grid_shows_the_same_patient(cases: list[PhantomCase]) -> None:
     finer = phantom_case(4, seed=0, coarsening=2.0)
     litres = [(case.label > 0).sum() * voxel_ml(case) / 1000 for case in (cases[4], finer)]

@@ -33,19 +33,18 @@ class InfectionThresholdd(MapTransform):
         super().__init__(keys)
         if not 0 < threshold < 1:
             raise InputError(f"infection_threshold is {threshold}, expected a probability between 0 and 1.")
-        self.factors = threshold_factors(classes, threshold)
+        self.factor = (1 - threshold) / threshold
+        self.channels = [number for number, codes in enumerate(classes.classes.values()) if codes == (INFECTION,)]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         weighted = dict(data)
         for key in self.key_iterator(data):
             weighted[key] = data[key].clone()
-            for channel, factor in enumerate(self.factors):
-                if factor != 1:
-                    weighted[key][channel] *= factor
+            weighted[key][self.channels] *= self.factor
         return weighted
 
 
 def threshold_factors(classes: LabelMap, threshold: float) -> list[float]:
-    """What the probability of each class is multiplied by before the largest is chosen; 1 but for infection."""
-    infection = (1 - threshold) / threshold
-    return [infection if codes == (INFECTION,) else 1.0 for codes in classes.classes.values()]
+    """What `InfectionThresholdd` multiplies each class by, for whoever chooses the likeliest class elsewhere."""
+    chosen = InfectionThresholdd("pred", classes, threshold)
+    return [chosen.factor if number in chosen.channels else 1.0 for number in range(len(classes.classes))]
