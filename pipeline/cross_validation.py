@@ -138,8 +138,7 @@ class CrossValidation:
         if stage.name == INFECTION and self.lungs == PREDICTED:
             own["lungs_dir"] = str(self.lungs_dir)
         if name == INFERENCE:
-            results = Path(self.output_dir)
-            own = {"output_dir": str(results / PREDICTIONS), "probability_dir": str(results / PROBABILITIES)}
+            own = {"output_dir": str(Path(self.output_dir) / PREDICTIONS)}
         of_fold = {} if fold is None else self.fold_overrides.get(fold, {})
         overrides = stage_overrides({**parse_overrides(self.overrides), **of_fold}, stage)
         return merged(name, stage.network, self.preset, overrides, own, stage.name, stage.cascade)
@@ -192,7 +191,8 @@ class CrossValidation:
             what = f"fold {fold}: segmenting {len(missing)} held-out cases"
             cases = f"$studies.unpredicted({json.dumps(str(self.output_dir))}, {fold})"
             began = time.monotonic()
-            self.infer(what, fold, self.stages[-1], cases)
+            # Given here and not in inference.json, which segments scans of others later on
+            self.infer(what, fold, self.stages[-1], cases, probability_dir=Path(self.output_dir) / PROBABILITIES)
             timed = {"cases": len(missing), "seconds": round(time.monotonic() - began, 1)}
             write_json(self.folder(self.stages[-1]) / f"fold{fold}" / SEGMENTATION, timed)
 
