@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,7 @@ from evaluation.cases import read_labels
 from evaluation.severity import GRADES, Severity
 from evaluation.severity_table import case_severities
 from evaluation.table import WIDTH, aligned, shortened
-from pipeline.atomic import replacing
+from pipeline.atomic import write_csv
 from pipeline.labels import LABEL_CODES, LabelMap
 from pipeline.scan import read_scan
 
@@ -92,10 +91,7 @@ def case_severity(
 
 def write_severity_csv(cases: Iterable[CaseSeverity], file: str | Path) -> None:
     """One row a case; an empty cell where a value is undefined."""
-    with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
-        writer.writeheader()
-        writer.writerows(case.as_row() for case in cases)
+    write_csv(file, COLUMNS, (case.as_row() for case in cases))
 
 
 def ensemble_severity_table(cases: Sequence[CaseSeverity]) -> str:

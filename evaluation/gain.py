@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from evaluation.comparison import Comparison, Rows, case_differences, compare, r
 from evaluation.intervals import estimate, patient_means
 from evaluation.statistics import comparison_table, estimate_table, interval_note, run_estimates
 from evaluation.table import WIDTH, aligned
-from pipeline.atomic import replacing
+from pipeline.atomic import replacing, write_csv
 
 SEMI, SUPERVISED = "semi-supervised", "supervised"
 COLUMNS = (
@@ -35,11 +34,7 @@ def write_gain(semi_dir: str | Path, supervised_dir: str | Path, remarks: Sequen
     structures = shared_structures(runs)
     comparisons = compare(runs, metric, structures)
     rows = [gain(runs, comparison) for comparison in comparisons]
-    table = Path(semi_dir) / "comparison.csv"
-    with replacing(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(Path(semi_dir) / "comparison.csv", COLUMNS, rows)
     wrapped = (textwrap.wrap(f"- {remark}", WIDTH, subsequent_indent="  ") for remark in (*remarks, interval_note()))
     notes = "\n".join(line for lines in wrapped for line in lines)
     tables = (estimate_table(runs, metric, structures), gain_table(rows), comparison_table(comparisons), notes)

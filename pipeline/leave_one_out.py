@@ -19,6 +19,7 @@ from evaluation.cases import Row, read_metrics_csv
 from evaluation.comparison import METRICS_FILE
 from evaluation.ensemble_severity import CaseSeverity
 from evaluation.ensemble_tables import Group, ensemble_summary, ensemble_tables, leave_one_out_table
+from evaluation.report.cross_validation import write_report
 from pipeline.atomic import write_json
 from pipeline.cascade import STAGES
 from pipeline.configuration import COMMON, load, parse_overrides
@@ -31,12 +32,11 @@ from pipeline.folds import ONE_PATIENT_OUT, patients_of
 from pipeline.layouts import list_cases
 from pipeline.members import ANSWERED, SEEN, WINDOWS
 from pipeline.progress import duration
-from pipeline.study import Study, open_study
+from pipeline.study import ENSEMBLE_SCORES, Study, open_study
 
 logger = logging.getLogger(__name__)
 
 MEMBERS = COMMON / "members"
-RESULTS = "lopo.json"
 NO_TEST = (
     "There is no TEST, a labelled data set of other patients, so what the members' vote is worth was not measured."
 )
@@ -84,9 +84,11 @@ class LeaveOneOut:
         rows = read_metrics_csv(Path(self.output_dir) / METRICS_FILE)
         groups, severities = self.scores(study, rows)
         summary = ensemble_summary(self.method, [f"fold{fold}" for fold in self.seeds], groups, severities)
-        write_json(Path(self.output_dir) / RESULTS, {**summary, "seeds": list(self.seeds.values())})
+        write_json(Path(self.output_dir) / ENSEMBLE_SCORES, {**summary, "seeds": list(self.seeds.values())})
         tables = [leave_one_out_table(rows, self.seeds), ensemble_tables(self.method, groups, severities)]
         print("\n\n".join(("", *tables, *([] if self.test_dir else [NO_TEST]))), flush=True)
+        # Again, now with the ensemble
+        logger.info("Report: %s", write_report(Path(self.output_dir)))
         logger.info("Done in %s. Results are in %s", duration(time.monotonic() - began), self.output_dir)
 
     @cached_property

@@ -14,6 +14,8 @@ from pipeline.errors import InputError
 from pipeline.folds import held_out_cases, make_folds, training_cases, validation_cases
 
 DATALIST, FOLDS, PREDICTIONS, PROBABILITIES = "datalist.json", "folds.json", "predictions", "probabilities"
+# The scores of a leave-one-patient-out ensemble
+ENSEMBLE_SCORES = "lopo.json"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from evaluation.intervals import estimate, patient_means
 from evaluation.report import sections
+from evaluation.report.ensemble_section import ensemble
 from evaluation.report.facts import data_facts
 from evaluation.report.page import document
 from evaluation.report.pictures import chosen_cases, pictures
@@ -31,6 +32,7 @@ def report(run: Run, shown: int = SHOWN, interval: Interval | None = None, inter
     about = data_facts(run).get("about")
     every = [
         sections.results(run.rows, interval, interval_note),
+        ensemble(run),
         sections.folds(run),
         sections.boxes(run.rows),
         sections.cases(run.rows, seen),
@@ -42,7 +44,7 @@ def report(run: Run, shown: int = SHOWN, interval: Interval | None = None, inter
         sections.what_was_run(run),
     ]
     return document(
-        title=f"Cross-validation of {run.network}",
+        title=f"{'Leave-one-patient-out' if run.ensemble else 'Cross-validation'} of {run.network}",
         subtitle=f"Chest CT segmentation, {cases} cases, {folds} folds, preset {preset}",
         remarks=[f"Data: {about}"] if about else [],
         key_numbers=sections.key_numbers(run.rows, interval),

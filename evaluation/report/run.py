@@ -14,7 +14,7 @@ from evaluation.findings import Finding, read_findings
 from pipeline.atomic import read_json
 from pipeline.errors import InputError
 from pipeline.labels import LabelMap, label_map
-from pipeline.study import DATALIST, FOLDS, PREDICTIONS, PROBABILITIES
+from pipeline.study import DATALIST, ENSEMBLE_SCORES, FOLDS, PREDICTIONS, PROBABILITIES
 
 LOSSES = ("train_loss", "val_loss")
 # Of a cascade's result, whose two stages have label maps of their own
@@ -56,6 +56,7 @@ class Run:
         folds: content of folds.json, {} where there is none.
         rows: of metrics.csv, none where it was not evaluated.
         findings: severity and flags of the cases, of severity.csv and flags.csv.
+        ensemble: of lopo.json, {} where the run is no leave-one-patient-out ensemble's.
     """
 
     folder: Path
@@ -66,6 +67,7 @@ class Run:
     folds: Mapping[str, Any]
     rows: tuple[Row, ...]
     findings: tuple[Finding, ...] = ()
+    ensemble: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -119,6 +121,7 @@ def read_run(folder: str | Path, dataset_dir: str | Path | None = None) -> Run:
         folds=_content(folder / FOLDS),
         rows=tuple(read_metrics_csv(metrics)) if metrics.is_file() else (),
         findings=tuple(read_findings(folder)),
+        ensemble=_content(folder / ENSEMBLE_SCORES),
     )
 
 
