@@ -101,16 +101,22 @@ class LungFinder:
     """A first stage: the lungs of a scan, by one model or by an ensemble.
 
     Args:
-        model_files: of folds; the configuration is the first one's, as cross-validation leaves it beside the fold.
+        model_files: of folds.
         method, weights: of an ensemble, see `pipeline.ensemble.Ensemble`.
+        configuration_file: of the inference; None for `inference.json` beside the first fold, as cross-validation
+            leaves it.
     """
 
     def __init__(
-        self, model_files: Sequence[str | Path], method: str = MEAN, weights: Sequence[float] | None = None
+        self,
+        model_files: Sequence[str | Path],
+        method: str = MEAN,
+        weights: Sequence[float] | None = None,
+        configuration_file: str | Path | None = None,
     ) -> None:
         self.model_files = [Path(file) for file in model_files]
         self.method, self.weights = method, weights
-        self.configuration = configuration_of(self.model_files[0])
+        self.configuration = Path(configuration_file or configuration_of(self.model_files[0]))
 
     @cached_property
     def parser(self) -> ConfigParser:

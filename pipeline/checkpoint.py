@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Events
 from monai.engines import Workflow
@@ -29,7 +30,8 @@ class TrainingCheckpoint:
     After every epoch: `model.pt`, the network's plain state dict, when `metric` is the lowest so far, or always where
     the last epoch's weights are wanted; then `last.pt`, all that is needed to go on as if nothing had happened (the one
     before stays as `previous.pt`). At the start it goes on from `last.pt` when there is one. Training stops after
-    `patience` epochs without a new lowest value.
+    `patience` epochs without a new lowest value. Of several processes of one training the first one writes, and all
+    of them go on from its files.
 
     Args:
         folder: of this training.
@@ -89,6 +91,11 @@ class TrainingCheckpoint:
         improved = value < self.best
         if improved:
             self.best, self.best_epoch = value, engine.state.epoch
+        if idist.get_rank() == 0:
+            self._write(engine, improved)
+        self._stop_if_stale(engine)
+
+    def _write(self, engine: Workflow, improved: bool) -> None:
         if improved or self.weights_of == "last":
             save_atomically(self.objects["network"].state_dict(), self.folder / MODEL)
         last = self.folder / LAST
@@ -106,10 +113,11 @@ class TrainingCheckpoint:
             torch.save(state, temporary)
             if last.exists():
                 os.replace(last, self.folder / PREVIOUS)
-        self._stop_if_stale(engine)
 
     def finish(self, engine: Workflow) -> None:
         """Mark the training as finished and drop what was only needed to go on."""
+        if idist.get_rank() > 0:
+            return
         summary = {
             "epochs": engine.state.epoch,
             "max_epochs": engine.state.max_epochs,

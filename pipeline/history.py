@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
@@ -42,6 +43,8 @@ class History:
             "learning_rate": self.optimizer.param_groups[0]["lr"],
         }
         self.rows.append(row)
+        if idist.get_rank() > 0:
+            return
         self._write_table()
         with SummaryWriter(str(self.folder / "tensorboard"), purge_step=row["epoch"]) as board:
             for name in ("train_loss", "val_loss", "learning_rate"):

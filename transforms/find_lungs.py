@@ -23,6 +23,7 @@ class FindLungsd(MapTransform):
         keys: of the paths.
         model_file: of the first stage, or several, see `pipeline.cascade.LungFinder`.
         method, weights: of several. Those that the case names as `voters` are asked, all where it names none.
+        configuration_file: of the first stage's inference, where it is not beside the fold.
     """
 
     def __init__(
@@ -31,10 +32,11 @@ class FindLungsd(MapTransform):
         model_file: str | Path | Sequence[str | Path],
         method: str = MEAN,
         weights: Sequence[float] | None = None,
+        configuration_file: str | Path | None = None,
     ) -> None:
         super().__init__(keys)
         files = [model_file] if isinstance(model_file, (str, Path)) else model_file
-        self.find = LungFinder(files, method, weights)
+        self.find = LungFinder(files, method, weights, configuration_file)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         found = dict(data)

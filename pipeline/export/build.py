@@ -1,0 +1,141 @@
+"""Writing a bundle: configurations, weights, code, pages, and a zip file of them beside it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.configuration import INFERENCE, LOGGING, ROOT, TRAIN
+from pipeline.errors import InputError
+from pipeline.export.archive import write_large_files, zip_bundle
+from pipeline.export.configs import (
+    EVALUATE,
+    MULTI_GPU,
+    evaluation_overlay,
+    multi_gpu_overlay,
+    published,
+    standalone,
+)
+from pipeline.export.documents import data_license, readme
+from pipeline.export.metadata import foreign_names, metadata
+from pipeline.export.package import closure, foreign_imports, names_in, write_package
+from pipeline.export.source import Member, Source
+from pipeline.export.weights import write_torchscript, write_weights
+
+logger = logging.getLogger(__name__)
+METADATA = "metadata"
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a user may say of a bundle.
+
+    Args:
+        url: of the folder that its files over 25 MB can be had from.
+        version: empty for this project's.
+        changes: the changelog's line of that version.
+        license_file: a text with the terms of the data; None for what is known of the data set.
+    """
+
+    url: str = ""
+    version: str = ""
+    changes: str = ""
+    license_file: Path | None = None
+
+
+def export(source: Source, output_dir: Path, details: Details = Details()) -> Path:  # noqa: B008 - it is frozen
+    """Write `<output_dir>/<name>/` anew, its zip file and checksums; returns the folder.
+
+    Raises InputError where weights do not fit, or where something else than a bundle stands there.
+    """
+    bundle = output_dir / source.name
+    clear(bundle)
+    contents = configurations(source)
+    modules = closure(name for content in contents.values() for name in names_in(content))
+    foreign = foreign_imports(modules).union(*map(foreign_names, contents.values()))
+    described = metadata(source, foreign, details.version, details.changes)
+    for name, content in contents.items():
+        write_config(bundle / "configs" / f"{name}.json", standalone(content, source.package))
+    write_config(bundle / "configs" / f"{METADATA}.json", described)
+    shutil.copyfile(LOGGING, bundle / "configs" / LOGGING.name)
+    shutil.copyfile(ROOT / "LICENSE", bundle / "LICENSE")
+    write_package(modules, bundle / source.package, f"The code of {source.name}, copied from PneumoBundle.")
+    write_pages(source, bundle, described, details.license_file)
+    for member in source.members:
+        write_weights(member.state_dict(), bundle / weights_of(source, member))
+        config = INFERENCE if member is source.last else member.stage.name
+        target = Path(weights_of(source, member)).with_suffix(".ts").as_posix()
+        write_torchscript(bundle, f"configs/{config}.json", weights_of(source, member), target)
+    write_large_files(bundle, details.url)
+    archive = zip_bundle(bundle, described["version"])
+    logger.info("%s: %s; %s", bundle, origin(source), archive.name)
+    return bundle
+
+
+def origin(source: Source) -> str:
+    return f"fold {source.fold} of {source.run}" if source.run else "initial weights, as no run was given or found"
+
+
+def weights_of(source: Source, member: Member) -> str:
+    return "models/model.pt" if member is source.last else f"models/{member.stage.name}.pt"
+
+
+def configurations(source: Source) -> dict[str, dict[str, Any]]:
+    """Name of a file -> content, with this project's names of its code."""
+    changes = {}
+    for member in source.members[:-1]:
+        # Keys of bundles/common/inference.yaml, for the second stage
+        changes = {
+            "lung_model_file": f"$@bundle_root + '/{weights_of(source, member)}'",
+            "lung_configuration_file": f"$@bundle_root + '/configs/{member.stage.name}.json'",
+        }
+    contents = _of_member(source.last, changes)
+    for member in source.members[:-1]:
+        own = {"model_file": f"$@bundle_root + '/{weights_of(source, member)}'"}
+        others = _of_member(member, own)
+        contents[member.stage.name] = others[INFERENCE]
+        contents[f"{TRAIN}_{member.stage.name}"] = others[TRAIN]
+    return contents
+
+
+def _of_member(member: Member, changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    train, inference = published(member.train, TRAIN, {}), published(member.inference, INFERENCE, changes)
+    return {
+        TRAIN: train,
+        INFERENCE: inference,
+        EVALUATE: evaluation_overlay(train, inference),
+        MULTI_GPU: multi_gpu_overlay(train),
+    }
+
+
+def write_config(target: Path, content: Mapping[str, Any]) -> None:
+    """JSON as the Model Zoo's formatter leaves it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_pages(source: Source, bundle: Path, described: Mapping[str, Any], license_file: Path | None) -> None:
+    docs = bundle / "docs"
+    docs.mkdir()
+    if license_file is not None and not license_file.is_file():
+        raise InputError(f"DATA_LICENSE is {license_file}, which is no file; give a text with the terms of the data.")
+    terms = license_file.read_text(encoding="utf-8") if license_file else data_license(source)
+    (docs / "README.md").write_text(readme(source, described), encoding="utf-8")
+    (docs / "data_license.txt").write_text(terms, encoding="utf-8")
+
+
+def clear(bundle: Path) -> None:
+    """Remove an older bundle; InputError where a folder of that name is something else."""
+    if bundle.is_dir() and any(bundle.iterdir()) and not (bundle / "configs").is_dir():
+        raise InputError(f"{bundle}: is a folder, but no bundle; choose another OUT, or remove it.")
+    shutil.rmtree(bundle, ignore_errors=True)
+    bundle.mkdir(parents=True)
+
+
+def export_all(sources: Iterable[Source], output_dir: Path, details: Details) -> list[Path]:
+    return [export(source, output_dir, details) for source in sources]
