@@ -51,11 +51,23 @@ PAPER ?= anam_net
 EXP ?=
 PREPARATION ?=
 BY_PATIENT ?=
+# Of bundles
+RUN ?=
+BUNDLE ?=
+URL ?=
+VERSION ?=
+CHANGES ?=
+DATA_LICENSE ?=
+SCHEMA ?=
+ZOO ?=
+REPO ?=
+BUNDLE_DETAILS = --preset "$(PRESET)" --overrides "$(OVERRIDES)" --output "$(if $(OUT),$(OUT),build/bundles)" \
+  --url "$(URL)" --version "$(VERSION)" --changes "$(CHANGES)" $(if $(DATA_LICENSE),--data-license "$(DATA_LICENSE)",)
 BUNDLE_RUN := PYTHONWARNINGS=ignore::UserWarning:monai.bundle.scripts $(PY) -m monai.bundle run
 
 .PHONY: help
 help: ## print this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z_-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z_-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables: NETWORK=$(NETWORK) DATA=folder FOLDS=$(FOLDS) FOLD=k PRESET=demo|quick|paper OUT=folder"
 	@echo "             UNLABELED=folder K=n ROUNDS=n SUPERVISED=folder"
@@ -156,6 +168,26 @@ predict: $(READY) ## segment scans: make predict INPUT=scan.nii.gz OUT=labels MO
 features: $(READY) $(if $(filter file,$(origin INPUT)),data) ## what each block of a network makes of a scan: make features NETWORK=amc_net [MODEL= INPUT=scan OUT=]
 	@$(PY) -m pipeline.features --network "$(NETWORK)" --input "$(INPUT)" --preset "$(PRESET)" \
 	  $(if $(filter-out file,$(origin MODEL)),--model "$(MODEL)",) $(if $(OUT),--output "$(OUT)",)
+
+.PHONY: bundle
+bundle: $(READY) ## export as a bundle of the Model Zoo: make bundle NETWORK= [RUN=runs/x/cv FOLD=k OUT= URL= VERSION= CHANGES= DATA_LICENSE=file]
+	@$(PY) -m pipeline.export --network "$(NETWORK)" --run "$(RUN)" --fold $(FOLD) $(BUNDLE_DETAILS)
+
+.PHONY: bundles
+bundles: $(READY) ## export every network and cascade, from its run where there is one
+	@$(PY) -m pipeline.export --all $(BUNDLE_DETAILS)
+
+.PHONY: verify-bundle
+verify-bundle: $(READY) ## check a bundle by the Model Zoo's rules: make verify-bundle BUNDLE=folder [SCHEMA=file]
+	@$(PY) -m pipeline.export.verify $(BUNDLE) --schema "$(SCHEMA)"
+
+.PHONY: zoo-pr
+zoo-pr: $(READY) ## lay a bundle and its unit test into a clone of the Model Zoo: make zoo-pr BUNDLE=folder ZOO=clone
+	@$(PY) -m pipeline.export.zoo --bundle "$(BUNDLE)" --zoo "$(ZOO)"
+
+.PHONY: push-bundle
+push-bundle: $(READY) ## publish a bundle on the Hugging Face hub: make push-bundle BUNDLE=folder REPO=user/name
+	@$(PY) -m pipeline.export.push --bundle "$(BUNDLE)" --repo "$(REPO)"
 
 .PHONY: test
 test: $(READY) ## run the tests, slow ones excepted

@@ -15,6 +15,7 @@ from typing import Any
 from monai.bundle import run
 
 from pipeline.atomic import write_json
+from pipeline.bundle_source import CONFIG, is_bundle, opened
 from pipeline.configuration import INFERENCE, LOGGING, METADATA
 from pipeline.ensemble import MEAN, VOTE, parse_weights
 from pipeline.errors import report_plainly
@@ -31,8 +32,14 @@ def predict(
     """Write `<output_dir>/<case>.nii.gz` for a scan, or for every scan of a folder, on the scan's own grid.
 
     `models` names one trained fold or several, see `pipeline.members.find_members`; several segment together, and
-    `<output_dir>/uncertainty/<case>.nii.gz` tells where they disagree. Raises InputError where they do not fit.
+    `<output_dir>/uncertainty/<case>.nii.gz` tells where they disagree. Or it is an exported bundle, a folder or a zip
+    file. Raises InputError where they do not fit.
     """
+    if isinstance(models, str | Path) and is_bundle(models):
+        with opened(Path(models)) as bundle:
+            # Metadata and logging are those beside the configuration
+            run(config_file=str(bundle / CONFIG), dataset_dir=str(source), output_dir=str(output_dir))
+        return
     members = find_members(models)
     if len(members) == 1:
         _segment(members[0].configuration, source, output_dir, model_file=str(members[0].weights))
@@ -63,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--model",
         required=True,
-        help="folder of a trained fold, such as runs/unet_3d/cv/fold0; several, or a folder of folds, are an ensemble",
+        help="folder of a trained fold, such as runs/unet_3d/cv/fold0; several, or a folder of folds, are an ensemble; "
+        "or an exported bundle",
     )
     parser.add_argument("--input", required=True, help="a scan (.nii.gz, .nii, .mha, .nrrd), or a folder of scans")
     parser.add_argument("--output", default="predictions", help="folder for the label files (default: predictions)")

@@ -1,4 +1,4 @@
-"""Files whose bytes are the same each time, their hashes, and the list of those that are too large for the Model Zoo."""
+"""Files whose bytes are the same each time, their hashes, and the list of those too large for the Model Zoo."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def check_checksums(bundle: Path) -> bool:
     file = checksum_file(bundle)
     if not file.is_file():
         return False
-    stated = dict(reversed(line.split(maxsplit=1)) for line in file.read_text(encoding="utf-8").splitlines() if line)
+    stated = _by_name(file.read_text(encoding="utf-8").splitlines())
     lines = checksums(bundle) if bundle.is_dir() else [f"{file_sha256(bundle)}  {bundle.name}"]
-    found = dict(reversed(line.split(maxsplit=1)) for line in lines)
+    found = _by_name(lines)
     changed = sorted(name for name in stated.keys() | found.keys() if stated.get(name) != found.get(name))
     if changed:
         raise InputError(
@@ -83,6 +83,11 @@ def check_checksums(bundle: Path) -> bool:
             "from where it was published, and do not use this one."
         )
     return True
+
+
+def _by_name(lines: Iterable[str]) -> dict[str, str]:
+    """Path -> SHA-256 of the lines of a checksum file."""
+    return {name.strip(): sha256 for sha256, _, name in (line.partition(" ") for line in lines if line)}
 
 
 def _write_lines(target: Path, lines: Iterable[str]) -> None:

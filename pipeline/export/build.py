@@ -48,7 +48,7 @@ class Details:
     license_file: Path | None = None
 
 
-def export(source: Source, output_dir: Path, details: Details = Details()) -> Path:  # noqa: B008 - it is frozen
+def export(source: Source, output_dir: Path, details: Details = Details()) -> Path:
     """Write `<output_dir>/<name>/` anew, its zip file and checksums; returns the folder.
 
     Raises InputError where weights do not fit, or where something else than a bundle stands there.

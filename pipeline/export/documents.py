@@ -18,8 +18,8 @@ UNTRAINED = (
     "**These are initial weights**: nothing was trained, nothing was measured. Train the bundle before anything else."
 )
 SYNTHETIC = (
-    "The weights were trained on **synthetic chest CTs** that the project draws itself, to show that all works. They are "
-    "of no use on real scans, and the figures say nothing about real scans."
+    "The weights were trained on **synthetic chest CTs** that the project draws itself, to show that all works. They "
+    "are of no use on real scans, and the figures say nothing about real scans."
 )
 UNFINISHED = "The cross-validation was not finished: nothing was measured on scans that the model had not seen."
 NORMALISED = {
@@ -36,8 +36,8 @@ MEASURES = {
     "surface_dice": "surface Dice",
     "hd95_mm": "HD95, mm",
 }
-# Of a network's page in the project: what speaks of the project's own commands does not belong to a bundle
-OF_THE_PROJECT = re.compile(r"make \w|OVERRIDES|\.yaml|NETWORK=")
+# Of a network's page in the project: what speaks of the project's own commands, or of another preset's input
+OF_THE_PROJECT = re.compile(r"make \w|OVERRIDES|\.yaml|NETWORK=|^- \*\*(Input|Training)")
 PHANTOM_LICENCE = "Synthetic chest CTs, computed from random numbers by the project; Apache-2.0, no person's scan.\n"
 PUBLIC_LICENCE = """\
 COVID-19 CT Lung and Infection Segmentation Dataset (Ma et al. 2020), https://zenodo.org/records/3757476
@@ -105,12 +105,12 @@ def _data(source: Source) -> str:
         train = source.last.train
         facts.append(
             f"{len(cases)} scans of {patients} patients in {train['folds']} folds, split `{train['split']}` with seed "
-            f"{train['seed']}; these weights are of fold {source.fold}, which was not trained on."
+            f"{train['seed']}; these weights were trained on all folds but fold {source.fold}."
         )
     facts.append(
-        "Scans to train on are found by themselves in `images/` + `labels/` with equal file names, nnU-Net's raw folders, "
-        "Decathlon's `dataset.json`, or the public 20 CTs as on Zenodo. Label codes are 0 background, 1 left lung, 2 right "
-        "lung, 3 infection."
+        "Folders to train on: `images/` + `labels/` with equal file names, nnU-Net's raw folders, "
+        "Decathlon's `dataset.json`, or the public 20 CTs as on Zenodo. Label codes are 0 background, 1 left lung, 2 "
+        "right lung, 3 infection."
     )
     return "\n\n".join(facts)
 
@@ -141,8 +141,8 @@ def _performance(source: Source) -> str:
     if source.summary is None:
         return "\n\n".join([*parts, UNFINISHED])
     parts.append(
-        f"Cross-validation, {source.summary['cases']} scans of {source.summary['patients']} patients, each segmented by "
-        "the model that was not trained on that patient; mean ± standard deviation over the scans, on their own grids:"
+        f"Cross-validation, {source.summary['cases']} scans of {source.summary['patients']} patients, each segmented "
+        "by the model that was not trained on that patient; mean ± standard deviation over scans, on their own grids:"
     )
     parts.append(_summary_table(source.summary["structures"]))
     if fold := _fold_table(source):
@@ -186,7 +186,8 @@ def _usage(source: Source) -> str:
     configs = f"{name}/configs"
     commands = {
         "Segment scans, a file or a folder (`.nii.gz`, `.nii`, `.mha`, `.nrrd`)": (
-            f"python -m monai.bundle run --config_file {configs}/inference.json \\\n  --dataset_dir scans --output_dir labels"
+            f"python -m monai.bundle run --config_file {configs}/inference.json \\\n"
+            "  --dataset_dir scans --output_dir labels"
         ),
         "Train one fold of five": (
             f"python -m monai.bundle run --config_file {configs}/train.json \\\n"
@@ -198,19 +199,21 @@ def _usage(source: Source) -> str:
         ),
         "Train on several GPUs": (
             "torchrun --standalone --nproc_per_node 2 -m monai.bundle run \\\n"
-            f"  --config_file \"['{configs}/train.json','{configs}/{MULTI_GPU}.json']\" --dataset_dir data --output_dir out"
+            f"  --config_file \"['{configs}/train.json','{configs}/{MULTI_GPU}.json']\" \\\n"
+            "  --dataset_dir data --output_dir out"
         ),
     }
     if len(source.members) > 1:
         commands["Train the network that finds the lungs"] = (
-            f"python -m monai.bundle run --config_file {configs}/train_lungs.json --dataset_dir data --output_dir out_lungs"
+            f"python -m monai.bundle run --config_file {configs}/train_lungs.json \\\n"
+            "  --dataset_dir data --output_dir out_lungs"
         )
     blocks = [f"{what}:\n\n```bash\n{command}\n```" for what, command in commands.items()]
     return "\n\n".join(
         [
-            "The commands run from any folder; paths are relative to it. A configuration runs what it names: read it first.",
+            "The commands run from any folder; paths are relative to it. A configuration is code: read it first.",
             *blocks,
-            f"The code is the package `{source.package}` in this folder. It is put on Python's path by the configurations.",
+            f"The code is the package `{source.package}` in this folder; the configurations put it on Python's path.",
         ]
     )
 

@@ -32,7 +32,9 @@ def metadata(source: Source, foreign: Iterable[str], bundle_version: str = "", c
     number = bundle_version or common["version"]
     changelog = {**({number: changes} if changes else {}), **common["changelog"]}
     if number not in changelog:
-        raise InputError(f"VERSION is {number}, which has no line in the changelog; say what has changed: CHANGES='...'.")
+        raise InputError(
+            f"VERSION is {number}, which has no line in the changelog; say what has changed: CHANGES='...'."
+        )
     scores = mean_dice(source)
     return {
         "schema": common["schema"],

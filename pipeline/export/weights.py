@@ -17,7 +17,7 @@ from pipeline.export.archive import without_paths
 
 
 def write_weights(state: Mapping[str, Any], target: Path) -> None:
-    """A state dict that `torch.load(weights_only=True)` reads; to memory first, as torch writes a file's name into it."""
+    """A state dict that `weights_only` loads; to memory first, as torch writes the name of a file into it."""
     content = io.BytesIO()
     torch.save(dict(state), content)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,60 @@
+"""Publish a bundle as a repository of the Hugging Face hub, by MONAI's own function.
+
+python -m pipeline.export.push --bundle build/bundles/lung_ct_covid_unet_3d_segmentation --repo user/name
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai.bundle import push_to_hf_hub
+from monai.utils import optional_import
+
+from pipeline.atomic import read_json
+from pipeline.errors import InputError, report_plainly
+from pipeline.export.archive import bundle_sha256, check_checksums, files_of
+
+
+def push(bundle: Path, repo: str, private: bool = True) -> str:
+    """Upload a bundle and tag it with its version; gives its address.
+
+    The token is the one that `hf auth login` stored, or HF_TOKEN. Raises InputError for a missing package, a name that
+    is none of a repository, and files that are not those of the checksum file.
+    """
+    if not optional_import("huggingface_hub")[1]:
+        raise InputError(
+            "huggingface_hub is not installed, which publishing needs; install it with "
+            "`.venv/bin/python -m pip install huggingface_hub`."
+        )
+    if repo.count("/") != 1 or not all(repo.split("/")):
+        raise InputError(f"REPO is {repo!r}, expected the name of a repository such as user/{bundle.name}.")
+    if not (bundle / "configs" / "metadata.json").is_file():
+        raise InputError(f"BUNDLE is {bundle}, which has no configs/metadata.json; give the folder of a bundle.")
+    check_checksums(bundle)
+    version = read_json(bundle / "configs" / "metadata.json")["version"]
+    with tempfile.TemporaryDirectory() as scratch:
+        # A copy: MONAI writes the hub's page into the folder that it uploads
+        copy = Path(scratch) / bundle.name
+        for path in files_of(bundle):
+            (copy / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle / path, copy / path)
+        return str(push_to_hf_hub(repo=repo, name=bundle.name, bundle_dir=scratch, private=private, version=version))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    report_plainly()
+    parser = argparse.ArgumentParser(prog="python -m pipeline.export.push", description="Publish a bundle.")
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--repo", required=True, help="user/name on the Hugging Face hub")
+    parser.add_argument("--public", action="store_true", help="visible to everybody (default: to the owner alone)")
+    given = parser.parse_args(arguments)
+    print(push(given.bundle, given.repo, private=not given.public))
+    print(f"SHA-256 {bundle_sha256(given.bundle)}")
+
+
+if __name__ == "__main__":
+    main()

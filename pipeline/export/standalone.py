@@ -1,0 +1,207 @@
+"""Does a bundle stand alone? Runs MONAI's checks on it in a process that sees nothing but the packages that it names.
+
+python -I pipeline/export/standalone.py BUNDLE SCRATCH [SCHEMA]
+
+prints a line of JSON for each finding. No import of this project: it must not see it.
+"""
+
+import importlib.metadata
+import json
+import os
+import re
+import sys
+import traceback
+import warnings
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+
+OWN = ("pipeline", "transforms", "evaluation")
+FRAMEWORKS = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
+# Largest difference of TorchScript's output from eager's; the operations are the same ones
+TORCHSCRIPT_TOLERANCE = 1e-4
+
+
+class Guard(MetaPathFinder):
+    """Refuses to find packages by the first part of their name."""
+
+    def __init__(self, refused):
+        self.refused = refused
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname.partition(".")[0] in self.refused:
+            raise ModuleNotFoundError(f"{fullname}: no package that metadata.json names has it", name=fullname)
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def with_requirements(distributions):
+    """Names of distributions and of all that they require, however far."""
+    found, waiting = set(), list(distributions)
+    while waiting:
+        name = normal(waiting.pop())
+        if name in found:
+            continue
+        found.add(name)
+        try:
+            required = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        waiting += [re.match(r"[\w.-]+", line).group() for line in required if "extra ==" not in line]
+    return found
+
+
+def refused_packages(metadata):
+    """First parts of the names of all importable packages that metadata.json does not bring."""
+    allowed = with_requirements([*FRAMEWORKS, *metadata["required_packages_version"]])
+    owners = importlib.metadata.packages_distributions()
+    return {name for name, by in owners.items() if not allowed & {normal(one) for one in by}} | {*OWN}
+
+
+def versions_differ(metadata):
+    """What is installed here in another version than metadata.json names."""
+    wanted = {name: metadata[key] for name, key in FRAMEWORKS.items()} | metadata["required_packages_version"]
+    here = {name: importlib.metadata.version(name).partition("+")[0] for name in wanted}
+    return [f"{name} {here[name]} instead of {wanted[name]}" for name in wanted if here[name] != wanted[name]]
+
+
+def check_schema(bundle, scratch, schema):
+    from monai.bundle import verify_metadata
+
+    if schema is None:
+        return "note", "the schema file is not at hand, so that only this project's own checks of metadata.json ran"
+    verify_metadata(meta_file=str(bundle / "configs" / "metadata.json"), filepath=schema)
+
+
+def check_network(bundle, scratch, schema):
+    from monai.bundle import verify_net_in_out
+
+    configs = bundle / "configs"
+    files = {"meta_file": str(configs / "metadata.json"), "config_file": str(configs / "inference.json")}
+    verify_net_in_out(net_id="network_def", device="cpu", **files)
+
+
+def check_export(bundle, scratch, schema):
+    from monai.bundle import ckpt_export
+
+    configs, made = bundle / "configs", scratch / "made.ts"
+    ckpt_export(
+        net_id="network_def",
+        filepath=str(made),
+        ckpt_file=str(bundle / "models" / "model.pt"),
+        meta_file=str(configs / "metadata.json"),
+        config_file=str(configs / "inference.json"),
+    )
+    if not made.is_file():
+        raise RuntimeError("ckpt_export wrote no file")
+
+
+def loaded_network(bundle, workflow="train"):
+    from monai.bundle import load
+
+    return load(name=bundle.name, bundle_dir=str(bundle.parent), workflow_type=workflow, device="cpu").eval()
+
+
+def check_load(bundle, scratch, schema):
+    import torch
+
+    network = loaded_network(bundle)
+    if not isinstance(network, torch.nn.Module):
+        raise TypeError(f"monai.bundle.load gives {type(network).__name__}, expected a network")
+    weights = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    unlike = [name for name, weight in network.state_dict().items() if not torch.equal(weight, weights[name])]
+    if unlike:
+        raise ValueError(f"monai.bundle.load gives a network with other weights in {unlike[0]}")
+
+
+def check_torchscript(bundle, scratch, schema):
+    import torch
+
+    file = bundle / "models" / "model.ts"
+    if not file.is_file():
+        return "note", "there is no models/model.ts; the Model Zoo has to be told so"
+    image = json.loads((bundle / "configs" / "metadata.json").read_text())["network_data_format"]["inputs"]["image"]
+    torch.manual_seed(0)
+    example = torch.rand(1, image["num_channels"], *image["spatial_shape"])
+    with torch.inference_mode():
+        difference = (torch.jit.load(file)(example) - loaded_network(bundle)(example)).abs().max().item()
+    if not difference <= TORCHSCRIPT_TOLERANCE:
+        raise ValueError(
+            f"model.ts differs from model.pt by {difference:.1e}, at most {TORCHSCRIPT_TOLERANCE} is allowed"
+        )
+    return "ok", f"largest difference from eager {difference:.1e}, tolerance {TORCHSCRIPT_TOLERANCE}"
+
+
+def write_chests(folder):
+    """Two tiny scans with both lungs and an infection, for what MONAI makes to see whether it is there."""
+    import numpy as np
+    import SimpleITK as sitk
+
+    label = np.zeros((16, 32, 32), np.uint8)
+    label[2:-2, 4:-4, 4:14], label[2:-2, 4:-4, 18:28], label[4:-4, 8:16, 20:26] = 1, 2, 3
+    scan = np.choose(label, [40, -850, -850, -200]).astype(np.int16)
+    for number in range(2):
+        for kind, voxels in (("images", scan + number), ("labels", label)):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            image = sitk.GetImageFromArray(voxels)
+            image.SetSpacing((6.0, 6.0, 10.0))
+            sitk.WriteImage(image, str(folder / kind / f"case_{number}.nii.gz"))
+
+
+def check_properties(bundle, scratch, schema):
+    from monai.bundle import create_workflow
+
+    write_chests(scratch / "data")
+    places = {"dataset_dir": str(scratch / "data"), "output_dir": str(scratch / "out")}
+    for name, kind, own in (("train", "train", {"folds": 2}), ("inference", "infer", {})):
+        file = bundle / "configs" / f"{name}.json"
+        if name == "train" and not file.is_file():
+            continue
+        workflow = create_workflow(config_file=str(file), workflow_type=kind, logging_file=False, **own, **places)
+        if missing := workflow.check_properties():
+            raise ValueError(f"{name}.json has not the properties {', '.join(missing)}")
+
+
+CHECKS = {
+    "verify_metadata": check_schema,
+    "verify_net_in_out": check_network,
+    "ckpt_export": check_export,
+    "monai.bundle.load": check_load,
+    "TorchScript": check_torchscript,
+    "check_properties": check_properties,
+}
+
+
+def tell(outcome, what, detail=""):
+    print(json.dumps({"outcome": outcome, "what": what, "detail": detail}), flush=True)
+
+
+def main():
+    bundle, scratch = (Path(argument).resolve() for argument in sys.argv[1:3])
+    schema = sys.argv[3] if len(sys.argv) > 3 else None
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    if different := versions_differ(metadata):
+        tell("note", "versions", f"checked with {', '.join(different)}")
+    sys.meta_path.insert(0, Guard(refused_packages(metadata)))
+    # Elsewhere than the bundle: what it needs it has to find by itself
+    os.chdir(scratch)
+    sys.argv[1:] = []
+    warnings.simplefilter("ignore")
+    for what, check in CHECKS.items():
+        try:
+            outcome, detail = check(bundle, scratch, schema) or ("ok", "")
+            tell(outcome, what, detail)
+        except Exception as error:
+            tell("FAIL", what, cause(error))
+
+
+def cause(error):
+    """The innermost reason in a line: MONAI wraps what a configuration raises."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(traceback.format_exception_only(error)[-1].split())[:300]
+
+
+if __name__ == "__main__":
+    main()

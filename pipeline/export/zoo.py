@@ -1,0 +1,100 @@
+"""Lay a bundle and a generated unit test into a clone of the Model Zoo, ready for a pull request.
+
+python -m pipeline.export.zoo --bundle build/bundles/lung_ct_covid_unet_3d_segmentation --zoo ../model-zoo
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import pprint
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from pipeline.atomic import read_json
+from pipeline.errors import InputError, report_plainly
+from pipeline.export.archive import files_of, read_large_files
+
+TEMPLATE = Path(__file__).parent / "templates" / "unit_test.txt"
+# Voxels (D, H, W) of the unit test's scans
+SCAN_SHAPE = (24, 64, 64)
+# Both sides of a patch or slice of the unit test at most, of which networks with five halvings make 2
+SMALL_SIDE, SMALL_DEPTH = 64, 32
+
+
+def lay_into(bundle: Path, zoo: Path) -> list[Path]:
+    """Copy a bundle to `models/`, without what its list of large files has elsewhere, and write its unit test.
+
+    Gives what was written. Raises InputError for a folder that is no clone of the Model Zoo, a version that it has
+    already, and a large file that cannot be had from anywhere.
+    """
+    meta = read_json(bundle / "configs" / "metadata.json")
+    _refuse(bundle, zoo, meta)
+    elsewhere = {entry["path"] for entry in read_large_files(bundle)}
+    target = zoo / "models" / bundle.name
+    shutil.rmtree(target, ignore_errors=True)
+    for path in files_of(bundle):
+        if path.as_posix() not in elsewhere:
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle / path, target / path)
+    test = zoo / "ci" / "unit_tests" / f"test_{bundle.name}.py"
+    test.parent.mkdir(parents=True, exist_ok=True)
+    test.write_text(unit_test(bundle.name, read_json(bundle / "configs" / "train.json")), encoding="utf-8")
+    return [target, test]
+
+
+def _refuse(bundle: Path, zoo: Path, meta: Mapping[str, Any]) -> None:
+    if not ((zoo / "models").is_dir() and (zoo / "ci").is_dir()):
+        raise InputError(f"ZOO is {zoo}, which has no folders models and ci; give a clone of Project-MONAI/model-zoo.")
+    index = zoo / "models" / "model_info.json"
+    published = f"{bundle.name}_v{meta['version']}"
+    if index.is_file() and published in read_json(index):
+        raise InputError(f"ZOO has {published} already; export with another version: VERSION=... CHANGES='...'.")
+    homeless = [entry["path"] for entry in read_large_files(bundle) if not entry.get("url")]
+    if homeless:
+        raise InputError(
+            f"{bundle}: {', '.join(homeless)} are over the Model Zoo's 25 MB and large_files.yml has no URL for them; "
+            "put them where they can be downloaded, and export with URL=..."
+        )
+
+
+def unit_test(name: str, train: Mapping[str, Any]) -> str:
+    """A test that trains, evaluates and segments on tiny random scans, in the form that the Model Zoo's tests have."""
+    sides = [min(SMALL_SIDE, side) for side in train["slice_size"]]
+    spacing_mm = [2.0 if length == 0 else float(length) for length in train["spacing_mm"]]
+    small = {
+        "max_epochs": 1,
+        "iterations_per_epoch": 1,
+        "val_patches": 1,
+        "batch_size": 2,
+        "patch_size": [*(min(SMALL_SIDE, side) for side in train["patch_size"][:2]), SMALL_DEPTH],
+        "slice_size": [math.ceil(side / 32) * 32 for side in sides],
+        "augment_size": [-1, -1, -1],
+    }
+    values = {
+        "name": name,
+        "class_name": "Test" + "".join(part.capitalize() for part in name.split("_")),
+        "small": pprint.pformat({key: value for key, value in small.items() if key in train}, width=110),
+        "shape": SCAN_SHAPE,
+        "spacing": tuple(spacing_mm),
+    }
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    report_plainly()
+    parser = argparse.ArgumentParser(prog="python -m pipeline.export.zoo", description="Prepare a pull request.")
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--zoo", type=Path, required=True, help="a clone of Project-MONAI/model-zoo")
+    given = parser.parse_args(arguments)
+    if not (given.bundle / "configs" / "metadata.json").is_file():
+        raise InputError(f"BUNDLE is {given.bundle}, which has no configs/metadata.json; give the folder of a bundle.")
+    for path in lay_into(given.bundle, given.zoo):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Bundles made small for tests, and processes that see nothing of this project."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from test_networks import BY_BUNDLE
+
+from pipeline.cascade import stages_of
+from pipeline.export.build import Details, export
+from pipeline.export.source import Source, initial
+from pipeline.export.verify import STANDALONE
+
+GUARD = """\
+import importlib.util, json, sys
+spec = importlib.util.spec_from_file_location("standalone", {standalone!r})
+standalone = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(standalone)
+metadata = json.load(open({metadata!r}))
+sys.meta_path.insert(0, standalone.Guard(standalone.refused_packages(metadata)))
+"""
+
+
+def small(network: str, overrides: Mapping[str, Any]) -> Source:
+    """A network or cascade with initial weights and few of them."""
+    stages = stages_of(network)
+    arguments = {
+        f"{stage.name}::network_def::{name}" if stage.name else f"network_def::{name}": value
+        for stage in stages
+        for name, value in BY_BUNDLE[stage.network].tiny.items()
+    }
+    return initial(network, "demo", {**overrides, **arguments})
+
+
+def exported(network: str, folder: Path, overrides: Mapping[str, Any]) -> Path:
+    return export(small(network, overrides), folder, Details())
+
+
+def run_alone(words: Sequence[str], bundle: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Python with these words in a folder, with nothing importable but the packages that a bundle names."""
+    guard = folder / "guard"
+    guard.mkdir(parents=True, exist_ok=True)
+    metadata = str(bundle / "configs" / "metadata.json")
+    (guard / "sitecustomize.py").write_text(GUARD.format(standalone=str(STANDALONE), metadata=metadata))
+    environment = {**os.environ, "PYTHONPATH": str(guard)}
+    return subprocess.run(
+        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def monai_alone(command: str, bundle: Path, folder: Path, **arguments: Any) -> str:
+    """A sub-command of `python -m monai.bundle` on a bundle, run alone; gives what it printed, and expects status 0."""
+    words = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
+    done = run_alone(["-m", "monai.bundle", command, *words], bundle, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -1,0 +1,124 @@
+"""metadata.json and the pages of a bundle, from a configuration and a run."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+
+import pytest
+import torch
+
+from pipeline.atomic import write_json
+from pipeline.checkpoint import MODEL
+from pipeline.configuration import INFERENCE, TRAIN, merged
+from pipeline.errors import InputError
+from pipeline.export.documents import SYNTHETIC, UNTRAINED, data_license, readme
+from pipeline.export.metadata import bare_version, foreign_names, metadata, required_packages
+from pipeline.export.source import from_run, initial
+
+SCORES = {"dice": {"mean": 0.91234, "median": 0.9, "std": 0.05, "cases": 2}, "hd95_mm": {"mean": None, "std": None}}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a finished cross-validation of two phantoms in two folds, of which fold 1 has a model."""
+    for name in (TRAIN, INFERENCE):
+        write_json(tmp_path / f"{name}.json", merged(name, "small_covid_net", "demo", {"max_epochs": 7}, {}))
+    cases = [
+        {"case": name, "patient_id": name, "image": f"images/{name}.nii.gz"} for name in ("phantom_01", "phantom_02")
+    ]
+    write_json(tmp_path / "datalist.json", {"layout": "images-labels", "training": cases})
+    summary = {"cases": 2, "patients": 2, "empty_rule": "Empty is empty", "structures": {"infection": SCORES}}
+    write_json(tmp_path / "summary.json", summary)
+    (tmp_path / "metrics.csv").write_text(
+        "case,fold,structure,dice\nphantom_01,0,infection,0.5\nphantom_02,1,infection,0.75\n"
+    )
+    (tmp_path / "fold1").mkdir()
+    torch.save({}, tmp_path / "fold1" / MODEL)
+    return tmp_path
+
+
+def test_a_version_has_no_build():
+    assert version("torch").startswith(bare_version("torch"))
+    assert "+" not in bare_version("torch")
+
+
+def test_packages_are_named_as_they_are_installed():
+    packages = required_packages({"ignite", "SimpleITK", "torch"})
+    assert packages["pytorch-ignite"] == version("pytorch-ignite")
+    assert "torch" not in packages
+
+
+def test_packages_of_components_are_found_and_monai_s_short_names_are_none():
+    content = {"a": [{"_target_": "batchgenerators.x.Y"}], "b": {"_target_": "DiceLoss"}, "c": {"_target_": "math.pi"}}
+    assert foreign_names(content) == {"batchgenerators"}
+
+
+@pytest.mark.parametrize(("network", "shape"), [("small_covid_net", [96, 96]), ("unet_3d", [64, 64, 32])])
+def test_the_data_format_is_that_of_the_configuration(network, shape):
+    tensor = metadata(initial(network, "demo", {}), set())["network_data_format"]["outputs"]["pred"]
+    assert tensor["spatial_shape"] == shape
+    assert list(tensor["channel_def"].values()) == ["background", "left lung", "right lung", "infection"]
+
+
+def test_a_cascade_describes_both_networks_and_their_common_labels():
+    told = metadata(initial("chs_net", "demo", {}), set())
+    assert told["lungs_data_format"]["outputs"]["pred"]["num_channels"] == 2
+    assert told["pred_classes"] == "0 background, 1 lungs, 2 infection"
+
+
+def test_a_new_version_needs_a_line_of_the_changelog():
+    with pytest.raises(InputError, match="CHANGES"):
+        metadata(initial("unet_3d", "demo", {}), set(), "9.9.9")
+
+
+def test_a_new_version_stands_in_the_changelog():
+    told = metadata(initial("unet_3d", "demo", {}), set(), "9.9.9", "more data")
+    assert told["changelog"][told["version"]] == "more data"
+
+
+def test_the_first_fold_with_a_model_is_exported(run):
+    assert from_run("small_covid_net", run).fold == 1
+
+
+def test_a_fold_without_a_model_is_refused(run):
+    with pytest.raises(InputError, match="instead of 0"):
+        from_run("small_covid_net", run, 0)
+
+
+def test_a_run_of_another_network_is_refused(run):
+    with pytest.raises(InputError, match="a run of small_covid_net"):
+        from_run("unet_3d", run)
+
+
+def test_a_run_keeps_what_it_was_trained_with(run):
+    assert from_run("small_covid_net", run).last.train["max_epochs"] == 7
+
+
+def test_a_run_s_scores_are_in_its_metadata(run):
+    assert metadata(from_run("small_covid_net", run), set())["eval_metrics"] == {"mean_dice_infection": 0.9123}
+
+
+def test_the_page_has_the_run_s_scores_and_those_of_the_exported_fold(run):
+    source = from_run("small_covid_net", run)
+    page = readme(source, metadata(source, set()))
+    assert "| infection | 0.912 ± 0.050 | - |" in page
+    assert "| infection | 0.750 | 1 |" in page
+
+
+def test_the_page_says_that_a_phantom_is_no_patient(run):
+    source = from_run("small_covid_net", run)
+    assert SYNTHETIC in readme(source, metadata(source, set()))
+
+
+def test_the_page_of_initial_weights_says_so():
+    source = initial("small_covid_net", "demo", {})
+    assert UNTRAINED in readme(source, metadata(source, set()))
+
+
+@pytest.mark.parametrize(("layout", "told"), [("zenodo", "non-commercial"), ("nnunet", "NOT STATED")])
+def test_the_terms_are_those_of_a_known_data_set_or_open(run, layout, told):
+    datalist = json.loads((run / "datalist.json").read_text())
+    datalist["training"][0]["image"] = "images/patient.nii.gz"
+    write_json(run / "datalist.json", {**datalist, "layout": layout})
+    assert told in data_license(from_run("small_covid_net", run))

@@ -1,0 +1,136 @@
+"""Exported bundles stand alone: a 3D network, a 2D one and a cascade here, all networks with -m slow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from exported import exported, monai_alone, run_alone, small
+from monai.bundle import ConfigWorkflow
+
+from pipeline.atomic import write_json
+from pipeline.configuration import INFERENCE, METADATA, ROOT, cascades, networks
+from pipeline.export.verify import FAIL, verify
+from pipeline.export.zoo import lay_into
+from pipeline.phantom import write_phantom
+
+SCHEMA = ROOT.parent / "shared" / "reference" / "meta_schema_20240725.json"
+REPRESENTATIVE = ("unet_3d", "small_covid_net", "chs_net")
+TWO_BUNDLES = """
+import sys, warnings
+from monai.bundle import load
+warnings.simplefilter("ignore")
+for name in {names!r}:
+    print(type(load(name=name, bundle_dir={folder!r}, device="cpu")).__module__)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("exported")
+    write_phantom(place / "phantom", patients=1, coarsening=4.0)
+    return place
+
+
+@pytest.fixture(scope="module")
+def overrides(tiny_training):
+    # A CPU computes alike in float32 whatever else it can
+    return {**tiny_training(), "mixed_precision": False}
+
+
+@pytest.fixture(scope="module")
+def bundle_of(folder, overrides):
+    """A network's bundle, exported once."""
+    made = {}
+
+    def bundle(network):
+        if network not in made:
+            made[network] = exported(network, folder / "bundles", overrides)
+        return made[network]
+
+    return bundle
+
+
+def failures(bundle):
+    schema = SCHEMA if SCHEMA.is_file() else None
+    return [str(finding) for finding in verify(bundle, schema) if finding.outcome == FAIL]
+
+
+def source_labels(network, bundle, folder, overrides):
+    """What this project's own configuration finds in the phantom with the weights of a bundle."""
+    source = small(network, overrides)
+    for member in source.members:
+        write_json(folder / f"{member.stage.name}.json", member.inference)
+    own = {"model_file": str(bundle / "models" / "model.pt")}
+    if len(source.members) > 1:
+        own["lung_model_file"] = str(bundle / "models" / "lungs.pt")
+        own["lung_configuration_file"] = str(folder / "lungs.json")
+    file = str(folder / f"{source.last.stage.name}.json")
+    places = {"dataset_dir": str(folder.parent / "phantom" / "images"), "output_dir": str(folder / "source")}
+    workflow = ConfigWorkflow(file, str(METADATA), logging_file=False, workflow_type="infer", **own, **places)
+    workflow.initialize()
+    workflow.run()
+    return folder / "source"
+
+
+def voxels(folder):
+    (file,) = folder.glob("*.nii.gz")
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
+
+
+@pytest.mark.parametrize("network", REPRESENTATIVE)
+def test_a_bundle_passes_every_check_of_the_model_zoo(network, bundle_of):
+    assert failures(bundle_of(network)) == []
+
+
+@pytest.mark.parametrize("network", REPRESENTATIVE)
+def test_a_bundle_alone_segments_as_the_project_does_voxel_by_voxel(network, bundle_of, folder, overrides):
+    bundle, place = bundle_of(network), folder / network
+    place.mkdir()
+    files = {"config_file": bundle / "configs" / f"{INFERENCE}.json", "dataset_dir": folder / "phantom" / "images"}
+    monai_alone("run", bundle, place, **files, output_dir="labels", mixed_precision=False)
+    found = voxels(place / "labels")
+    assert np.unique(found).size > 1
+    assert np.array_equal(found, voxels(source_labels(network, bundle, place, overrides)))
+
+
+def test_a_second_export_has_the_same_bytes(bundle_of, folder, overrides):
+    first = bundle_of("small_covid_net")
+    again = exported("small_covid_net", folder / "again", overrides)
+    archives = [next(bundle.parent.glob(f"{bundle.name}_v*.zip")) for bundle in (first, again)]
+    assert archives[0].name == archives[1].name
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+
+
+def test_two_bundles_in_one_process_have_classes_of_their_own(bundle_of, folder):
+    first, second = bundle_of("unet_3d"), bundle_of("small_covid_net")
+    script = TWO_BUNDLES.format(names=[first.name, second.name], folder=str(first.parent))
+    done = run_alone(["-c", script], first, folder / "two")
+    assert [line.partition(".")[0] for line in done.stdout.split()] == [f"{first.name}_code", f"{second.name}_code"]
+
+
+def test_the_test_for_the_model_zoo_trains_evaluates_and_segments(bundle_of, folder):
+    bundle, zoo = bundle_of("small_covid_net"), folder / "zoo"
+    for name in ("models", "ci"):
+        (zoo / name).mkdir(parents=True)
+    _, test = lay_into(bundle, zoo)
+    done = run_alone([str(test)], bundle, zoo)
+    assert done.returncode == 0, done.stderr
+    assert "Ran 2 tests" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", [*networks(), *cascades()])
+def test_every_network_s_bundle_passes_every_check(network, bundle_of):
+    assert failures(bundle_of(network)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", [*networks(), *cascades()])
+def test_every_network_s_bundle_trains_evaluates_and_segments(network, bundle_of, folder):
+    bundle, zoo = bundle_of(network), folder / f"zoo_{network}"
+    for name in ("models", "ci"):
+        (zoo / name).mkdir(parents=True)
+    _, test = lay_into(bundle, zoo)
+    done = run_alone([str(test)], bundle, zoo)
+    assert done.returncode == 0, done.stderr
