@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from pipeline.configuration import INFERENCE
 from pipeline.errors import InputError
-from pipeline.export.archive import bundle_sha256, check_checksums, checksum_file
+from pipeline.export.archive import bundle_sha256, check_checksums, checksum_file, copy_files
 
 CONFIG = Path("configs") / f"{INFERENCE}.json"
 
@@ -23,8 +23,9 @@ def is_bundle(model: str | Path) -> bool:
 
 @contextmanager
 def opened(bundle: Path) -> Iterator[Path]:
-    """The folder of a bundle, a zip file's for as long as it is needed; tells its source and hash first.
+    """A copy of a bundle for as long as it is needed; tells its source and hash first.
 
+    A copy, so that nothing runs but what was hashed: what using a bundle leaves in its folder is not, as compiled code.
     Raises InputError where its checksum file says something else, before anything in it is read, and for a zip file
     that holds no bundle, or writes beside it.
     """
@@ -34,11 +35,11 @@ def opened(bundle: Path) -> Iterator[Path]:
     told = f"as {checksum_file(bundle).name} says" if checked else "no checksum file beside it, so not compared"
     print(f"bundle {bundle.resolve()}\nSHA-256 {bundle_sha256(bundle)}, {told}", flush=True)
     print("A bundle's configuration and code run on this machine: use none that you do not trust.", flush=True)
-    if bundle.is_dir():
-        yield bundle
-        return
     with TemporaryDirectory() as scratch:
-        _unpack(bundle, Path(scratch))
+        if bundle.is_dir():
+            copy_files(bundle, Path(scratch) / bundle.resolve().name)
+        else:
+            _unpack(bundle, Path(scratch))
         folders = [file.parents[1] for file in Path(scratch).glob(f"*/{CONFIG}")]
         if len(folders) != 1:
             raise InputError(f"MODEL is {bundle}, which holds no bundle: there is no <name>/{CONFIG} in it.")

@@ -41,13 +41,16 @@ def exported(network: str, folder: Path, overrides: Mapping[str, Any]) -> Path:
     return export(small(network, overrides), folder, Details())
 
 
-def run_alone(words: Sequence[str], bundle: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Python with these words in a folder, with nothing importable but the packages that a bundle names."""
+def run_alone(words: Sequence[str], bundle: Path, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Python with these words in a folder, with nothing importable but the packages that a bundle names.
+
+    `more` are further variables of the environment.
+    """
     guard = folder / "guard"
     guard.mkdir(parents=True, exist_ok=True)
     metadata = str(bundle / "configs" / "metadata.json")
     (guard / "sitecustomize.py").write_text(GUARD.format(standalone=str(STANDALONE), metadata=metadata))
-    environment = {**os.environ, "PYTHONPATH": str(guard)}
+    environment = {**os.environ, "PYTHONPATH": str(guard), **more}
     return subprocess.run(
         [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,11 @@ def bundle(tmp_path):
 def runs(monkeypatch):
     """What `predict` would have run."""
     asked = []
-    monkeypatch.setattr(predict, "run", lambda **arguments: asked.append(arguments))
+
+    def run(config_file, **arguments):
+        asked.append(("/".join(Path(config_file).parts[-3:]), arguments))
+
+    monkeypatch.setattr(predict, "run", run)
     return asked
 
 
@@ -34,9 +39,16 @@ def test_a_fold_of_a_run_is_no_bundle(tmp_path):
 
 def test_predicting_with_a_bundle_runs_its_own_configuration(bundle, runs):
     predict.predict(bundle, "scans", "labels")
-    assert runs == [
-        {"config_file": str(bundle / "configs/inference.json"), "dataset_dir": "scans", "output_dir": "labels"}
-    ]
+    ((name, asked),) = runs
+    assert name == "a_ct_bundle/configs/inference.json"
+    assert asked == {"dataset_dir": "scans", "output_dir": "labels"}
+
+
+def test_what_runs_is_a_copy_without_what_is_not_hashed(bundle):
+    (bundle / "__pycache__").mkdir()
+    (bundle / "__pycache__" / "code.pyc").write_text("")
+    with opened(bundle) as copy:
+        assert [path.name for path in copy.rglob("*")] == ["configs", "inference.json"]
 
 
 def test_the_source_and_the_hash_are_told(bundle, capsys):

@@ -156,3 +156,12 @@ def test_the_model_is_that_of_the_best_or_the_last_epoch(tmp_path, weights_of, k
 def test_other_weights_than_the_best_or_the_last_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"^weights_of is 'lats', expected best or last\.$"):
         TrainingCheckpoint(tmp_path, {}, patience=9, weights_of="lats")
+
+
+def test_of_several_processes_only_the_first_one_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr("ignite.distributed.get_rank", lambda: 1)
+    state = SimpleNamespace(metrics={"train_loss": 1.0}, epoch=1)
+    checkpoint = TrainingCheckpoint(tmp_path, {"network": torch.nn.Linear(1, 1)}, patience=5)
+    checkpoint.save(SimpleNamespace(state=state))
+    checkpoint.finish(SimpleNamespace(state=state))
+    assert (checkpoint.best, list(tmp_path.iterdir())) == (1.0, [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from exported import exported, monai_alone, run_alone, small
 from monai.bundle import ConfigWorkflow
 
@@ -134,3 +135,19 @@ def test_every_network_s_bundle_trains_evaluates_and_segments(network, bundle_of
     _, test = lay_into(bundle, zoo)
     done = run_alone([str(test)], bundle, zoo)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network_that_one_of_them_writes(bundle_of, folder, overrides):
+    bundle, place = bundle_of("small_covid_net"), folder / "two_processes"
+    write_phantom(folder / "phantoms", patients=2, coarsening=4.0)
+    configs = [str(bundle / "configs" / name) for name in ("train.json", "multi_gpu_train.json")]
+    words = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_addr", "127.0.0.1"]
+    words += ["--master_port", "29531", "-m", "monai.bundle", "run", "--config_file", str(configs), "--folds", "2"]
+    words += ["--dataset_dir", str(folder / "phantoms"), "--output_dir", str(place / "out")]
+    done = run_alone(words, bundle, place, GLOO_SOCKET_IFNAME="lo")
+    assert done.returncode == 0, done.stderr
+    weights = torch.load(place / "out" / "fold0" / "model.pt", weights_only=True)
+    assert weights.keys() == torch.load(bundle / "models" / "model.pt", weights_only=True).keys()
+    history = (place / "out" / "fold0" / "history.csv").read_text().splitlines()
+    assert len(history) == 1 + overrides["max_epochs"]

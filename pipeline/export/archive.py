@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ LARGE_FILES, LARGE_FILES_NAMES = "large_files.yml", ("large_files.yml", "large_f
 CHECKSUMS = ".sha256"
 # The earliest time that a zip file can state
 NO_TIME = (1980, 1, 1, 0, 0, 0)
-# Where TorchScript keeps the source files' paths
-DEBUG = ".debug_pkl"
+# Where TorchScript keeps the source files' paths, and a number made of all that it keeps
+WITH_PATHS = (".debug_pkl", ".data/serialization_id")
 # What using a bundle leaves in it
 LEFT_BY_USE = ("__pycache__", "eval")
 
@@ -30,6 +31,14 @@ def files_of(folder: Path) -> list[Path]:
     """The files of a bundle by name, without what using it leaves there; paths below the folder."""
     every = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return sorted(path for path in every if not set(path.parts) & set(LEFT_BY_USE))
+
+
+def copy_files(bundle: Path, target: Path, without: Collection[str] = ()) -> None:
+    """Copy the files of a bundle, without those of these names, into a folder."""
+    for path in files_of(bundle):
+        if path.as_posix() not in without:
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle / path, target / path)
 
 
 def write_zip(target: Path, contents: Iterable[tuple[str, bytes | Path]]) -> None:
@@ -100,7 +109,7 @@ def without_paths(torchscript: bytes) -> bytes:
     plain = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(torchscript)) as given, zipfile.ZipFile(plain, "w", zipfile.ZIP_STORED) as archive:
         for name in given.namelist():
-            if not name.endswith(DEBUG):
+            if not name.endswith(WITH_PATHS):
                 archive.writestr(zipfile.ZipInfo(name, NO_TIME), given.read(name))
     return plain.getvalue()
 

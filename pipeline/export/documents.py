@@ -37,7 +37,7 @@ MEASURES = {
     "hd95_mm": "HD95, mm",
 }
 # Of a network's page in the project: what speaks of the project's own commands, or of another preset's input
-OF_THE_PROJECT = re.compile(r"make \w|OVERRIDES|\.yaml|NETWORK=|^- \*\*(Input|Training)")
+OF_THE_PROJECT = re.compile(r"make \w|[Oo]verrides|OVERRIDES|\.yaml|NETWORK=|^- \*\*(Input|Training)|:$")
 PHANTOM_LICENCE = "Synthetic chest CTs, computed from random numbers by the project; Apache-2.0, no person's scan.\n"
 PUBLIC_LICENCE = """\
 COVID-19 CT Lung and Infection Segmentation Dataset (Ma et al. 2020), https://zenodo.org/records/3757476

@@ -6,7 +6,6 @@ python -m pipeline.export.push --bundle build/bundles/lung_ct_covid_unet_3d_segm
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from monai.utils import optional_import
 
 from pipeline.atomic import read_json
 from pipeline.errors import InputError, report_plainly
-from pipeline.export.archive import bundle_sha256, check_checksums, files_of
+from pipeline.export.archive import bundle_sha256, check_checksums, copy_files
 
 
 def push(bundle: Path, repo: str, private: bool = True) -> str:
@@ -38,10 +37,7 @@ def push(bundle: Path, repo: str, private: bool = True) -> str:
     version = read_json(bundle / "configs" / "metadata.json")["version"]
     with tempfile.TemporaryDirectory() as scratch:
         # A copy: MONAI writes the hub's page into the folder that it uploads
-        copy = Path(scratch) / bundle.name
-        for path in files_of(bundle):
-            (copy / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(bundle / path, copy / path)
+        copy_files(bundle, Path(scratch) / bundle.name)
         return str(push_to_hf_hub(repo=repo, name=bundle.name, bundle_dir=scratch, private=private, version=version))
 
 
@@ -52,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repo", required=True, help="user/name on the Hugging Face hub")
     parser.add_argument("--public", action="store_true", help="visible to everybody (default: to the owner alone)")
     given = parser.parse_args(arguments)
-    print(push(given.bundle, given.repo, private=not given.public))
-    print(f"SHA-256 {bundle_sha256(given.bundle)}")
+    print(push(given.bundle.resolve(), given.repo, private=not given.public))
+    print(f"SHA-256 {bundle_sha256(given.bundle.resolve())}")
 
 
 if __name__ == "__main__":

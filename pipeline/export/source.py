@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.bundle import ConfigParser
-from monai.utils import set_determinism
 
 from evaluation.comparison import METRICS_FILE
 from pipeline.atomic import read_json
@@ -53,8 +53,9 @@ class Member:
 
     def state_dict(self) -> dict[str, Any]:
         """The weights, which fit the network; initial ones are the same each time. InputError where they do not fit."""
-        set_determinism(seed=0)
-        network = ConfigParser(self.inference).get_parsed_content("network_def")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = ConfigParser(self.inference).get_parsed_content("network_def")
         if self.weights is not None:
             load_weights(network, self.weights)
         weights: dict[str, Any] = network.state_dict()

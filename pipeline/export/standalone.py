@@ -178,12 +178,16 @@ def tell(outcome, what, detail=""):
 
 
 def main():
+    # A bundle stays as it was exported
+    sys.dont_write_bytecode = True
     bundle, scratch = (Path(argument).resolve() for argument in sys.argv[1:3])
     schema = sys.argv[3] if len(sys.argv) > 3 else None
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
     if different := versions_differ(metadata):
         tell("note", "versions", f"checked with {', '.join(different)}")
-    sys.meta_path.insert(0, Guard(refused_packages(metadata)))
+    refused = refused_packages(metadata)
+    sys.meta_path.insert(0, Guard(refused))
+    tell("ok", "import guard", f"hides {len(refused)} packages here that metadata.json does not bring")
     # Elsewhere than the bundle: what it needs it has to find by itself
     os.chdir(scratch)
     sys.argv[1:] = []

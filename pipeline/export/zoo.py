@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline.atomic import read_json
 from pipeline.errors import InputError, report_plainly
-from pipeline.export.archive import files_of, read_large_files
+from pipeline.export.archive import copy_files, read_large_files
 
 TEMPLATE = Path(__file__).parent / "templates" / "unit_test.txt"
 # Voxels (D, H, W) of the unit test's scans
@@ -36,10 +36,7 @@ def lay_into(bundle: Path, zoo: Path) -> list[Path]:
     elsewhere = {entry["path"] for entry in read_large_files(bundle)}
     target = zoo / "models" / bundle.name
     shutil.rmtree(target, ignore_errors=True)
-    for path in files_of(bundle):
-        if path.as_posix() not in elsewhere:
-            (target / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(bundle / path, target / path)
+    copy_files(bundle, target, without=elsewhere)
     test = zoo / "ci" / "unit_tests" / f"test_{bundle.name}.py"
     test.parent.mkdir(parents=True, exist_ok=True)
     test.write_text(unit_test(bundle.name, read_json(bundle / "configs" / "train.json")), encoding="utf-8")
@@ -92,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if not (given.bundle / "configs" / "metadata.json").is_file():
         raise InputError(f"BUNDLE is {given.bundle}, which has no configs/metadata.json; give the folder of a bundle.")
-    for path in lay_into(given.bundle, given.zoo):
+    for path in lay_into(given.bundle.resolve(), given.zoo):
         print(path)
 
 
