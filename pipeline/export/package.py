@@ -150,10 +150,11 @@ def _rewritten(node: ast.Import | ast.ImportFrom, module: Module) -> tuple[str, 
         name = node.module or ""
         same = node.level or not is_own(name)
         return f"from {name} ", f"from {name if same else _relative(name, module)} "
-    (own, *more) = [alias for alias in node.names if is_own(alias.name)] or [None]
-    if own is None:
+    owned = [alias for alias in node.names if is_own(alias.name)]
+    if not owned:
         return "", ""
-    if more or len(node.names) > 1 or own.asname is None:
+    own = owned[0]
+    if len(node.names) > 1 or own.asname is None:
         raise ValueError(f"{module.file}, line {node.lineno}: expected `from a.b import c` or `import a.b as c`")
     package, _, name = own.name.rpartition(".")
     return f"import {own.name} ", f"from {_relative(package, module)} import {name} "

@@ -5,6 +5,8 @@ python -I pipeline/export/standalone.py BUNDLE SCRATCH [SCHEMA]
 prints a line of JSON for each finding. No import of this project: it must not see it.
 """
 
+from __future__ import annotations
+
 import importlib.metadata
 import json
 import os
@@ -12,33 +14,38 @@ import re
 import sys
 import traceback
 import warnings
+from collections.abc import Iterable
 from importlib.abc import MetaPathFinder
 from pathlib import Path
+from typing import Any
 
 OWN = ("pipeline", "transforms", "evaluation")
 FRAMEWORKS = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
 # Largest difference of TorchScript's output from eager's; the operations are the same ones
 TORCHSCRIPT_TOLERANCE = 1e-4
+# An outcome, `ok` or `note`, and what there is to say; what fails is raised
+Told = tuple[str, str]
 
 
 class Guard(MetaPathFinder):
     """Refuses to find packages by the first part of their name."""
 
-    def __init__(self, refused):
+    def __init__(self, refused: set[str]) -> None:
         self.refused = refused
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
         if fullname.partition(".")[0] in self.refused:
             raise ModuleNotFoundError(f"{fullname}: no package that metadata.json names has it", name=fullname)
 
 
-def normal(name):
+def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def with_requirements(distributions):
+def with_requirements(distributions: Iterable[str]) -> set[str]:
     """Names of distributions and of all that they require, however far."""
-    found, waiting = set(), list(distributions)
+    found: set[str] = set()
+    waiting = list(distributions)
     while waiting:
         name = normal(waiting.pop())
         if name in found:
@@ -48,41 +55,43 @@ def with_requirements(distributions):
             required = importlib.metadata.requires(name) or []
         except importlib.metadata.PackageNotFoundError:
             continue
-        waiting += [re.match(r"[\w.-]+", line).group() for line in required if "extra ==" not in line]
+        waiting += [re.split(r"[^\w.-]", line)[0] for line in required if "extra ==" not in line]
     return found
 
 
-def refused_packages(metadata):
+def refused_packages(metadata: dict[str, Any]) -> set[str]:
     """First parts of the names of all importable packages that metadata.json does not bring."""
     allowed = with_requirements([*FRAMEWORKS, *metadata["required_packages_version"]])
     owners = importlib.metadata.packages_distributions()
     return {name for name, by in owners.items() if not allowed & {normal(one) for one in by}} | {*OWN}
 
 
-def versions_differ(metadata):
+def versions_differ(metadata: dict[str, Any]) -> list[str]:
     """What is installed here in another version than metadata.json names."""
     wanted = {name: metadata[key] for name, key in FRAMEWORKS.items()} | metadata["required_packages_version"]
     here = {name: importlib.metadata.version(name).partition("+")[0] for name in wanted}
     return [f"{name} {here[name]} instead of {wanted[name]}" for name in wanted if here[name] != wanted[name]]
 
 
-def check_schema(bundle, scratch, schema):
+def check_schema(bundle: Path, scratch: Path, schema: str | None) -> Told:
     from monai.bundle import verify_metadata
 
     if schema is None:
         return "note", "the schema file is not at hand, so that only this project's own checks of metadata.json ran"
     verify_metadata(meta_file=str(bundle / "configs" / "metadata.json"), filepath=schema)
+    return "ok", ""
 
 
-def check_network(bundle, scratch, schema):
+def check_network(bundle: Path, scratch: Path, schema: str | None) -> Told:
     from monai.bundle import verify_net_in_out
 
     configs = bundle / "configs"
-    files = {"meta_file": str(configs / "metadata.json"), "config_file": str(configs / "inference.json")}
-    verify_net_in_out(net_id="network_def", device="cpu", **files)
+    meta, config = str(configs / "metadata.json"), str(configs / "inference.json")
+    verify_net_in_out(net_id="network_def", meta_file=meta, config_file=config, device="cpu")
+    return "ok", ""
 
 
-def check_export(bundle, scratch, schema):
+def check_export(bundle: Path, scratch: Path, schema: str | None) -> Told:
     from monai.bundle import ckpt_export
 
     configs, made = bundle / "configs", scratch / "made.ts"
@@ -95,15 +104,17 @@ def check_export(bundle, scratch, schema):
     )
     if not made.is_file():
         raise RuntimeError("ckpt_export wrote no file")
+    return "ok", ""
 
 
-def loaded_network(bundle, workflow="train"):
+def loaded_network(bundle: Path, workflow: str = "train") -> Any:
     from monai.bundle import load
 
-    return load(name=bundle.name, bundle_dir=str(bundle.parent), workflow_type=workflow, device="cpu").eval()
+    network: Any = load(name=bundle.name, bundle_dir=str(bundle.parent), workflow_type=workflow, device="cpu")
+    return network.eval()
 
 
-def check_load(bundle, scratch, schema):
+def check_load(bundle: Path, scratch: Path, schema: str | None) -> Told:
     import torch
 
     network = loaded_network(bundle)
@@ -113,9 +124,10 @@ def check_load(bundle, scratch, schema):
     unlike = [name for name, weight in network.state_dict().items() if not torch.equal(weight, weights[name])]
     if unlike:
         raise ValueError(f"monai.bundle.load gives a network with other weights in {unlike[0]}")
+    return "ok", ""
 
 
-def check_torchscript(bundle, scratch, schema):
+def check_torchscript(bundle: Path, scratch: Path, schema: str | None) -> Told:
     import torch
 
     file = bundle / "models" / "model.ts"
@@ -133,7 +145,7 @@ def check_torchscript(bundle, scratch, schema):
     return "ok", f"largest difference from eager {difference:.1e}, tolerance {TORCHSCRIPT_TOLERANCE}"
 
 
-def write_chests(folder):
+def write_chests(folder: Path) -> None:
     """Two tiny scans with both lungs and an infection, for what MONAI makes to see whether it is there."""
     import numpy as np
     import SimpleITK as sitk
@@ -149,18 +161,20 @@ def write_chests(folder):
             sitk.WriteImage(image, str(folder / kind / f"case_{number}.nii.gz"))
 
 
-def check_properties(bundle, scratch, schema):
+def check_properties(bundle: Path, scratch: Path, schema: str | None) -> Told:
     from monai.bundle import create_workflow
 
     write_chests(scratch / "data")
-    places = {"dataset_dir": str(scratch / "data"), "output_dir": str(scratch / "out")}
-    for name, kind, own in (("train", "train", {"folds": 2}), ("inference", "infer", {})):
+    # Two patients make two folds
+    places: dict[str, Any] = {"folds": 2, "dataset_dir": str(scratch / "data"), "output_dir": str(scratch / "out")}
+    for name, kind in (("train", "train"), ("inference", "infer")):
         file = bundle / "configs" / f"{name}.json"
         if name == "train" and not file.is_file():
             continue
-        workflow = create_workflow(config_file=str(file), workflow_type=kind, logging_file=False, **own, **places)
+        workflow = create_workflow(config_file=str(file), workflow_type=kind, logging_file=False, **places)
         if missing := workflow.check_properties():
             raise ValueError(f"{name}.json has not the properties {', '.join(missing)}")
+    return "ok", ""
 
 
 CHECKS = {
@@ -173,11 +187,11 @@ CHECKS = {
 }
 
 
-def tell(outcome, what, detail=""):
+def tell(outcome: str, what: str, detail: str = "") -> None:
     print(json.dumps({"outcome": outcome, "what": what, "detail": detail}), flush=True)
 
 
-def main():
+def main() -> None:
     # A bundle stays as it was exported
     sys.dont_write_bytecode = True
     bundle, scratch = (Path(argument).resolve() for argument in sys.argv[1:3])
@@ -194,13 +208,13 @@ def main():
     warnings.simplefilter("ignore")
     for what, check in CHECKS.items():
         try:
-            outcome, detail = check(bundle, scratch, schema) or ("ok", "")
+            outcome, detail = check(bundle, scratch, schema)
             tell(outcome, what, detail)
         except Exception as error:
             tell("FAIL", what, cause(error))
 
 
-def cause(error):
+def cause(error: BaseException) -> str:
     """The innermost reason in a line: MONAI wraps what a configuration raises."""
     while error.__cause__ is not None:
         error = error.__cause__

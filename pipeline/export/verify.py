@@ -35,8 +35,10 @@ USUAL_FILES = (
     "configs/train.json", "configs/evaluate.json", "configs/multi_gpu_train.json", "configs/logging.conf",
     "docs/data_license.txt",
 )  # fmt: skip
-TEXT_KEYS = ("schema", "version", "monai_version", "pytorch_version", "numpy_version", "task", "description", "authors")
-TEXT_KEYS += ("copyright",)
+TEXT_KEYS = (
+    "schema", "version", "monai_version", "pytorch_version", "numpy_version", "task", "description", "authors",
+    "copyright",
+)  # fmt: skip
 TENSOR_KEYS = ("type", "format", "num_channels", "spatial_shape", "dtype", "value_range")
 CONFIG_KEYS = {
     "inference": (
