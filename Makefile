@@ -67,7 +67,7 @@ BUNDLE_RUN := PYTHONWARNINGS=ignore::UserWarning:monai.bundle.scripts $(PY) -m m
 
 .PHONY: help
 help: ## print this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z_-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z_-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables: NETWORK=$(NETWORK) DATA=folder FOLDS=$(FOLDS) FOLD=k PRESET=demo|quick|paper OUT=folder"
 	@echo "             UNLABELED=folder K=n ROUNDS=n SUPERVISED=folder"

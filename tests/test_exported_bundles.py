@@ -58,7 +58,10 @@ def failures(bundle):
 
 
 def run_source(network, bundle, folder, overrides):
-    """Into `source_labels` and `source_probabilities`, what this project's own configuration finds in the phantom with the weights of a bundle."""
+    """This project's own configuration on the phantom, with the weights of a bundle.
+
+    Writes `source_labels` and `source_probabilities`.
+    """
     source = small(network, overrides)
     for member in source.members:
         write_json(folder / f"{member.stage.name}.json", member.inference)
