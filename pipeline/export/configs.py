@@ -70,9 +70,9 @@ def evaluation_overlay(train: Mapping[str, Any], inference: Mapping[str, Any]) -
 
 def multi_gpu_overlay(train: Mapping[str, Any]) -> dict[str, Any]:
     """What has to be laid over a training to have it on several GPUs."""
-    # As written: its keys `a::b` stand for parts of the training
+    # As written: its keys `a::b` and `+a` stand for parts of the training
     overlay = ConfigParser.load_config_file(str(COMMON / f"{MULTI_GPU}.yaml"))
-    return {**overlay, "imports": union(train["imports"], overlay["imports"])}
+    return {"imports": union(train["imports"], overlay.pop("+imports")), **overlay}
 
 
 def union(first: list[str], second: list[str]) -> list[str]:
