@@ -95,6 +95,20 @@ def test_a_run_keeps_what_it_was_trained_with(run):
     assert from_run("small_covid_net", run).last.train["max_epochs"] == 7
 
 
+def test_a_cascade_of_an_older_version_hands_its_lung_configuration_on(tmp_path):
+    for stage in ("lungs", "infection"):
+        for name in (TRAIN, INFERENCE):
+            content = merged(name, "raiu_net", "demo", {}, {}, stage, "chs_net")
+            content.pop("lung_configuration_file", None)
+            if name == INFERENCE:
+                del content["preprocessing"]["transforms"][0]["configuration_file"]
+            write_json(tmp_path / stage / f"{name}.json", content)
+        (tmp_path / stage / "fold0").mkdir()
+        torch.save({}, tmp_path / stage / "fold0" / MODEL)
+    inference = from_run("chs_net", tmp_path).last.inference
+    assert inference["preprocessing"]["transforms"][0]["configuration_file"] == "@lung_configuration_file"
+
+
 def test_a_run_s_scores_are_in_its_metadata(run):
     assert metadata(from_run("small_covid_net", run), set())["eval_metrics"] == {"mean_dice_infection": 0.9123}
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.configuration import INFERENCE, LOGGING, ROOT, TRAIN
@@ -51,10 +52,24 @@ class Details:
 def export(source: Source, output_dir: Path, details: Details = Details()) -> Path:
     """Write `<output_dir>/<name>/` anew, its zip file and checksums; returns the folder.
 
-    Raises InputError where weights do not fit, or where something else than a bundle stands there.
+    An older bundle stays as it is until the new one is complete. Raises InputError where weights do not fit, or where
+    something else than a bundle stands there.
     """
     bundle = output_dir / source.name
-    clear(bundle)
+    refuse_other(bundle)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=output_dir, prefix=".") as scratch:
+        draft = Path(scratch) / source.name
+        described = write_bundle(source, draft, details)
+        shutil.rmtree(bundle, ignore_errors=True)
+        draft.rename(bundle)
+    archive = zip_bundle(bundle, described["version"])
+    logger.info("%s: %s; %s", bundle, origin(source), archive.name)
+    return bundle
+
+
+def write_bundle(source: Source, bundle: Path, details: Details) -> dict[str, Any]:
+    """Write all files of a bundle into a new folder; gives its metadata."""
     contents = configurations(source)
     modules = closure(name for content in contents.values() for name in names_in(content))
     foreign = foreign_imports(modules).union(*map(foreign_names, contents.values()))
@@ -72,9 +87,7 @@ def export(source: Source, output_dir: Path, details: Details = Details()) -> Pa
         target = Path(weights_of(source, member)).with_suffix(".ts").as_posix()
         write_torchscript(bundle, f"configs/{config}.json", weights_of(source, member), target)
     write_large_files(bundle, details.url)
-    archive = zip_bundle(bundle, described["version"])
-    logger.info("%s: %s; %s", bundle, origin(source), archive.name)
-    return bundle
+    return described
 
 
 def origin(source: Source) -> str:
@@ -129,13 +142,7 @@ def write_pages(source: Source, bundle: Path, described: Mapping[str, Any], lice
     (docs / "data_license.txt").write_text(terms, encoding="utf-8")
 
 
-def clear(bundle: Path) -> None:
-    """Remove an older bundle; InputError where a folder of that name is something else."""
+def refuse_other(bundle: Path) -> None:
+    """Raise InputError where a folder of a bundle's name is something else."""
     if bundle.is_dir() and any(bundle.iterdir()) and not (bundle / "configs").is_dir():
         raise InputError(f"{bundle}: is a folder, but no bundle; choose another OUT, or remove it.")
-    shutil.rmtree(bundle, ignore_errors=True)
-    bundle.mkdir(parents=True)
-
-
-def export_all(sources: Iterable[Source], output_dir: Path, details: Details) -> list[Path]:
-    return [export(source, output_dir, details) for source in sources]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,8 @@ from pipeline.phantom import OWN_FILE
 from pipeline.study import DATALIST
 
 SUMMARY = "summary.json"
+# What finds the lungs for a cascade's second stage
+FINDER = "transforms.find_lungs.FindLungsd"
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,18 @@ def _member_of_run(run: Path, stage: Stage, fold: int) -> Member:
         # A run of an older version lacks keys that have come since
         now = merged(workflow, stage.network, kept["preset"], {}, {}, stage.name, stage.cascade)
         contents[workflow] = {**now, **kept, "imports": union(kept["imports"], now["imports"])}
+    for finder in _components(contents[INFERENCE], FINDER):
+        # Nor does it hand this one on
+        finder["configuration_file"] = "@lung_configuration_file"
     return Member(stage, contents[TRAIN], contents[INFERENCE], folder / f"fold{fold}" / MODEL)
+
+
+def _components(content: Any, target: str) -> Iterator[dict[str, Any]]:
+    """Those parts of a configuration that are made by a target."""
+    if isinstance(content, dict) and content.get("_target_") == target:
+        yield content
+    for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        yield from _components(part, target)
 
 
 def initial(network: str, preset: str, overrides: Mapping[str, Any]) -> Source:

@@ -177,6 +177,25 @@ def check_properties(bundle: Path, scratch: Path, schema: str | None) -> Told:
     return "ok", ""
 
 
+def check_segmentation(bundle: Path, scratch: Path, schema: str | None) -> Told:
+    from monai.bundle import create_workflow
+
+    write_chests(scratch / "data")
+    scan, labels = scratch / "data" / "images" / "case_0.nii.gz", scratch / "labels"
+    workflow = create_workflow(
+        config_file=str(bundle / "configs" / "inference.json"),
+        workflow_type="infer",
+        logging_file=False,
+        dataset_dir=str(scan),
+        output_dir=str(labels),
+    )
+    workflow.run()
+    workflow.finalize()
+    if [file.name for file in labels.iterdir()] != [scan.name]:
+        raise RuntimeError(f"inference.json wrote no {scan.name} for a scan of that name")
+    return "ok", ""
+
+
 CHECKS = {
     "verify_metadata": check_schema,
     "verify_net_in_out": check_network,
@@ -184,6 +203,7 @@ CHECKS = {
     "monai.bundle.load": check_load,
     "TorchScript": check_torchscript,
     "check_properties": check_properties,
+    "inference of a scan": check_segmentation,
 }
 
 
