@@ -17,12 +17,11 @@ from pipeline.export.source import Source, initial
 from pipeline.export.verify import STANDALONE
 
 GUARD = """\
-import importlib.util, json, sys
+import importlib.util, json
 spec = importlib.util.spec_from_file_location("standalone", {standalone!r})
 standalone = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(standalone)
-metadata = json.load(open({metadata!r}))
-sys.meta_path.insert(0, standalone.Guard(standalone.refused_packages(metadata)))
+standalone.hide_packages(json.load(open({metadata!r})))
 """
 
 

@@ -14,7 +14,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,33 @@ Told = tuple[str, str]
 
 
 class Guard(MetaPathFinder):
-    """Refuses to find packages by the first part of their name."""
+    """Finds all but packages of some names, as if those were not installed; to be Python's only finder.
 
-    def __init__(self, refused: set[str]) -> None:
+    Not by raising: who asks for an optional package, as torch does for onnx, is told that there is none.
+    """
+
+    def __init__(self, refused: set[str], finders: list[Any]) -> None:
         self.refused = refused
+        self.finders = finders
 
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
         if fullname.partition(".")[0] in self.refused:
-            raise ModuleNotFoundError(f"{fullname}: no package that metadata.json names has it", name=fullname)
+            return None
+        found = (finder.find_spec(fullname, path, target) for finder in self.finders)
+        return next((spec for spec in found if spec is not None), None)
+
+    def find_distributions(self, *context: Any) -> Iterator[Any]:
+        """For importlib.metadata, which asks Python's finders too."""
+        for finder in self.finders:
+            if hasattr(finder, "find_distributions"):
+                yield from finder.find_distributions(*context)
+
+
+def hide_packages(metadata: dict[str, Any]) -> int:
+    """Hide from this process what metadata.json does not bring; gives how many packages that are."""
+    refused = refused_packages(metadata)
+    sys.meta_path[:] = [Guard(refused, list(sys.meta_path))]
+    return len(refused)
 
 
 def normal(name: str) -> str:
@@ -219,9 +238,7 @@ def main() -> None:
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
     if different := versions_differ(metadata):
         tell("note", "versions", f"checked with {', '.join(different)}")
-    refused = refused_packages(metadata)
-    sys.meta_path.insert(0, Guard(refused))
-    tell("ok", "import guard", f"hides {len(refused)} packages here that metadata.json does not bring")
+    tell("ok", "import guard", f"hides {hide_packages(metadata)} packages here that metadata.json does not bring")
     # Elsewhere than the bundle: what it needs it has to find by itself
     os.chdir(scratch)
     sys.argv[1:] = []
