@@ -116,19 +116,20 @@ class LungFinder:
     ) -> None:
         self.model_files = [Path(file) for file in model_files]
         self.method, self.weights = method, weights
-        self.configuration = Path(configuration_file or configuration_of(self.model_files[0]))
+        self.configuration_file = configuration_file
 
     @cached_property
     def parser(self) -> ConfigParser:
-        if not self.configuration.is_file():
-            raise InputError(f"{self.configuration}: there is no such file; the lung model belongs beside it.")
-        parser = ConfigParser(read_json(self.configuration))
+        configuration = Path(self.configuration_file or configuration_of(self.model_files[0]))
+        if not configuration.is_file():
+            raise InputError(f"{configuration}: there is no such file; the lung model belongs beside it.")
+        parser = ConfigParser(read_json(configuration))
         parser.parse()
         return parser
 
     @cached_property
     def network(self) -> Ensemble:
-        networks = [network_of(file) for file in self.model_files]
+        networks = [network_of(file, self.configuration_file) for file in self.model_files]
         return Ensemble(networks, self.method, self.weights).to(self.parser.get_parsed_content("device")).eval()
 
     def __call__(self, scan: sitk.Image, name: str) -> sitk.Image:

@@ -154,9 +154,12 @@ def configuration_of(model_file: str | Path) -> Path:
     return own if own.is_file() else fold.parent / f"{INFERENCE}.json"
 
 
-def network_of(model_file: str | Path) -> torch.nn.Module:
-    """The network of a fold's model with its weights, a new object each time; InputError where it does not load."""
-    configuration = configuration_of(model_file)
+def network_of(model_file: str | Path, configuration_file: str | Path | None = None) -> torch.nn.Module:
+    """The network of a fold's model with its weights, a new object each time; InputError where it does not load.
+
+    `configuration_file` is that of its inference, where it is not beside the fold.
+    """
+    configuration = Path(configuration_file or configuration_of(model_file))
     if not configuration.is_file():
         raise InputError(f"{configuration}: there is no such file; it belongs beside the model {model_file}.")
     parser = ConfigParser(read_json(configuration))
