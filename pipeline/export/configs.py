@@ -42,7 +42,7 @@ PUBLISHED = {
     "quicker": "",
 }
 # Values that a run may have for its machine: here as bundles/common has them
-OF_THE_MACHINE = ("device", "num_workers", "mixed_precision")
+OF_THE_MACHINE = ("device", "num_workers")
 
 
 def published(content: Mapping[str, Any], workflow: str, changes: Mapping[str, Any]) -> dict[str, Any]:
