@@ -1,0 +1,109 @@
+"""A network as a small device gets it: prepared slices in, probabilities out, and what the device has to know.
+
+The softmax is inside: a device needs the largest channel and nothing else, and the probabilities of all formats can be
+compared. Of overlapping windows of a 3D network a device averages probabilities; the pipeline averages logits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.features import TOLD_PARTS, UNTRAINED, Model
+from pipeline.front import ORIENTATION, Front
+from pipeline.labels import LabelMap
+from pipeline.scan import file_sha256
+
+INPUT, OUTPUT = "image", "probabilities"
+AXES = ("left", "back", "head")
+NORMALISED = {
+    "zscore": "(grey - mean) / standard deviation, both of the whole resampled scan",
+    "window": "(grey - 127.5) / 127.5",
+    "unit": "grey / 255",
+}
+
+
+class Probabilities(nn.Module):
+    """A network's logits (B, C, H, W[, D]) as probabilities of the classes."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self.network(image), dim=1)
+
+
+def metadata(model: Model, input_size: Sequence[int]) -> dict[str, str]:
+    """What has to be done to a scan, and what comes out, by key; all values are text, most of them JSON.
+
+    `input_size` is (H, W) pixels of a slice, or (H, W, D) voxels of a window.
+    """
+    front: Front = model.setting("front")
+    classes: LabelMap = model.setting("classes")
+    axes = ["slices" if len(input_size) == 2 else "windows", "channel", *AXES[: len(input_size)]]
+    told: dict[str, Any] = {
+        "network": model.setting("name"),
+        "preset": model.setting("preset"),
+        "label_names": list(classes.classes),
+        "structures": {name: list(numbers) for name, numbers in classes.structures.items()},
+        "infection_threshold": model.setting("infection_threshold"),
+        "softmax": "inside",
+        "input_size": list(input_size),
+        "input_axes": axes,
+        "orientation": ORIENTATION,
+        **front_settings(front),
+        "padding": "the smallest value of the whole prepared scan, which is air",
+        "weights": weights_told(model),
+        "about": "For research. Not a medical device: do not use it for diagnosis.",
+        "made_by": f"PneumoBundle {_version()}, torch {torch.__version__.partition('+')[0]}",
+    }
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()}
+
+
+def front_settings(front: Front) -> dict[str, Any]:
+    """The steps of `pipeline.front` in words, and their numbers."""
+    low, high = front.window_hu
+    return {
+        "preprocessing": [
+            f"orient to {ORIENTATION}",
+            f"clip to {low:g}..{high:g} HU, onto 0..255, rounded; scans in 0..255 grey stay as they are",
+            "resample to spacing_mm (0 keeps the scan's own), or to slice_pixels along a slice's longer side",
+            NORMALISED[front.normalisation],
+            *(["all outside the lungs, which another network finds, becomes grey 0"] if front.within_lungs else []),
+            "pad to input_size",
+        ],
+        "window_hu": front.window_hu,
+        "spacing_mm": front.spacing_mm,
+        "slice_pixels": front.slice_pixels,
+        "interpolation_order": front.order,
+        "normalisation": front.normalisation,
+        "within_lungs": front.within_lungs,
+    }
+
+
+def weights_told(model: Model) -> str:
+    """Whose weights they are, without the folders above the run."""
+    if model.weights is None:
+        return UNTRAINED
+    return f"{'/'.join(model.weights.parts[-TOLD_PARTS:])}, SHA-256 {file_sha256(model.weights)}"
+
+
+def changed(model: Model, settings: Mapping[str, Any]) -> Model:
+    """The same model with other settings."""
+    for key, value in settings.items():
+        model.parser[key] = value
+    model.parser.parse()
+    return model
+
+
+def _version() -> str:
+    try:
+        return version("pneumobundle")
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,224 @@
+"""Export a trained network for small devices, compare every format with the network itself, and time it.
+
+python -m pipeline.small_devices.export --network anam_net --formats "onnx onnx-int8 torchscript"
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evaluation.cost import cpu_model
+from evaluation.export_table import Exported, text, write_tables
+from evaluation.network_cost import parameters
+from pipeline.configuration import optional_networks
+from pipeline.errors import InputError, report_plainly
+from pipeline.features import UNTRAINED, Model, chosen_model
+from pipeline.machine import cores
+from pipeline.small_devices.deployed import Probabilities, changed, metadata
+from pipeline.small_devices.formats import (
+    FILE_NAMES,
+    ONNX,
+    ONNX_INT8,
+    TORCHSCRIPT,
+    package,
+    write_int8,
+    write_onnx,
+    write_torchscript,
+)
+from pipeline.small_devices.parity import (
+    EAGER,
+    LARGEST_CHANGE,
+    LARGEST_DICE_LOSS,
+    LARGEST_DIFFERENCE,
+    Agreement,
+    agreements,
+    complaint,
+)
+from pipeline.small_devices.prepared import (
+    Scans,
+    calibration_inputs,
+    chosen_scans,
+    inputs_of,
+    prepared,
+    present,
+    with_fixed_size,
+)
+from pipeline.small_devices.runners import RUNNERS, Runner, seconds, torch_runner
+
+ALL_FORMATS = tuple(FILE_NAMES)
+# Inputs of the calibration: of 2D networks slices, of 3D ones windows
+CALIBRATION = {2: 64, 3: 16}
+
+
+def export(
+    model: Model, source: str | Path | None, formats: Sequence[str], output: str | Path, repeats: int = 5
+) -> str:
+    """Write a model's files in these formats, and export.md, .json and .csv beside them; the tables as text.
+
+    `source` is what it is compared on in place of the scans held out from its fold. Raises InputError for a network
+    that cannot be exported, and, with the tables written, for a format beyond its tolerance, whose file is not kept.
+    """
+    check_formats(formats)
+    model = changed(model, {"device": "$torch.device('cpu')", "mixed_precision": False})
+    chosen = chosen_scans(model, source)
+    model, size = with_fixed_size(model, [*present(chosen.calibration), *present(chosen.compared)])
+    network = Probabilities(model.network()).eval()
+    name = model.setting("name")
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Beside it, then renamed: nothing is there that has not been compared
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".export") as unfinished:
+        files = write_formats(model, network, size, chosen, formats, Path(unfinished))
+        rows, complaints = measured(model, network, chosen, files, repeats)
+        for kind in formats:
+            kept = folder / FILE_NAMES[kind].format(name)
+            kept.unlink(missing_ok=True)
+            if kind not in complaints:
+                os.replace(files[kind], kept)
+    title, remarks = f"{name} for small devices", notes(model, chosen, size, repeats)
+    told = {"network": name, "metadata": metadata(model, size), "parameters": parameters(network)}
+    write_tables(folder, title, rows, cores(), remarks, told)
+    table = text(title, rows, cores(), remarks)
+    if complaints:
+        print(table)
+        raise InputError(f"{name}: beyond tolerance and not kept: {'; '.join(complaints.values())}.")
+    return table
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raise InputError for an unknown format, none at all, and one whose packages are not installed."""
+    unknown = [kind for kind in formats if kind not in FILE_NAMES]
+    if unknown or not formats:
+        raise InputError(f"FORMAT is {' '.join(formats)!r}, expected some of: {', '.join(FILE_NAMES)}.")
+    if ONNX in formats or ONNX_INT8 in formats:
+        for name in ("onnx", "onnxscript", "onnxruntime"):
+            package(name)
+
+
+def write_formats(
+    model: Model, network: torch.nn.Module, size: Sequence[int], chosen: Scans, formats: Sequence[str], folder: Path
+) -> dict[str, Path]:
+    """The file of each format."""
+    told = metadata(model, size)
+    name = model.setting("name")
+    files = {kind: folder / FILE_NAMES[kind].format(name) for kind in formats}
+    if ONNX in formats or ONNX_INT8 in formats:
+        whole = files.get(ONNX, folder / FILE_NAMES[ONNX].format(name))
+        write_onnx(network, name, size, told, whole)
+        if ONNX_INT8 in formats:
+            wanted = CALIBRATION[model.setting("spatial_dims")]
+            calibration = calibration_inputs(model, chosen.calibration, wanted)
+            write_int8(whole, calibration, {**told, "calibrated_on": chosen.calibrated_on}, files[ONNX_INT8])
+    if TORCHSCRIPT in formats:
+        write_torchscript(network, told, files[TORCHSCRIPT])
+    return files
+
+
+def measured(
+    model: Model, network: torch.nn.Module, chosen: Scans, files: dict[str, Path], repeats: int
+) -> tuple[list[Exported], dict[str, str]]:
+    """A row for the network itself and one a format; and what is wrong with a format, by its name."""
+    every = cores()
+    all_cores: dict[str, Runner] = {EAGER: torch_runner(network, every)}
+    one_thread: dict[str, Runner] = {EAGER: torch_runner(network, 1)}
+    for kind, file in files.items():
+        all_cores[kind], one_thread[kind] = RUNNERS[kind](file, every), RUNNERS[kind](file, 1)
+    found = agreements(model, chosen.compared, all_cores)
+    inputs = inputs_of(model, prepared(model, chosen.compared[0]))
+    middle = inputs[len(inputs) // 2][None]
+    timed = {
+        **{(kind, 1): run for kind, run in one_thread.items()},
+        **{(kind, every): run for kind, run in all_cores.items()},
+    }
+    times = seconds(timed, middle, repeats)
+    complaints = {
+        kind: told
+        for kind in files
+        if (told := complaint(kind, found[kind], found[EAGER], model.weights is not None)) is not None
+    }
+    sizes = {EAGER: 4 * parameters(network), **{kind: file.stat().st_size for kind, file in files.items()}}
+    rows = [
+        _row(kind, agreement, files.get(kind), sizes[kind], (times[kind, 1], times[kind, every]), complaints)
+        for kind, agreement in found.items()
+    ]
+    return rows, complaints
+
+
+def _row(
+    kind: str,
+    agreement: Agreement,
+    file: Path | None,
+    size_bytes: int,
+    times: tuple[float, float],
+    complaints: dict[str, str],
+) -> Exported:
+    refused = complaints.get(kind, "")
+    name = "refused" if refused else file.name if file else ""
+    dice = {structure: agreement.mean_dice(structure) for structure in agreement.dice}
+    return Exported(kind, name, size_bytes / 1e6, *times, agreement.difference, agreement.changed_share, dice, refused)
+
+
+def notes(model: Model, chosen: Scans, size: Sequence[int], repeats: int) -> list[str]:
+    """What was compared with what, and how."""
+    flat = model.setting("spatial_dims") == 2
+    what = "slice" if flat else "window"
+    told: list[Any] = [
+        f"Compared on {chosen.told} ({', '.join(case['case'] for case in chosen.compared)}), every {what} as the "
+        f"pipeline prepares it, padded with air to {' x '.join(map(str, size))}; 8 bits are calibrated on "
+        f"{chosen.calibrated_on}.",
+        f"{EAGER}: the network in PyTorch; its MB are its parameters, 4 bytes each. MB are 10^6 bytes.",
+        "Largest difference: of any probability. Labels changed: share of the voxels in which either network finds a "
+        "structure. Dice on the prepared grid, not the scanner's.",
+        f"Tolerances: {LARGEST_DIFFERENCE:g} of a probability in float32; in 8 bits {LARGEST_CHANGE:.0%} of the labels "
+        f"and {LARGEST_DICE_LOSS:g} of the Dice of any structure"
+        + ("." if model.weights is not None else "; not with initial weights, whose labels mean nothing."),
+        f"Seconds: for one {what}, ONNX in ONNX Runtime, the others in PyTorch, median of {repeats} after a warm-up; a "
+        f"repeat goes over all formats. Measured {datetime.now().astimezone():%Y-%m-%d %H:%M %z} on {cpu_model()}.",
+        "The softmax is inside every file"
+        + ("." if flat else "; overlapping windows are joined by the mean of their probabilities, eager ones too."),
+    ]
+    return [UNTRAINED, *told] if model.weights is None else told
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    report_plainly()
+    parser = argparse.ArgumentParser(prog="python -m pipeline.small_devices.export", description=__doc__.split("\n")[0])
+    parser.add_argument("--network", required=True, help="whose fold 0 is taken, or its initial weights without one")
+    parser.add_argument("--model", type=Path, help="folder of a trained fold instead, such as runs/anam_net/cv/fold0")
+    parser.add_argument("--preset", default="demo", help="of the network with initial weights (%(default)s)")
+    parser.add_argument("--input", type=Path, help="scans to compare on (default: those held out from the fold)")
+    parser.add_argument("--data", type=Path, default="data/phantom", help="the same for initial weights (%(default)s)")
+    parser.add_argument("--formats", default=" ".join(ALL_FORMATS), help="some of: %(default)s")
+    parser.add_argument("--output", type=Path, help="folder (runs/<network>/export, or export beside the model)")
+    parser.add_argument("--repeats", type=int, default=5, help="timed inputs after the warm-up (default: %(default)s)")
+    given = parser.parse_args(arguments)
+    refuse_optional(given.network)
+    home = Path("runs") / given.network.replace(">", "-")
+    model = chosen_model(given.network, given.model, home / "cv" / "fold0", given.preset)
+    source = given.input
+    if model.weights is None:
+        print(UNTRAINED)
+        source = source or given.data
+    folder = given.output or (given.model.parent if given.model else home) / "export"
+    print(export(model, source, given.formats.split(), folder, given.repeats))
+    print(f"\n{folder}: the files, and export.md, export.json and export.csv beside them")
+
+
+def refuse_optional(network: str) -> None:
+    """Raise InputError for a detector, which finds a number of boxes that is not known before."""
+    if network in optional_networks():
+        raise InputError(
+            f"NETWORK {network} cannot be exported: it works on a list of boxes of no fixed length; choose another one."
+        )
+
+
+if __name__ == "__main__":
+    main()
