@@ -77,7 +77,7 @@ def cells(rows: Sequence[Exported]) -> list[dict[str, Any]]:
 
 def format_table(rows: Sequence[Exported], cores: int) -> list[list[str]]:
     """Size, time and parity; the heading first."""
-    lines = [["format", "file", "MB", "s, 1 thread", f"s, {cores} threads", "largest difference", "labels changed"]]
+    lines = [["format", "file", "MB", "s, 1 thread", f"s, {cores} threads", "difference", "labels changed"]]
     for row in rows:
         times = (f"{seconds:.4f}" for seconds in (row.seconds_1_thread, row.seconds_all_cores))
         parity = (f"{row.difference:.1e}", f"{row.changed_share:.3%}")

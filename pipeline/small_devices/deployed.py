@@ -22,7 +22,7 @@ from pipeline.scan import file_sha256
 INPUT, OUTPUT = "image", "probabilities"
 AXES = ("left", "back", "head")
 NORMALISED = {
-    "zscore": "(grey - mean) / standard deviation, both of the whole resampled scan",
+    "zscore": "(grey - mean) / standard deviation, both of the whole resampled scan with all that is outside the lungs",
     "window": "(grey - 127.5) / 127.5",
     "unit": "grey / 255",
 }
@@ -46,7 +46,7 @@ def metadata(model: Model, input_size: Sequence[int]) -> dict[str, str]:
     """
     front: Front = model.setting("front")
     classes: LabelMap = model.setting("classes")
-    axes = ["slices" if len(input_size) == 2 else "windows", "channel", *AXES[: len(input_size)]]
+    axes = [many(input_size), "channel", *AXES[: len(input_size)]]
     told: dict[str, Any] = {
         "network": model.setting("name"),
         "preset": model.setting("preset"),
@@ -66,6 +66,11 @@ def metadata(model: Model, input_size: Sequence[int]) -> dict[str, str]:
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()}
 
 
+def many(size: Sequence[int]) -> str:
+    """What a batch of inputs of a size is made of."""
+    return "slices" if len(size) == 2 else "windows"
+
+
 def front_settings(front: Front) -> dict[str, Any]:
     """The steps of `pipeline.front` in words, and their numbers."""
     low, high = front.window_hu
@@ -74,8 +79,8 @@ def front_settings(front: Front) -> dict[str, Any]:
             f"orient to {ORIENTATION}",
             f"clip to {low:g}..{high:g} HU, onto 0..255, rounded; scans in 0..255 grey stay as they are",
             "resample to spacing_mm (0 keeps the scan's own), or to slice_pixels along a slice's longer side",
-            NORMALISED[front.normalisation],
             *(["all outside the lungs, which another network finds, becomes grey 0"] if front.within_lungs else []),
+            NORMALISED[front.normalisation],
             "pad to input_size",
         ],
         "window_hu": front.window_hu,

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ from pipeline.small_devices.prepared import (
     present,
     with_fixed_size,
 )
-from pipeline.small_devices.runners import RUNNERS, Runner, seconds, torch_runner
+from pipeline.small_devices.runners import RUNNERS, Runner, passes, spread, torch_runner
 
 ALL_FORMATS = tuple(FILE_NAMES)
 # Inputs of the calibration: of 2D networks slices, of 3D ones windows
@@ -77,13 +78,13 @@ def export(
     # Beside it, then renamed: nothing is there that has not been compared
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export") as unfinished:
         files = write_formats(model, network, size, chosen, formats, Path(unfinished))
-        rows, complaints = measured(model, network, chosen, files, repeats)
+        rows, complaints, differing = measured(model, network, chosen, files, repeats)
         for kind in formats:
             kept = folder / FILE_NAMES[kind].format(name)
             kept.unlink(missing_ok=True)
             if kind not in complaints:
                 os.replace(files[kind], kept)
-    title, remarks = f"{name} for small devices", notes(model, chosen, size, repeats)
+    title, remarks = f"{name} for small devices", notes(model, chosen, size, repeats, differing)
     told = {"network": name, "metadata": metadata(model, size), "parameters": parameters(network)}
     write_tables(folder, title, rows, cores(), remarks, told)
     table = text(title, rows, cores(), remarks)
@@ -124,8 +125,8 @@ def write_formats(
 
 def measured(
     model: Model, network: torch.nn.Module, chosen: Scans, files: dict[str, Path], repeats: int
-) -> tuple[list[Exported], dict[str, str]]:
-    """A row for the network itself and one a format; and what is wrong with a format, by its name."""
+) -> tuple[list[Exported], dict[str, str], float]:
+    """A row for the network itself and one a format; what is wrong with a format, by its name; how far times differ."""
     every = cores()
     all_cores: dict[str, Runner] = {EAGER: torch_runner(network, every)}
     one_thread: dict[str, Runner] = {EAGER: torch_runner(network, 1)}
@@ -138,7 +139,8 @@ def measured(
         **{(kind, 1): run for kind, run in one_thread.items()},
         **{(kind, every): run for kind, run in all_cores.items()},
     }
-    times = seconds(timed, middle, repeats)
+    every_pass = passes(timed, middle, repeats)
+    times = {key: median(seconds) for key, seconds in every_pass.items()}
     complaints = {
         kind: told
         for kind in files
@@ -149,7 +151,7 @@ def measured(
         _row(kind, agreement, files.get(kind), sizes[kind], (times[kind, 1], times[kind, every]), complaints)
         for kind, agreement in found.items()
     ]
-    return rows, complaints
+    return rows, complaints, spread(every_pass.values())
 
 
 def _row(
@@ -166,7 +168,7 @@ def _row(
     return Exported(kind, name, size_bytes / 1e6, *times, agreement.difference, agreement.changed_share, dice, refused)
 
 
-def notes(model: Model, chosen: Scans, size: Sequence[int], repeats: int) -> list[str]:
+def notes(model: Model, chosen: Scans, size: Sequence[int], repeats: int, differing: float) -> list[str]:
     """What was compared with what, and how."""
     flat = model.setting("spatial_dims") == 2
     what = "slice" if flat else "window"
@@ -175,13 +177,14 @@ def notes(model: Model, chosen: Scans, size: Sequence[int], repeats: int) -> lis
         f"pipeline prepares it, padded with air to {' x '.join(map(str, size))}; 8 bits are calibrated on "
         f"{chosen.calibrated_on}.",
         f"{EAGER}: the network in PyTorch; its MB are its parameters, 4 bytes each. MB are 10^6 bytes.",
-        "Largest difference: of any probability. Labels changed: share of the voxels in which either network finds a "
-        "structure. Dice on the prepared grid, not the scanner's.",
+        "Difference: the largest of any probability. Labels changed: share of the voxels in which either network finds "
+        "a structure. Dice on the prepared grid, not the scanner's.",
         f"Tolerances: {LARGEST_DIFFERENCE:g} of a probability in float32; in 8 bits {LARGEST_CHANGE:.0%} of the labels "
         f"and {LARGEST_DICE_LOSS:g} of the Dice of any structure"
         + ("." if model.weights is not None else "; not with initial weights, whose labels mean nothing."),
         f"Seconds: for one {what}, ONNX in ONNX Runtime, the others in PyTorch, median of {repeats} after a warm-up; a "
-        f"repeat goes over all formats. Measured {datetime.now().astimezone():%Y-%m-%d %H:%M %z} on {cpu_model()}.",
+        f"repeat goes over all formats, and repeats differ by up to {differing:.0%} of their median. Measured "
+        f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z} on {cpu_model()}.",
         "The softmax is inside every file"
         + ("." if flat else "; overlapping windows are joined by the mean of their probabilities, eager ones too."),
     ]

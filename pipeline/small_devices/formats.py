@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import InputError
-from pipeline.small_devices.deployed import INPUT, OUTPUT
+from pipeline.small_devices.deployed import INPUT, OUTPUT, many
 
 ONNX, ONNX_INT8, TORCHSCRIPT = "onnx", "onnx-int8", "torchscript"
 FILE_NAMES = {ONNX: "{}.onnx", ONNX_INT8: "{}_int8.onnx", TORCHSCRIPT: "{}.ts"}
@@ -62,7 +62,7 @@ def write_onnx(module: nn.Module, name: str, size: Sequence[int], told: Mapping[
                 opset_version=OPSET,
                 input_names=[INPUT],
                 output_names=[OUTPUT],
-                dynamic_shapes={INPUT: {0: torch.export.Dim("slices", min=1)}},
+                dynamic_shapes={INPUT: {0: torch.export.Dim(many(size), min=1)}},
             )
     except torch.onnx.OnnxExporterError as error:
         raise InputError(_cannot(name, error)) from error

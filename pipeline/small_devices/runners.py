@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -66,18 +66,23 @@ RUNNERS: Mapping[str, Callable[[Path, int], Runner]] = {
 }
 
 
-def seconds(runners: Mapping[Any, Runner], image: torch.Tensor, repeats: int) -> dict[Any, float]:
-    """The median seconds of each runner for one input (1, 1, H, W[, D]), after a warm-up.
+def passes(runners: Mapping[Any, Runner], image: torch.Tensor, repeats: int) -> dict[Any, list[float]]:
+    """The seconds of each runner for one input (1, 1, H, W[, D]), as often as `repeats`, after a warm-up.
 
     A repeat goes over all runners before the next begins, so that a slow moment of the machine meets all alike.
     """
     if repeats < 1:
         raise InputError(f"--repeats is {repeats}, expected at least 1.")
-    passes: dict[Any, list[float]] = {key: [] for key in runners}
+    seconds: dict[Any, list[float]] = {key: [] for key in runners}
     for repeat in range(repeats + 1):
         for key, run in runners.items():
             began = time.perf_counter()
             run(image)
             if repeat:
-                passes[key].append(time.perf_counter() - began)
-    return {key: median(times) for key, times in passes.items()}
+                seconds[key].append(time.perf_counter() - began)
+    return seconds
+
+
+def spread(seconds: Iterable[Sequence[float]]) -> float:
+    """The largest difference between repeats, as a share of their median."""
+    return max((max(times) - min(times)) / median(times) for times in seconds)
