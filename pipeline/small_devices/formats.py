@@ -28,9 +28,8 @@ OPSET, FILE_VERSION = 18, 8
 TORCHSCRIPT_METADATA = "metadata.json"
 # Computed in float also in 8 bits: the last step, cheap, and what is compared
 IN_FLOAT = ("Softmax",)
-_OPERATION = re.compile(
-    r"OpOverload\(op='([\w.]+)'|(?:operator|implementation for|registered function/op named) '?(\S+?)'?[\s,.(]"
-)
+# How torch's exporter names an operation that it has no translation of, or that it stumbled over
+_OPERATIONS = (r"OpOverload\(op='([\w.]+)'", r"While executing .*?target=torch\.ops\.([\w.]+)")
 
 
 def package(name: str) -> ModuleType:
@@ -146,17 +145,32 @@ def _forget_sources(model: Any) -> None:
 
 def _cannot(name: str, error: BaseException) -> str:
     named = operation_in(error)
-    which = f"ONNX has nothing for its operation {named}" if named else str(error).strip().partition("\n")[0]
-    return f"NETWORK {name} cannot be exported to ONNX: {which}; choose FORMAT=torchscript, or another network."
+    which = f"its operation {named}" if named else f"a part of it ({_first_line(error)})"
+    return (
+        f"NETWORK {name} cannot be exported: {which} has no form in ONNX; use FORMAT=torchscript, or another network."
+    )
 
 
-def operation_in(error: BaseException | None) -> str | None:
+def operation_in(error: BaseException) -> str | None:
     """The operation that an exporter's error, or one of its causes, names."""
-    while error is not None:
-        if found := _OPERATION.search(str(error)):
-            return next(group for group in found.groups() if group)
-        error = error.__cause__
+    for told in _chain(error):
+        for pattern in _OPERATIONS:
+            if found := re.search(pattern, str(told), re.DOTALL):
+                return found[1]
     return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, its cause, that one's cause and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _first_line(error: BaseException) -> str:
+    """Of the error that all began with."""
+    *_, first = _chain(error)
+    return str(first).strip().partition("\n")[0] or type(first).__name__
 
 
 @contextmanager
