@@ -71,8 +71,7 @@ def export(
     model = changed(model, {"device": "$torch.device('cpu')", "mixed_precision": False})
     chosen = chosen_scans(model, source)
     model, size = with_fixed_size(model, [*present(chosen.calibration), *present(chosen.compared)])
-    # Gradients would only hinder: torch's exporter refuses some operations that have one
-    network = Probabilities(model.network()).eval().requires_grad_(False)
+    network = Probabilities(model.network()).eval()
     name = model.setting("name")
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)

@@ -170,7 +170,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _first_line(error: BaseException) -> str:
     """Of the error that all began with."""
     *_, first = _chain(error)
-    return str(first).strip().partition("\n")[0] or type(first).__name__
+    return str(first).strip().partition("\n")[0].rstrip(".") or type(first).__name__
 
 
 @contextmanager
