@@ -64,14 +64,16 @@ def anam_fold(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(anam_fold, tmp_path_factory):
     """Where a tiny Anam-Net lies in all formats, and what was printed."""
-    patch = pytest.MonkeyPatch()
-    # Random weights: their labels stand on a knife's edge
+    folder = tmp_path_factory.mktemp("export")
+    with pytest.MonkeyPatch.context() as patch:
+        return folder, in_all_formats(anam_fold, folder, patch)
+
+
+def in_all_formats(fold: Path, folder: Path, patch: pytest.MonkeyPatch) -> str:
+    """What is printed of an export whose 8 bits are not judged: labels of random weights stand on a knife's edge."""
     patch.setattr(parity, "LARGEST_CHANGE", 1.0)
     patch.setattr(parity, "LARGEST_DICE_LOSS", 1.0)
-    folder = tmp_path_factory.mktemp("export")
-    told = export(trained(anam_fold), None, ["onnx", "onnx-int8", "torchscript"], folder, repeats=1)
-    patch.undo()
-    return folder, told
+    return export(trained(fold), None, ["onnx", "onnx-int8", "torchscript"], folder, repeats=1)
 
 
 def onnx_model(file: Path):
@@ -115,6 +117,14 @@ def test_a_network_that_onnx_cannot_express_names_the_operation(bundle, tmp_path
 def test_every_format_is_written_with_the_tables(exported):
     names = {"anam_net.onnx", "anam_net_int8.onnx", "anam_net.ts", "export.md", "export.json", "export.csv"}
     assert {file.name for file in exported[0].iterdir()} == names
+
+
+@pytest.mark.slow
+def test_a_3d_network_is_written_in_every_format(tmp_path, monkeypatch):
+    in_all_formats(fold_of(tmp_path, "unet_3d"), tmp_path / "export", monkeypatch)
+    assert {"unet_3d.onnx", "unet_3d_int8.onnx", "unet_3d.ts"} <= {
+        file.name for file in (tmp_path / "export").iterdir()
+    }
 
 
 def test_the_table_has_a_row_a_format(exported):

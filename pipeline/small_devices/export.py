@@ -127,18 +127,18 @@ def measured(
     model: Model, network: torch.nn.Module, chosen: Scans, files: dict[str, Path], repeats: int
 ) -> tuple[list[Exported], dict[str, str], float]:
     """A row for the network itself and one a format; what is wrong with a format, by its name; how far times differ."""
-    every = cores()
-    all_cores: dict[str, Runner] = {EAGER: torch_runner(network, every)}
-    one_thread: dict[str, Runner] = {EAGER: torch_runner(network, 1)}
-    for kind, file in files.items():
-        all_cores[kind], one_thread[kind] = RUNNERS[kind](file, every), RUNNERS[kind](file, 1)
-    found = agreements(model, chosen.compared, all_cores)
+    # What agrees is found with as many threads as the process was given, which on a shared machine may be fewer
+    every, given = cores(), torch.get_num_threads()
+    runners: dict[tuple[str, int], Runner] = {}
+    for threads in {1, every, given}:
+        runners[EAGER, threads] = torch_runner(network, threads)
+        for kind, file in files.items():
+            runners[kind, threads] = RUNNERS[kind](file, threads)
+    kinds = (EAGER, *files)
+    found = agreements(model, chosen.compared, {kind: runners[kind, given] for kind in kinds})
     inputs = inputs_of(model, prepared(model, chosen.compared[0]))
     middle = inputs[len(inputs) // 2][None]
-    timed = {
-        **{(kind, 1): run for kind, run in one_thread.items()},
-        **{(kind, every): run for kind, run in all_cores.items()},
-    }
+    timed = {(kind, threads): runners[kind, threads] for threads in (1, every) for kind in kinds}
     every_pass = passes(timed, middle, repeats)
     times = {key: median(seconds) for key, seconds in every_pass.items()}
     complaints = {
