@@ -190,6 +190,7 @@ zoo-pr: $(READY) ## lay a bundle and its unit test into a clone of the Model Zoo
 .PHONY: push-bundle
 push-bundle: $(READY) ## publish a bundle on the Hugging Face hub: make push-bundle BUNDLE=folder REPO=user/name
 	@$(PY) -m pipeline.export.push --bundle "$(BUNDLE)" --repo "$(REPO)"
+
 .PHONY: export
 export: $(READY) $(if $(DATA),,data) ## a model for small devices: make export NETWORK=anam_net [FORMAT="onnx onnx-int8 torchscript" MODEL=fold INPUT=scans OUT=]
 	@$(PY) -m pipeline.small_devices.export --network "$(NETWORK)" --formats "$(FORMAT)" --preset "$(PRESET)" \
