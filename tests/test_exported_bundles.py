@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,6 +108,11 @@ def test_a_second_export_has_the_same_bytes(bundle_of, folder, overrides):
     archives = [next(bundle.parent.glob(f"{bundle.name}_v*.zip")) for bundle in (first, again)]
     assert archives[0].name == archives[1].name
     assert archives[0].read_bytes() == archives[1].read_bytes()
+
+
+def test_a_folder_may_be_named_from_where_one_stands(folder, overrides, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert (exported("small_covid_net", Path("here"), overrides) / "models" / "model.ts").is_file()
 
 
 def test_two_bundles_in_one_process_have_classes_of_their_own(bundle_of, folder):

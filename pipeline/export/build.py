@@ -58,7 +58,8 @@ def export(source: Source, output_dir: Path, details: Details = Details()) -> Pa
     bundle = output_dir / source.name
     refuse_other(bundle)
     output_dir.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=output_dir, prefix=".") as scratch:
+    # Absolute, since the weights are scripted by a process in another folder
+    with TemporaryDirectory(dir=output_dir.absolute(), prefix=".") as scratch:
         draft = Path(scratch) / source.name
         described = write_bundle(source, draft, details)
         shutil.rmtree(bundle, ignore_errors=True)
