@@ -20,7 +20,7 @@ from evaluation.roc import area_under_roc
 from evaluation.surfaces import SURFACE_METRICS, TOLERANCE_MM, surface_scores
 from pipeline.atomic import write_csv
 from pipeline.errors import InputError
-from pipeline.labels import INFECTION, LABEL_CODES, LABEL_MAPS, LabelMap
+from pipeline.labels import LABEL_CODES, LABEL_MAPS, LabelMap
 from pipeline.scan import read_geometry, read_scan
 
 VOLUMES = ("reference_ml", "prediction_ml", "volume_error_ml")
@@ -111,8 +111,7 @@ def _refuse_other_grid(job: Job, file: Path, advice: str) -> None:
 
 def is_infection(structure: str, label_map: LabelMap) -> bool:
     """Whether a structure is the infection and nothing else, whatever the label map calls it."""
-    codes = [tuple(codes) for codes in label_map.classes.values()]
-    return all(codes[number] == (INFECTION,) for number in label_map.structures[structure])
+    return set(label_map.structures[structure]) <= set(label_map.infection_classes)
 
 
 def overlap_scores(reference: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[float]) -> Row:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from evaluation.intervals import patient_means
 from evaluation.metrics import EMPTY_RULE
 from evaluation.statistics import SCOPE, comparison_table, interval_note, verdict
 from evaluation.summary import spread
-from evaluation.table import WIDTH, aligned, number
+from evaluation.table import aligned, number, wrapped
 from pipeline.labels import in_order
 
 ENSEMBLE, MEAN_MEMBER = "ensemble", "mean single member"
@@ -164,10 +163,6 @@ def ensemble_summary(
         ],
         "severity": {"spread": SPREAD, "cases": [case.as_row() for case in severities]},
     }
-
-
-def wrapped(sentence: str) -> list[str]:
-    return textwrap.wrap(sentence, WIDTH)
 
 
 def leave_one_out_table(rows: Sequence[Row], seeds: Mapping[int, int]) -> str:

@@ -25,7 +25,7 @@ from evaluation.severity_table import (
     severity_row,
     severity_table,
 )
-from evaluation.table import WIDTH, sentence
+from evaluation.table import WIDTH, listed, sentence
 from pipeline.atomic import write_csv
 from pipeline.errors import InputError
 from pipeline.labels import LabelMap
@@ -121,8 +121,7 @@ def raised_text(findings: Sequence[Finding]) -> str:
     raised = [(finding, flag) for finding in findings for flag in finding.flags if flag.raised]
     said = [f"{finding.case}, {flag.limits.name}: {flag.sentence}" for finding, flag in raised]
     title = f"Flags: {len(raised)} raised in {len({finding.case for finding, _ in raised})} of {len(findings)} cases"
-    lines = [line for one in said for line in textwrap.wrap(f"- {one}", WIDTH, subsequent_indent="  ")]
-    return "\n".join((title, *lines))
+    return "\n".join((title, *listed(said)))
 
 
 def write_findings(findings: Sequence[Finding], folder: str | Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from scipy import stats
 from evaluation.cases import read_labels
 from evaluation.comparison import METRICS_FILE, read_runs
 from evaluation.flags import EVERY, FAILED_BELOW, Flag, case_flags
-from evaluation.table import WIDTH, aligned, number
+from evaluation.table import aligned, listed, number
 from pipeline.errors import InputError, report_plainly
 from pipeline.labels import LABEL_CODES, STRUCTURES
 from pipeline.scan import read_scan
@@ -128,8 +127,7 @@ def worth_table(found: Sequence[Worth], structure: str, failed_below: float = FA
         counts = (one.failed, one.caught, one.others, one.false_alarms, one.left_out)
         lines.append([one.name, number(one.auroc), *map(str, counts)])
     told = worth_notes(found, structure, failed_below)
-    wrapped = [line for one in told for line in textwrap.wrap(f"- {one}", WIDTH, subsequent_indent="  ")]
-    return "\n".join(("What each flag is worth", aligned(lines), *wrapped))
+    return "\n".join(("What each flag is worth", aligned(lines), *listed(told)))
 
 
 def worth_notes(found: Sequence[Worth], structure: str, failed_below: float = FAILED_BELOW) -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from evaluation.bounding_box import bounding_box
 from evaluation.cases import read_labels
 from evaluation.metrics import volume_ml
 from evaluation.plausibility import agreement, infection_outside, largest_part, left_share, typical_lung
-from evaluation.table import WIDTH, aligned
+from evaluation.table import aligned, listed
 from evaluation.whole_lungs import whole_lungs
 from pipeline.errors import InputError, report_plainly
 from pipeline.front import Front
@@ -245,8 +244,7 @@ def flag_table(flags: Sequence[Flag]) -> str:
         f"{flag.limits.name}: {flag.sentence}" + (f" Limits: {flag.limits.reason}." if flag.raised else "")
         for flag in flags
     ]
-    wrapped = [line for one in said for line in textwrap.wrap(f"- {one}", WIDTH, subsequent_indent="  ")]
-    return "\n".join((aligned(lines), *wrapped))
+    return "\n".join((aligned(lines), *listed(said)))
 
 
 def bounds(limits: Limits) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 from evaluation.comparison import Comparison, Rows, case_differences, compare, read_runs, shared_structures
 from evaluation.intervals import estimate, patient_means
 from evaluation.statistics import comparison_table, estimate_table, interval_note, run_estimates
-from evaluation.table import WIDTH, aligned
+from evaluation.table import aligned, listed
 from pipeline.atomic import replacing, write_csv
 
 SEMI, SUPERVISED = "semi-supervised", "supervised"
@@ -35,8 +34,7 @@ def write_gain(semi_dir: str | Path, supervised_dir: str | Path, remarks: Sequen
     comparisons = compare(runs, metric, structures)
     rows = [gain(runs, comparison) for comparison in comparisons]
     write_csv(Path(semi_dir) / "comparison.csv", COLUMNS, rows)
-    wrapped = (textwrap.wrap(f"- {remark}", WIDTH, subsequent_indent="  ") for remark in (*remarks, interval_note()))
-    notes = "\n".join(line for lines in wrapped for line in lines)
+    notes = "\n".join(listed((*remarks, interval_note())))
     tables = (estimate_table(runs, metric, structures), gain_table(rows), comparison_table(comparisons), notes)
     text = "\n\n".join(tables)
     with replacing(Path(semi_dir) / "comparison.txt") as temporary:

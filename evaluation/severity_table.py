@@ -40,7 +40,7 @@ def case_severities(
     what lies outside them is not counted. None where the label map has no infection. Both arrays have one shape; the
     spacing is in millimetres, in the order of their axes.
     """
-    infected = [number for number, codes in enumerate(label_map.classes.values()) if tuple(codes) == (INFECTION,)]
+    infected = label_map.infection_classes
     if not infected:
         return None
     lungs = whole_lungs(reference, spacing_mm)

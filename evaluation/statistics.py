@@ -8,8 +8,7 @@ Each argument is a folder with `metrics.csv`, or such a file. One alone gives it
 from __future__ import annotations
 
 import argparse
-import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from evaluation.comparison import METRICS_FILE, Comparison, Rows, compare, read_
 from evaluation.intervals import RESAMPLES, Estimate, estimate, patient_means
 from evaluation.metrics import METRICS
 from evaluation.paired import smallest_p
-from evaluation.table import WIDTH, aligned, number
+from evaluation.table import aligned, listed, number
 from pipeline.errors import report_plainly
 
 LEVEL = 0.05
@@ -97,12 +96,12 @@ def estimate_table(runs: Mapping[str, Rows], metric: str, structures: Sequence[s
                 for kind, found in (("mean", mean), ("median", median))
                 if found.why_not
             ]
-    return "\n".join((f"{metric.capitalize()} over patients", aligned(lines), *_wrapped(reasons)))
+    return "\n".join((f"{metric.capitalize()} over patients", aligned(lines), *listed(reasons)))
 
 
 def interval_text(name: str, rows: Rows, structures: Sequence[str], metric: str = "dice") -> str:
     """The intervals of one run, and how they were made."""
-    return "\n".join((estimate_table({name: rows}, metric, structures), *_wrapped([interval_note()])))
+    return "\n".join((estimate_table({name: rows}, metric, structures), *listed([interval_note()])))
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> str:
@@ -115,7 +114,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
         names = [f"{one.first} - {one.second}", one.structure, str(test.pairs)]
         lines.append([*names, *cells, _p(test.p), _p(one.p_holm)])
     title = f"Differences in {comparisons[0].metric.capitalize()}, paired by patient"
-    return "\n".join((title, aligned(lines), *_wrapped(verdicts(comparisons)), *_wrapped(notes(comparisons))))
+    return "\n".join((title, aligned(lines), *listed(verdicts(comparisons)), *listed(notes(comparisons))))
 
 
 def notes(comparisons: Sequence[Comparison]) -> list[str]:
@@ -156,10 +155,6 @@ def _p(value: float | None) -> str:
     return "<0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
-def _wrapped(sentences: Iterable[str]) -> list[str]:
-    return [line for one in sentences for line in textwrap.wrap(f"- {one}", WIDTH, subsequent_indent="  ")]
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     report_plainly()
     about = "Intervals of cross-validations, and paired comparisons between them."
@@ -173,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tables = [estimate_table(runs, chosen.metric, structures)]
     if len(runs) > 1:
         tables.append(comparison_table(compare(runs, chosen.metric, structures)))
-    print("\n\n".join((*tables, "\n".join(_wrapped([interval_note(), SCOPE])))))
+    print("\n\n".join((*tables, "\n".join(listed([interval_note(), SCOPE])))))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from evaluation.metrics import METRICS
@@ -42,7 +42,7 @@ def paper_table(summary: Mapping[str, Any]) -> str:
     lines.append(["paper's AVG*", "20", *_paper_cells(PAPER_AVERAGE)])
     averaging = f"Averaging: {miscnn['averaging']}."
     return "\n".join(
-        ("Fold medians, the MIScnn paper's way", aligned(lines), *_wrapped(averaging), *_wrapped(PAPER_NOTE))
+        ("Fold medians, the MIScnn paper's way", aligned(lines), *wrapped(averaging), *wrapped(PAPER_NOTE))
     )
 
 
@@ -69,7 +69,7 @@ def structure_table(summary: Mapping[str, Any]) -> str:
     averaging = (
         "Averaging: mean ± sample standard deviation over the n cases where the metric is defined, all folds together."
     )
-    return "\n".join((title, aligned(lines), *_wrapped(averaging), *_wrapped(f"Empty masks: {summary['empty_rule']}.")))
+    return "\n".join((title, aligned(lines), *wrapped(averaging), *wrapped(f"Empty masks: {summary['empty_rule']}.")))
 
 
 def surface_table(summary: Mapping[str, Any]) -> str:
@@ -95,8 +95,8 @@ def surface_table(summary: Mapping[str, Any]) -> str:
     ]
     if lesions := summary["lesions"]:
         told.append(f"{lesion_words(lesions)} {sentence(lesions['rule'])}")
-    wrapped = [line for one in told for line in _wrapped(one)]
-    return "\n".join(("Surfaces, volumes and lesions", aligned(lines), *wrapped))
+    notes = [line for one in told for line in wrapped(one)]
+    return "\n".join(("Surfaces, volumes and lesions", aligned(lines), *notes))
 
 
 def lesion_words(lesions: Mapping[str, Any]) -> str:
@@ -112,7 +112,7 @@ def averaging_table(summary: Mapping[str, Any]) -> str:
         others = (summary["pooled"]["structures"][structure]["dice"], summary["slice_wise"]["structures"][structure])
         lines.append([structure, number(metrics["dice"]["mean"]), *map(number, others)])
     told = f"Pooled: {summary['pooled']['averaging']}. Slice-wise: {summary['slice_wise']['averaging']}."
-    return "\n".join(("Dice, averaged as papers do", aligned(lines), *_wrapped(told)))
+    return "\n".join(("Dice, averaged as papers do", aligned(lines), *wrapped(told)))
 
 
 def _mean_and_deviation(spread: Mapping[str, Any], written: Callable[[float | None], str]) -> str:
@@ -164,5 +164,11 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join((line[0].ljust(first), *map(str.rjust, line[1:], others))).rstrip() for line in lines)
 
 
-def _wrapped(sentence: str) -> list[str]:
+def wrapped(sentence: str) -> list[str]:
+    """The lines of a sentence."""
     return textwrap.wrap(sentence, WIDTH)
+
+
+def listed(sentences: Iterable[str]) -> list[str]:
+    """The lines of sentences that stand below one another, each after a dash."""
+    return [line for one in sentences for line in textwrap.wrap(f"- {one}", WIDTH, subsequent_indent="  ")]

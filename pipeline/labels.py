@@ -34,6 +34,11 @@ class LabelMap:
     classes: Mapping[str, tuple[int, ...]]
     structures: Mapping[str, tuple[int, ...]]
 
+    @property
+    def infection_classes(self) -> list[int]:
+        """Numbers of the classes that are the infection and nothing else, whatever they are called; none without."""
+        return [number for number, codes in enumerate(self.classes.values()) if tuple(codes) == (INFECTION,)]
+
     def class_of_code(self) -> np.ndarray:
         """uint8 table: the number of the class of each of the project's codes."""
         table = np.zeros(len(LABEL_CODES), np.uint8)

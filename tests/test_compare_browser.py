@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
+from functools import partial
 
 import pytest
 from report_makers import write_network
 
 from evaluation.report.compare import compare_runs
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"),
-]
+pytestmark = pytest.mark.browser
 DARK, LIGHT = "rgb(20, 23, 26)", "rgb(255, 255, 255)"
 NETWORKS = {"unet_3d": 0, "enet": 1, "a_network_with_a_long_name>another_one": 1}
 
@@ -32,33 +27,9 @@ def file(tmp_path_factory):
     return folder / "comparison.html"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        # A container's root has no sandbox; the page is our own
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def open_page(browser, file):
-    """Open the comparison as a file; `page.complaints` and `page.asked` are kept."""
-    contexts = []
-
-    def opened(**options):
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.complaints, page.asked = [], []
-        page.on("console", lambda message: page.complaints.append(message.text))
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.goto(file.as_uri())
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
+def open_page(open_file, file):
+    return partial(open_file, file)
 
 
 @pytest.fixture

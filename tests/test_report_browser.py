@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -17,12 +16,7 @@ from evaluation.report.cross_validation import report
 from evaluation.report.run import read_run
 from pipeline.labels import INFECTION
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"),
-]
+pytestmark = pytest.mark.browser
 DARK, LIGHT = "rgb(20, 23, 26)", "rgb(255, 255, 255)"
 
 
@@ -33,34 +27,16 @@ def file(tmp_path_factory):
     return out / "report.html"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        # A container's root has no sandbox; the page is our own
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def open_page(browser, file):
-    """Open the report as a file, once its first case can be seen; `page.complaints` and `page.asked` are kept."""
-    contexts = []
+def open_page(open_file, file):
+    """Open the report, once its first case can be seen."""
 
     def opened(**options):
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.complaints, page.asked = [], []
-        page.on("console", lambda message: page.complaints.append(message.text))
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.goto(file.as_uri())
+        page = open_file(file, **options)
         page.wait_for_selector("#viewer[data-case]")
         return page
 
-    yield opened
-    for context in contexts:
-        context.close()
+    return opened
 
 
 @pytest.fixture

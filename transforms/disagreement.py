@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
-from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from pipeline.atomic import replacing
-from pipeline.front import Front, from_array, resample
-from pipeline.scan import read_geometry
+from transforms.on_scanner_grid import SaveOnScannerGridd
 
 UNCERTAINTY = "uncertainty"
 
@@ -27,26 +22,13 @@ class SplitDisagreementd(MapTransform):
         return split
 
 
-class SaveUncertaintyd(MapTransform):
+class SaveUncertaintyd(SaveOnScannerGridd):
     """Write `<output_dir>/<folder>/uncertainty/<case>.nii.gz` and keep only its path.
 
     A voxel holds the share of the voters that chose another class than the ensemble, float32 in [0, 1], interpolated
     linearly to exactly the scan's own grid. Nothing is written where a case has a single voter, who disagrees with
-    nobody.
-
-    Args:
-        keys: of the disagreement, (H, W, D) on the prepared grid.
-        front: that prepared the scan.
-        output_dir: made when missing; `folder` is the case's, none where it has none.
+    nobody. The keys are of the disagreement, (H, W, D) on the prepared grid.
     """
-
-    def __init__(
-        self, keys: KeysCollection, front: Front, output_dir: str | Path, scan_key: str = "image_file"
-    ) -> None:
-        super().__init__(keys)
-        self.front = front
-        self.output_dir = Path(output_dir)
-        self.scan_key = scan_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         written = dict(data)
@@ -54,10 +36,6 @@ class SaveUncertaintyd(MapTransform):
             if len(data.get("voters", (0, 1))) == 1:
                 written[key] = None
                 continue
-            scanner = read_geometry(data[self.scan_key])
-            prepared = from_array(data[key].cpu().numpy(), self.front.grid(scanner))
-            target = self.output_dir / data.get("folder", "") / UNCERTAINTY / f"{data['case']}.nii.gz"
-            with replacing(target) as temporary:
-                sitk.WriteImage(resample(prepared, scanner, sitk.sitkLinear), str(temporary), useCompression=True)
-            written[key] = str(target)
+            share = self.front.to_scanner(data[key].cpu().numpy(), self.scanner(data))
+            written[key] = self.write(share, data, UNCERTAINTY)
         return written

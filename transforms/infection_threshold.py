@@ -9,7 +9,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from pipeline.errors import InputError
-from pipeline.labels import INFECTION, LabelMap
+from pipeline.labels import LabelMap
 
 
 class InfectionThresholdd(MapTransform):
@@ -34,7 +34,7 @@ class InfectionThresholdd(MapTransform):
         if not 0 < threshold < 1:
             raise InputError(f"infection_threshold is {threshold}, expected a probability between 0 and 1.")
         self.factor = (1 - threshold) / threshold
-        self.channels = [number for number, codes in enumerate(classes.classes.values()) if codes == (INFECTION,)]
+        self.channels = classes.infection_classes
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         weighted = dict(data)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Sequence
 
+from evaluation import table as text
 from evaluation.report.tables import Cell, Table
 from evaluation.table import WIDTH, aligned
 
@@ -29,10 +29,9 @@ def _text(cell: Cell) -> str:
     return f"{cell.text} ({cell.detail})" if cell.detail else cell.text
 
 
-def listed(sentences: Iterable[str], width: int = WIDTH) -> str:
+def listed(sentences: Iterable[str]) -> str:
     """Sentences as a list."""
-    wrapped = (textwrap.wrap(f"- {one}", width, subsequent_indent="  ") for one in sentences)
-    return "\n".join(line for lines in wrapped for line in lines)
+    return "\n".join(text.listed(sentences))
 
 
 def titled(title: str, parts: Sequence[str]) -> str:
