@@ -17,6 +17,7 @@ from pipeline.checkpoint import FINISHED, MODEL
 from pipeline.configuration import ENSEMBLE, load
 from pipeline.ensemble import check_method, configuration_of
 from pipeline.errors import InputError
+from pipeline.scan import file_sha256
 from pipeline.study import FOLDS, load_study
 
 # What has to be equal in the inference of members that share a window: what they see, and what they answer
@@ -46,16 +47,24 @@ class Member:
         """Of its inference."""
         return configuration_of(self.weights)
 
+    @property
+    def tells_training(self) -> bool:
+        """Whether it lies where its cross-validation left it, which knows what it was trained on."""
+        return bool(_FOLD.fullmatch(self.weights.parent.name)) and self._folds.is_file()
+
     @cached_property
     def trained_on(self) -> list[dict[str, Any]]:
         """The entries of the datalist that it was trained on; InputError where its folder does not tell them."""
-        folder, number = self.weights.parents[1], _FOLD.fullmatch(self.weights.parent.name)
-        if not number or not (folder / FOLDS).is_file():
+        if not self.tells_training:
             raise InputError(
-                f"{self.weights}: nothing beside it tells which patients it was trained on ({folder / FOLDS}), so it "
+                f"{self.weights}: nothing beside it tells which patients it was trained on ({self._folds}), so it "
                 "cannot be scored honestly; leave it where its cross-validation left it."
             )
-        return load_study(folder).training(int(number[1]))
+        return load_study(self._folds.parent).training(int(self.weights.parent.name.removeprefix("fold")))
+
+    @property
+    def _folds(self) -> Path:
+        return self.weights.parents[1] / FOLDS
 
     def has_seen(self, case: Mapping[str, Any]) -> bool:
         """Whether it was trained on the case's patient or image, by patient_id and SHA-256."""
@@ -66,6 +75,17 @@ def is_among(case: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> bo
     """Whether a datalist's entry is of a patient, or has the very image, of one of other entries."""
     mine = (case["patient_id"], case["image_sha256"])
     return any(mine[0] == other["patient_id"] or mine[1] == other["image_sha256"] for other in others)
+
+
+def known_images(members: Iterable[Member], scans: Iterable[Mapping[str, str]]) -> list[str]:
+    """Cases whose very image one of the members was trained on, as far as their folders tell.
+
+    `scans` are {"case", "image"}, see `pipeline.datalist.scans`; an image is known by its SHA-256.
+    """
+    entries = [entry for member in members if member.tells_training for entry in member.trained_on]
+    known = {entry["image_sha256"] for entry in entries}
+    # Without any there is nothing to read the scans for
+    return [scan["case"] for scan in scans if file_sha256(scan["image"]) in known] if known else []
 
 
 def find_members(models: str | Path | Sequence[str | Path]) -> list[Member]:

@@ -6,6 +6,7 @@ python -m pipeline.predict --model runs/unet_3d/cv/fold0 --input scan.nii.gz
 from __future__ import annotations
 
 import argparse
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +18,17 @@ from monai.bundle import run
 from pipeline.atomic import write_json
 from pipeline.bundle_source import CONFIG, is_bundle, opened
 from pipeline.configuration import INFERENCE, LOGGING, METADATA
+from pipeline.datalist import scans
 from pipeline.ensemble import MEAN, VOTE, parse_weights
 from pipeline.errors import report_plainly
-from pipeline.members import ensemble_configuration, find_members
+from pipeline.members import ensemble_configuration, find_members, known_images
+
+logger = logging.getLogger(__name__)
+
+TRAINED_ON = (
+    "MODEL was trained on %d of these scans: %s. What it finds there says nothing about how well it does on new "
+    "patients."
+)
 
 
 def predict(
@@ -41,6 +50,8 @@ def predict(
             run(config_file=str(bundle / CONFIG), dataset_dir=str(source), output_dir=str(output_dir))
         return
     members = find_members(models)
+    if known := known_images(members, scans(source)):
+        logger.warning(TRAINED_ON, len(known), ", ".join(known))
     if len(members) == 1:
         _segment(members[0].configuration, source, output_dir, model_file=str(members[0].weights))
         return

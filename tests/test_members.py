@@ -10,7 +10,8 @@ from pipeline.atomic import write_json
 from pipeline.checkpoint import FINISHED, MODEL
 from pipeline.configuration import INFERENCE, merged
 from pipeline.errors import InputError
-from pipeline.members import Member, check_alike, ensemble_configuration, find_members
+from pipeline.members import Member, check_alike, ensemble_configuration, find_members, known_images
+from pipeline.scan import file_sha256
 
 ENTRY = {"image": "a.nii.gz", "label": "b.nii.gz"}
 DATALIST = [
@@ -97,6 +98,27 @@ def test_a_member_whose_training_nobody_knows_is_refused(tmp_path):
     (run(tmp_path) / "folds.json").unlink()
     with pytest.raises(InputError, match="nothing beside it tells which patients"):
         Member("fold0", tmp_path / "fold0" / MODEL).has_seen(DATALIST[0])
+
+
+def scan(folder: Path, case: str) -> dict[str, str]:
+    file = folder / f"{case}.nii.gz"
+    file.write_text(case)
+    return {"case": case, "image": str(file)}
+
+
+def test_scans_that_a_member_was_trained_on_are_known_whatever_they_are_called(tmp_path):
+    folder = run(tmp_path / "run")
+    scans = [scan(tmp_path, "renamed"), scan(tmp_path, "new")]
+    entries = [{**DATALIST[0]}, {**DATALIST[1], "image_sha256": file_sha256(scans[0]["image"])}, DATALIST[2]]
+    write_json(folder / "datalist.json", {"dataset_dir": "/scans", "training": entries})
+    fold0, fold1 = find_members(folder)
+    assert known_images([fold0], scans) == ["renamed"]
+    assert known_images([fold1], scans) == []
+
+
+def test_a_model_whose_training_nobody_knows_knows_no_scan(tmp_path):
+    (run(tmp_path) / "folds.json").unlink()
+    assert known_images(find_members(tmp_path), [scan(tmp_path, "any")]) == []
 
 
 @pytest.mark.parametrize(
