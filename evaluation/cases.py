@@ -41,7 +41,7 @@ class Job:
     """One case to evaluate: two label files on one grid, and who is on them.
 
     `probability` is the file of the infection's, see `transforms.infection_probability`, `scan` that of the image; None
-    where there is none.
+    where there is none. `others` are label files of the same scan by other models.
     """
 
     reference: Path
@@ -51,6 +51,7 @@ class Job:
     fold: int
     probability: Path | None = None
     scan: Path | None = None
+    others: tuple[Path, ...] = ()
 
 
 def evaluate_case(job: Job, label_map: LabelMap = OWN_CODES) -> list[Row]:

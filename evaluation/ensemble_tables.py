@@ -9,6 +9,7 @@ from typing import Any
 from evaluation.cases import Row
 from evaluation.comparison import Comparison, Rows, compare
 from evaluation.ensemble_severity import SPREAD, CaseSeverity, ensemble_severity_table
+from evaluation.findings import Finding, findings_text, raised_flags, worths
 from evaluation.intervals import patient_means
 from evaluation.metrics import EMPTY_RULE
 from evaluation.statistics import SCOPE, comparison_table, interval_note, verdict
@@ -40,12 +41,14 @@ class Group:
         rows: the ensemble's, a case and structure each.
         voters: name of a case -> how many members voted on it.
         members: name of a member -> its rows, of the cases that it voted on with others.
+        findings: the flags of the ensemble's label maps; a disagreement of its members is one.
     """
 
     name: str
     rows: list[Row]
     voters: Mapping[str, int]
     members: Mapping[str, list[Row]]
+    findings: Sequence[Finding] = ()
 
     @property
     def has_one_voter(self) -> bool:
@@ -133,6 +136,9 @@ def ensemble_tables(method: str, groups: Sequence[Group], severities: Sequence[C
         parts.append("\n".join((*wrapped(interval_note()), *wrapped(SCOPE))))
     if severities:
         parts.append(ensemble_severity_table(severities))
+    for group in groups:
+        if found := findings_text(group.findings, group.rows):
+            parts.append(f"{group.name.capitalize()}. {found}")
     return "\n\n".join(parts)
 
 
@@ -160,6 +166,18 @@ def ensemble_summary(
             {"group": group.name, **asdict(one), "verdict": verdict(one)}
             for group in groups
             for one in comparisons(group)
+        ],
+        "flags": [
+            {
+                "group": group.name,
+                "raised": [
+                    {"case": finding.case, "flag": flag.limits.name, "sentence": flag.sentence}
+                    for finding, flag in raised_flags(group.findings)
+                ],
+                "worth": [asdict(one) for one in worths(group.findings, group.rows)],
+            }
+            for group in groups
+            if group.findings
         ],
         "severity": {"spread": SPREAD, "cases": [case.as_row() for case in severities]},
     }

@@ -13,7 +13,7 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from evaluation.cases import OWN_CODES, Job, Row, read_pair
+from evaluation.cases import OWN_CODES, Job, Row, read_labels, read_pair
 from evaluation.flag_worth import Worth, worth, worth_table
 from evaluation.flags import EVERY, Flag, case_flags
 from evaluation.severity_table import (
@@ -57,10 +57,28 @@ def examine(job: Job, label_map: LabelMap) -> Finding:
     reference, prediction = read_pair(job, label_map)
     arrays = sitk.GetArrayViewFromImage(reference), sitk.GetArrayViewFromImage(prediction)
     severities = case_severities(*arrays, label_map, reference.GetSpacing()[::-1])
-    flags: Sequence[Flag] = ()
-    if label_map.classes == OWN_CODES.classes:
-        flags = case_flags(prediction, read_scan(job.scan) if job.scan else None, name=job.case)
-    return Finding(job.case, job.fold, severities and severity_row(job.case, *severities), tuple(flags))
+    flags = job_flags(job, label_map, prediction)
+    return Finding(job.case, job.fold, severities and severity_row(job.case, *severities), flags)
+
+
+def job_flags(job: Job, label_map: LabelMap, prediction: sitk.Image) -> tuple[Flag, ...]:
+    """The flags of a job's prediction, with its scan and others where there are any.
+
+    None where the label map does not tell left lung, right lung and infection apart.
+    """
+    if label_map.classes != OWN_CODES.classes:
+        return ()
+    others = [read_labels(file, job.case, range(len(label_map.classes))) for file in job.others]
+    return tuple(case_flags(prediction, read_scan(job.scan) if job.scan else None, others, job.case))
+
+
+def flag_cases(jobs: Iterable[Job], label_map: LabelMap) -> list[Finding]:
+    """The flags alone, in the order of the jobs."""
+    codes = range(len(label_map.classes))
+    return [
+        Finding(job.case, job.fold, None, job_flags(job, label_map, read_labels(job.prediction, job.case, codes)))
+        for job in jobs
+    ]
 
 
 def examine_cases(jobs: Iterable[Job], label_map: LabelMap, workers: int = 2) -> list[Finding]:
@@ -116,9 +134,13 @@ def findings_text(findings: Sequence[Finding], rows: Sequence[Row]) -> str:
     return "\n\n".join(parts)
 
 
+def raised_flags(findings: Iterable[Finding]) -> list[tuple[Finding, Flag]]:
+    return [(finding, flag) for finding in findings for flag in finding.flags if flag.raised]
+
+
 def raised_text(findings: Sequence[Finding]) -> str:
     """A sentence for each raised flag, by case."""
-    raised = [(finding, flag) for finding in findings for flag in finding.flags if flag.raised]
+    raised = raised_flags(findings)
     said = [f"{finding.case}, {flag.limits.name}: {flag.sentence}" for finding, flag in raised]
     title = f"Flags: {len(raised)} raised in {len({finding.case for finding, _ in raised})} of {len(findings)} cases"
     return "\n".join((title, *listed(said)))

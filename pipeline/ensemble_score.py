@@ -18,6 +18,7 @@ from typing import Any
 from evaluation.cases import Job, Row, evaluate_cases, write_metrics_csv
 from evaluation.ensemble_severity import CaseSeverity, case_severity, write_severity_csv
 from evaluation.ensemble_tables import Group, ensemble_summary, ensemble_tables
+from evaluation.findings import Finding, flag_cases, write_findings
 from pipeline.atomic import read_json, write_json
 from pipeline.bundle_process import run_bundle
 from pipeline.cascade import RESULT, lung_model_of
@@ -46,7 +47,8 @@ class EnsembleScore:
         models: as `pipeline.members.find_members` takes them.
         dataset_dir: in any layout that `pipeline.layouts` knows.
         output_dir: gets `predictions/<case>.nii.gz` with `predictions/uncertainty`, `metrics.csv`, `summary.json`,
-            `ensemble_severity.csv`, and each member's own label maps and `metrics.csv` in `members/<name>`.
+            `ensemble_severity.csv`, `flags.csv`, and each member's own label maps and `metrics.csv` in
+            `members/<name>`.
         method, weights: of the ensemble; weights also as text, empty for none.
         leaky: let all members vote on patients that they were trained on too, in a row of its own, so named.
     """
@@ -162,12 +164,21 @@ class EnsembleScore:
 
     def rows(self, folder: str, cases: Iterable[Mapping[str, Any]]) -> list[Row]:
         """The scores of the label maps in a folder."""
-        where = self.folder / folder
-        jobs = [
-            Job(Path(case["label"]), where / f"{case['case']}.nii.gz", case["case"], case["patient_id"], 0)
-            for case in cases
-        ]
-        return evaluate_cases(jobs, self.classes)
+        return evaluate_cases([self.job(folder, case) for case in cases], self.classes)
+
+    def job(self, folder: str, case: Mapping[str, Any], others: Iterable[str] = ()) -> Job:
+        """The label map of a case in a folder, beside those in other folders."""
+        file, *beside = (self.folder / one / f"{case['case']}.nii.gz" for one in (folder, *others))
+        scan = Path(case["image"])
+        return Job(Path(case["label"]), file, case["case"], case["patient_id"], 0, scan=scan, others=tuple(beside))
+
+    def findings(self, cases: Iterable[Mapping[str, Any]]) -> list[Finding]:
+        """The flags of the ensemble's label maps, a disagreement of its voters among them."""
+        jobs = []
+        for case in cases:
+            voters = self.voters[case["case"]]
+            jobs.append(self.job(PREDICTIONS, case, map(self.folder_of, voters) if len(voters) > 1 else ()))
+        return flag_cases(jobs, self.classes)
 
     def honest_groups(self) -> list[Group]:
         """Cases on which every member may vote, and those on which only some may; also in files metrics.csv."""
@@ -185,7 +196,8 @@ class EnsembleScore:
             mine = {member: of_cases(found, voters) for member, found in alone.items()}
             if voters:
                 voting = {member: found for member, found in mine.items() if found}
-                groups.append(Group(name, of_cases(rows, voters), voters, voting))
+                groups.append(Group(name, of_cases(rows, voters), voters, voting, self.findings(cases)))
+        write_findings([finding for group in groups for finding in group.findings], self.folder)
         return groups
 
     def rows_alone(self, member: int) -> list[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,8 @@ from evaluation.ensemble_tables import (
     leave_one_out_table,
     mean_member_rows,
 )
+from evaluation.findings import Finding
+from evaluation.flags import AGREEMENT, judged
 from evaluation.metrics import ALL_METRICS, COUNTS
 from evaluation.severity import Severity
 
@@ -35,6 +38,10 @@ def external(ensemble: float = 0.8, patients: int = 8) -> Group:
     }
     rows = [row(patient, score) for patient, score in enumerate(scores)]
     return Group("external test set", rows, {f"c{patient}": 2 for patient in range(patients)}, members)
+
+
+def disagreed(case: str) -> Finding:
+    return Finding(case, 0, None, (judged(AGREEMENT, 0.2),))
 
 
 def own(name: str = "out-of-patient", voters: int = 1) -> Group:
@@ -94,6 +101,17 @@ def test_each_member_has_a_row_of_its_own():
 def test_the_summary_is_plain_json():
     summary = ensemble_summary("vote", ["fold0", "fold1"], [own(), external()], [SEVERE])
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_a_disagreement_of_the_members_is_told():
+    group = replace(external(), findings=[disagreed("c3")])
+    assert "c3, agreement: The models disagree" in " ".join(ensemble_tables("vote", [group], []).split())
+
+
+def test_the_summary_has_raised_flags_and_what_they_are_worth():
+    (found,) = ensemble_summary("vote", [], [replace(external(0.5), findings=[disagreed("c3")])], [])["flags"]
+    assert [(one["case"], one["flag"]) for one in found["raised"]] == [("c3", "agreement")]
+    assert [(one["name"], one["failed"], one["caught"]) for one in found["worth"]] == [("agreement", 1, 1)]
 
 
 def test_the_spread_of_the_infected_share_is_from_the_least_to_the_most_that_a_member_finds():

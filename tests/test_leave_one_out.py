@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -127,6 +128,12 @@ def test_nothing_leaks_unless_it_is_asked_for(finished):
 def test_the_spread_of_the_infected_share_is_over_all_members(finished):
     cases = json.loads((finished.out / "external" / "summary.json").read_text())["severity"]["cases"]
     assert [case["members"] for case in cases] == [3, 3]
+
+
+def test_flags_tell_whether_the_members_agree_on_a_case(finished):
+    with (finished.out / "external" / "flags.csv").open(newline="") as stream:
+        asked = [row["case"] for row in csv.DictReader(stream) if row["flag"] == "agreement"]
+    assert asked == ["phantom_11", "phantom_12"]
 
 
 @pytest.fixture

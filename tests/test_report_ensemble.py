@@ -11,6 +11,8 @@ from report_makers import write_run
 from evaluation.cases import NUMBERS
 from evaluation.ensemble_severity import CaseSeverity
 from evaluation.ensemble_tables import ONE_VOTER, Group, ensemble_summary
+from evaluation.findings import Finding
+from evaluation.flags import AGREEMENT, judged
 from evaluation.report.cross_validation import report
 from evaluation.report.ensemble_section import ensemble, score_table, spread_table
 from evaluation.report.run import read_run
@@ -25,7 +27,8 @@ def rows(dice, cases=6):
 def scores():
     """Two members that score 0.5 and 0.6 alone and 0.7 together on six external cases."""
     voters = {row["case"]: 2 for row in rows(0)}
-    external = Group("external", rows(0.7), voters, {"fold0": rows(0.5), "fold1": rows(0.6)})
+    flagged = Finding("case_0", 0, None, (judged(AGREEMENT, 0.2),))
+    external = Group("external", rows(0.7), voters, {"fold0": rows(0.5), "fold1": rows(0.6)}, [flagged])
     left_out = Group("out-of-patient", rows(0.4), dict.fromkeys(voters, 1), {})
     half, none = Severity(0.5, 0.1, 0.3), Severity(0.2, 0.0, 0.1)
     severity = CaseSeverity("case_0", half, half, (half, none))
@@ -55,6 +58,10 @@ def test_a_single_voter_is_called_no_ensemble(run):
 
 def test_the_comparison_with_the_mean_member_is_told(run):
     assert "External. Dice of infection, ensemble and mean single member" in ensemble(run).body
+
+
+def test_a_disagreement_of_the_members_is_told(run):
+    assert "The models disagree on the infection (Dice 0.20 between them)" in ensemble(run).body
 
 
 def test_the_report_has_the_section_and_its_title(run):

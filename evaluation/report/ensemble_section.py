@@ -8,6 +8,8 @@ from typing import Any
 from markupsafe import Markup
 
 from evaluation.ensemble_tables import AVERAGING
+from evaluation.flag_worth import Worth
+from evaluation.report.finding_tables import worth_table
 from evaluation.report.page import Section, note, paragraph, part
 from evaluation.report.run import Run
 from evaluation.report.tables import ABSENT, Cell, Table, name_of, text_cells
@@ -27,6 +29,10 @@ def ensemble(run: Run) -> Section | None:
     if run.ensemble["severity"]["cases"]:
         parts.append(part("table", table=spread_table(run.ensemble)))
         parts.append(note(f"Members: {run.ensemble['severity']['spread']}."))
+    # A run of an older version lacks them
+    for found in run.ensemble.get("flags", []):
+        parts.append(part("table", table=flag_table(found)))
+        parts.append(part("table", table=worth_table([Worth(**one) for one in found["worth"]])))
     return Section("ensemble", "Ensemble", Markup("").join(parts))
 
 
@@ -40,6 +46,13 @@ def score_table(scores: Mapping[str, Any]) -> Table:
         body.append([*text_cells((line["who"], line["patients"])), *dice])
     columns = ["who votes", "patients", *(f"{name_of(name)} Dice" for name in names)]
     return Table(f"Dice by who votes ({scores['method']})", columns, body)
+
+
+def flag_table(found: Mapping[str, Any]) -> Table:
+    """A row for each flag that was raised on a label map of the ensemble's."""
+    body = [text_cells((row["case"], name_of(row["flag"]), row["sentence"])) for row in found["raised"]]
+    title = f"Raised flags, ensemble, {found['group']}"
+    return Table(title, ["case", "flag", "what it says"], body, texts=("flag", "what it says"))
 
 
 def spread_table(scores: Mapping[str, Any]) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from evaluation.findings import Finding
+from evaluation.findings import Finding, raised_flags
 from evaluation.flag_worth import Worth
 from evaluation.flags import bounds
 from evaluation.report.tables import ABSENT, Cell, Table, name_of, share_cell, text_cells
@@ -60,9 +60,7 @@ def raised_table(findings: Sequence[Finding]) -> Table:
             Cell(bounds(flag.limits)),
             Cell(flag.sentence),
         ]
-        for finding in findings
-        for flag in finding.flags
-        if flag.raised
+        for finding, flag in raised_flags(findings)
     ]
     columns = ["case", "fold", "flag", "value", "limits", "what it says"]
     return Table("Raised flags", columns, body, texts=("flag", "what it says"))
