@@ -70,8 +70,8 @@ def open_study(
     asked = os.path.abspath(dataset_dir)
     if datalist["dataset_dir"] != asked:
         raise InputError(
-            f"{folder}: holds a study of {datalist['dataset_dir']}, but DATA is {asked}; choose another OUT, or delete "
-            "that folder."
+            f"{folder}: holds a study of {datalist['dataset_dir']}, but DATA is {asked}; choose another OUT, such as "
+            f"runs/{Path(asked).name}, or delete that folder."
         )
     wanted = make_folds(datalist, folds, split, seed)
     kept = _kept_or_made(folder / FOLDS, lambda: wanted)
