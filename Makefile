@@ -55,6 +55,7 @@ PREPARATION ?=
 BY_PATIENT ?=
 # Of bundles
 RUN ?=
+ENSEMBLE ?=
 BUNDLE ?=
 URL ?=
 VERSION ?=
@@ -172,8 +173,9 @@ features: $(READY) $(if $(filter file,$(origin INPUT)),data) ## what each block 
 	  $(if $(filter-out file,$(origin MODEL)),--model "$(MODEL)",) $(if $(OUT),--output "$(OUT)",)
 
 .PHONY: bundle
-bundle: $(READY) ## export as a bundle of the Model Zoo: make bundle NETWORK= [RUN=runs/x/cv FOLD=k OUT= URL= VERSION= CHANGES= DATA_LICENSE=file]
-	@$(PY) -m pipeline.export --network "$(NETWORK)" --run "$(RUN)" --fold $(FOLD) $(BUNDLE_DETAILS)
+bundle: $(READY) ## export as a bundle of the Model Zoo: make bundle NETWORK= [RUN=runs/x/cv FOLD=k | ENSEMBLE=1 METHOD= WEIGHTS=] [OUT= URL= VERSION= CHANGES= DATA_LICENSE=file]
+	@$(PY) -m pipeline.export --network "$(NETWORK)" --run "$(RUN)" --fold $(FOLD) $(BUNDLE_DETAILS) \
+	  $(if $(filter-out 0,$(ENSEMBLE)),--ensemble --method "$(if $(filter-out file,$(origin METHOD)),$(METHOD),)" --weights "$(WEIGHTS)",)
 
 .PHONY: bundles
 bundles: $(READY) ## export every network and cascade, from its run where there is one

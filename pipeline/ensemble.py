@@ -24,6 +24,8 @@ from pipeline.inferers import channels_last
 MEAN, VOTE = "mean", "vote"
 # What the mean probability weighs beside one vote: under 1, so that it decides ties and overturns no majority
 TIE = 0.5
+# A probability may underflow to 0; its logarithm would spoil the average of overlapping windows
+LEAST = torch.finfo(torch.float32).tiny
 
 
 class Ensemble(torch.nn.Module):
@@ -38,7 +40,7 @@ class Ensemble(torch.nn.Module):
         weights: of a mean, one a network, at least 0; None for equal ones.
         factors: of the classes' probabilities where the likeliest is chosen, see `InfectionThresholdd`; None for 1.
 
-    `voters`, the places of those that are asked, may be set at any time; all of them at first.
+    `voters`, the places of those that are asked in their order, may be set at any time; all of them at first.
     """
 
     def __init__(
@@ -52,36 +54,51 @@ class Ensemble(torch.nn.Module):
         check_method(method, weights, len(networks))
         self.members = torch.nn.ModuleList(networks)
         self.method = method
-        self.weights = list(weights or [1.0] * len(networks))
-        self.factors = factors
-        self.voters: Sequence[int] = range(len(networks))
+        self.weights = [float(weight) for weight in weights or [1.0] * len(networks)]
+        self.factors = None if factors is None else [float(factor) for factor in factors]
+        self.voters: Sequence[int] = list(range(len(networks)))
+        # TorchScript, which bundles need, knows what a module has and no constants beside it
+        self.votes = method == VOTE
+        self.tie, self.least = TIE, LEAST
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        shares, _ = self.shares(image)
-        return _logarithm(shares)
+        return self.logarithm(self.shares(image)[0])
 
     def shares(self, image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """What each class has of the ensemble, (B, C, ...), adding up to 1, and each voter's classes, (B, 1, ...)."""
-        total = sum(self.weights[voter] for voter in self.voters)
-        mean: Any = 0.0
-        votes: Any = 0.0
-        classes = []
-        for voter in self.voters:
-            probabilities = self.members[voter](image).float().softmax(1)
-            mean = mean + probabilities * (self.weights[voter] / total)
-            classes.append(self.likeliest(probabilities))
-            if self.method == VOTE:
-                votes = votes + torch.zeros_like(probabilities).scatter_(1, classes[-1], 1.0)
-        if self.method == MEAN or len(self.voters) == 1:
+        total = self.total()
+        mean, votes = torch.zeros(1, device=image.device), torch.zeros(1, device=image.device)
+        classes: list[torch.Tensor] = []
+        for place, member in enumerate(self.members):
+            if place in self.voters:
+                answer = member(image)
+                # Networks with auxiliary outputs give them after the main one while they are trained
+                logits = answer if isinstance(answer, torch.Tensor) else answer[0]
+                probabilities = logits.float().softmax(1)
+                mean = mean + probabilities * (self.weights[place] / total)
+                classes.append(self.likeliest(probabilities))
+                if self.votes:
+                    votes = votes + torch.zeros_like(probabilities).scatter_(1, classes[-1], 1.0)
+        if not self.votes or len(self.voters) == 1:
             return mean, classes
-        return (votes + TIE * mean) / (len(self.voters) + TIE), classes
+        return (votes + self.tie * mean) / (len(self.voters) + self.tie), classes
+
+    def total(self) -> float:
+        """What the voters weigh together."""
+        total = 0.0
+        for voter in self.voters:
+            total += self.weights[voter]
+        return total
 
     def likeliest(self, probabilities: torch.Tensor) -> torch.Tensor:
         """The number of the likeliest class, (B, 1, ...); equal ones give the lower number."""
         if self.factors is not None:
             factors = torch.tensor(self.factors, device=probabilities.device)
-            probabilities = probabilities * factors.view(1, -1, *[1] * (probabilities.ndim - 2))
+            probabilities = probabilities * factors.view([1, -1] + [1] * (probabilities.dim() - 2))
         return probabilities.argmax(1, keepdim=True)
+
+    def logarithm(self, shares: torch.Tensor) -> torch.Tensor:
+        return shares.clamp_min(self.least).log()
 
 
 class EnsembleWithDisagreement(Ensemble):
@@ -93,17 +110,12 @@ class EnsembleWithDisagreement(Ensemble):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         shares, classes = self.shares(image)
         # The votes were counted with the factors, the mean was not
-        chosen = self.likeliest(shares) if self.method == MEAN else shares.argmax(1, keepdim=True)
-        total = sum(self.weights[voter] for voter in self.voters)
-        against: Any = 0.0
-        for voter, mine in zip(self.voters, classes, strict=True):
-            against = against + (mine != chosen).float() * (self.weights[voter] / total)
-        return torch.cat((_logarithm(shares), against), dim=1)
-
-
-def _logarithm(shares: torch.Tensor) -> torch.Tensor:
-    # A probability may underflow to 0; its logarithm would spoil the average of overlapping windows
-    return shares.clamp_min(torch.finfo(shares.dtype).tiny).log()
+        chosen = shares.argmax(1, keepdim=True) if self.votes else self.likeliest(shares)
+        total = self.total()
+        against = torch.zeros(1, device=image.device)
+        for place, mine in enumerate(classes):
+            against = against + (mine != chosen).float() * (self.weights[self.voters[place]] / total)
+        return torch.cat((self.logarithm(shares), against), dim=1)
 
 
 def check_method(method: str, weights: Sequence[float] | None, members: int) -> None:
@@ -119,6 +131,15 @@ def check_method(method: str, weights: Sequence[float] | None, members: int) -> 
             f"WEIGHTS are {', '.join(map(str, weights))}, expected {members} numbers, one a member in their order, "
             "none below 0 and not all 0."
         )
+
+
+def load_members(ensemble: Ensemble, files: Sequence[str | Path]) -> None:
+    """Give the first members the weights of a file each, and them alone a vote; InputError where they do not fit."""
+    if len(files) > len(ensemble.members):
+        raise InputError(f"member_files are {len(files)}, but this ensemble has {len(ensemble.members)} members.")
+    for member, file in zip(ensemble.members, files, strict=False):
+        load_weights(member, file)
+    ensemble.voters = list(range(len(files)))
 
 
 def parse_weights(text: str) -> list[float] | None:

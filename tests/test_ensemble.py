@@ -7,7 +7,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pipeline.ensemble import MEAN, VOTE, ChooseVoters, Ensemble, EnsembleWithDisagreement, check_method, parse_weights
+from pipeline.ensemble import (
+    MEAN,
+    VOTE,
+    ChooseVoters,
+    Ensemble,
+    EnsembleWithDisagreement,
+    check_method,
+    load_members,
+    parse_weights,
+)
 from pipeline.errors import InputError
 from pipeline.inferers import AirPaddedWindows
 
@@ -100,6 +109,27 @@ def test_in_overlapping_windows_equal_members_are_one_of_them():
     with torch.no_grad():
         alone, together = (windows(volume, one).softmax(1) for one in (network, Ensemble([network] * 3, MEAN)))
     torch.testing.assert_close(together, alone)
+
+
+@pytest.mark.parametrize(("method", "weights"), [(VOTE, None), (MEAN, [2, 1])])
+def test_torchscript_of_an_ensemble_gives_what_it_gives(method, weights):
+    torch.manual_seed(0)
+    networks = [torch.nn.Conv3d(1, 3, 3) for _ in range(2)]
+    ensemble = EnsembleWithDisagreement(networks, method, weights, factors=[1.0, 1.0, 4.0])
+    image = torch.rand(2, 1, 8, 8, 8)
+    assert torch.equal(torch.jit.script(ensemble)(image), ensemble(image))
+
+
+def test_members_that_were_trained_later_vote_in_place_of_the_first_ones(tmp_path):
+    trained, ensemble = torch.nn.Conv3d(1, 2, 1), Ensemble([torch.nn.Conv3d(1, 2, 1) for _ in range(3)])
+    torch.save(trained.state_dict(), tmp_path / "model.pt")
+    load_members(ensemble, [tmp_path / "model.pt"])
+    assert torch.allclose(ensemble(VOXEL), trained(VOXEL).log_softmax(1))
+
+
+def test_more_trained_members_than_an_ensemble_has_are_refused():
+    with pytest.raises(InputError, match="has 1 members"):
+        load_members(Ensemble([Always(0.9, 0.1)]), ["a.pt", "b.pt"])
 
 
 def test_a_probability_of_zero_stays_finite():

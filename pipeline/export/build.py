@@ -83,35 +83,38 @@ def write_bundle(source: Source, bundle: Path, details: Details) -> dict[str, An
     write_package(modules, bundle / source.package, f"The code of {source.name}, copied from PneumoBundle.")
     write_pages(source, bundle, described, details.license_file)
     for member in source.members:
-        write_weights(member.state_dict(), bundle / weights_of(source, member))
         config = INFERENCE if member is source.last else member.stage.name
-        target = Path(weights_of(source, member)).with_suffix(".ts").as_posix()
-        write_torchscript(bundle, f"configs/{config}.json", weights_of(source, member), target)
+        for model in member.models:
+            write_weights(member.state_dict(model), bundle / f"models/{model}.pt")
+            write_torchscript(bundle, f"configs/{config}.json", f"models/{model}.pt", f"models/{model}.ts")
     write_large_files(bundle, details.url)
     return described
 
 
 def origin(source: Source) -> str:
-    return f"fold {source.fold} of {source.run}" if source.run else "initial weights, as no run was given or found"
+    if source.run is None:
+        return "initial weights, as no run was given or found"
+    folds = ", ".join(map(str, source.folds))
+    return f"{'an ensemble of folds' if source.is_ensemble else 'fold'} {folds} of {source.run}"
 
 
-def weights_of(source: Source, member: Member) -> str:
-    return "models/model.pt" if member is source.last else f"models/{member.stage.name}.pt"
+def weights_of(member: Member) -> list[str]:
+    """Expressions of the paths of a stage's files of weights."""
+    return [f"$@bundle_root + '/models/{model}.pt'" for model in member.models]
 
 
 def configurations(source: Source) -> dict[str, dict[str, Any]]:
     """Name of a file -> content, with this project's names of its code."""
-    changes = {}
+    changes: dict[str, Any] = {}
     for member in source.members[:-1]:
         # Keys of bundles/common/inference.yaml, for the second stage
         changes = {
-            "lung_model_file": f"$@bundle_root + '/{weights_of(source, member)}'",
+            "lung_model_file": weights_of(member) if len(member.models) > 1 else weights_of(member)[0],
             "lung_configuration_file": f"$@bundle_root + '/configs/{member.stage.name}.json'",
         }
     contents = _of_member(source.last, changes)
     for member in source.members[:-1]:
-        own = {"model_file": f"$@bundle_root + '/{weights_of(source, member)}'"}
-        others = _of_member(member, own)
+        others = _of_member(member, {"model_file": weights_of(member)[0]})
         contents[member.stage.name] = others[INFERENCE]
         contents[f"{TRAIN}_{member.stage.name}"] = others[TRAIN]
     return contents

@@ -8,13 +8,16 @@ where the configuration was read from unless it is given.
 from __future__ import annotations
 
 import ast
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from monai.bundle import ConfigParser
+from monai.bundle.utils import merge_kv
 
-from pipeline.configuration import COMMON, load
+from pipeline.configuration import COMMON, ENSEMBLE, load
 from pipeline.export.package import imported, is_own
 
 EVALUATE, MULTI_GPU = "evaluate", "multi_gpu_train"
@@ -41,6 +44,16 @@ PUBLISHED = {
     "weights_path": None,
     "quicker": "",
 }
+# Of bundles/common/ensemble.yaml: what finds members on a disk, where a bundle has them in one file
+OF_A_DISK = ("models", "members", "model_file", "lung_model_file", "network", "handlers", "initialize")
+# Members that a bundle's train.json made, in place of its own
+TRAINED_MEMBERS = {
+    "+imports": ["$import pipeline.ensemble as ensemble"],
+    "member_files": None,
+    "+initialize": ["$@member_files and ensemble.load_members(@network_def, @member_files)"],
+}
+# What a training needs of an ensemble's inference, for `monai.bundle.load` to have the ensemble and not a fresh member
+DEFINED = ("method", "weights", "infection_threshold", "network_def")
 # Values that a run may have for its machine: here as bundles/common has them
 OF_THE_MACHINE = ("device", "num_workers")
 
@@ -66,6 +79,34 @@ def evaluation_overlay(train: Mapping[str, Any], inference: Mapping[str, Any]) -
     parser.update({**overlay, "dataset_dir": train["dataset_dir"]})
     whole = parser.get()
     return {name: value for name, value in whole.items() if name not in train or train[name] != value}
+
+
+def ensemble_inference(
+    content: Mapping[str, Any], networks: Sequence[Any], method: str, weights: Sequence[float] | None
+) -> dict[str, Any]:
+    """The inference of a network as that of an ensemble of `networks`, their definitions, whose weights are one file."""
+    parser = ConfigParser(deepcopy(dict(content)))
+    # As written: its keys `a::b` and `+a` stand for parts of the inference
+    overlay = ConfigParser.load_config_file(str(ENSEMBLE))
+    mine = {key: value for key, value in overlay.items() if key not in OF_A_DISK and key != "+imports"}
+    mine |= {"+imports": used(overlay["+imports"], mine), "method": method, "weights": weights}
+    for key, value in [*mine.items(), ("network_def::networks", list(networks)), *deepcopy(TRAINED_MEMBERS).items()]:
+        merge_kv(parser, key, value)
+    return {**parser.get(), "imports": union(parser.get("imports"), [])}
+
+
+def ensemble_training(content: Mapping[str, Any], inference: Mapping[str, Any]) -> dict[str, Any]:
+    """The training of a network as that of a fresh member, `member_def`, of an ensemble, `network_def`."""
+    train = json.loads(json.dumps(content).replace("@network_def", "@member_def"))
+    defined = {name: inference[name] for name in DEFINED}
+    imports = union(train["imports"], used(inference["imports"], defined))
+    return {**train, **defined, "imports": imports, "member_def": train["network_def"]}
+
+
+def used(imports: Sequence[str], content: Any) -> list[str]:
+    """Those imports whose alias is in an expression of a configuration."""
+    text = json.dumps(content)
+    return [line for line in imports if re.search(rf"\b{imported(line)[1]}\.", text)]
 
 
 def multi_gpu_overlay(train: Mapping[str, Any]) -> dict[str, Any]:

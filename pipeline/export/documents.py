@@ -105,7 +105,7 @@ def _data(source: Source) -> str:
         train = source.last.train
         facts.append(
             f"{len(cases)} scans of {patients} patients in {train['folds']} folds, split `{train['split']}` with seed "
-            f"{train['seed']}; these weights were trained on all folds but fold {source.fold}."
+            f"{train['seed']}; these weights were trained on all folds but fold {source.folds[0]}."
         )
     facts.append(
         "Folders to train on: `images/` + `labels/` with equal file names, nnU-Net's raw folders, "
@@ -146,7 +146,7 @@ def _performance(source: Source) -> str:
     )
     parts.append(_summary_table(source.summary["structures"]))
     if fold := _fold_table(source):
-        parts += [f"Of these weights alone, on the scans of fold {source.fold}, which they have not seen:", fold]
+        parts += [f"Of these weights alone, on the scans of fold {source.folds[0]}, which they have not seen:", fold]
     return "\n\n".join([*parts, f"{source.summary['empty_rule']}."])
 
 
@@ -167,7 +167,7 @@ def _mean_and_deviation(spread: Mapping[str, float | None]) -> str:
 
 def _fold_table(source: Source) -> str:
     """Mean Dice of the cases of the exported fold; empty where the run has no table of its cases."""
-    mine = [row for row in source.case_rows if int(row["fold"]) == source.fold]
+    mine = [row for row in source.case_rows if int(row["fold"]) == source.folds[0]]
     structures = dict.fromkeys(row["structure"] for row in mine)
     rows = [["structure", "mean Dice", "scans"]]
     for structure in structures:
@@ -227,8 +227,8 @@ def _system(source: Source, metadata: Mapping[str, Any]) -> str:
     }
     listed = " ".join(f"{name}=={version}" for name, version in packages.items())
     parts = [f"Exported with:\n\n```bash\npip install {listed}\n```"]
-    if source.training:
-        told = source.training
+    if source.trainings:
+        told = source.trainings[0]
         parts.append(
             f"The last training took {duration(told['seconds'])} ({told['epochs']} epochs, {told['steps']} steps) and "
             f"{told['peak_memory_mib']} MiB of memory, on `{told['device']}`."

@@ -84,7 +84,7 @@ def data_format(member: Member) -> dict[str, Any]:
                 **shared,
                 "format": "hounsfield",
                 "modality": "CT",
-                "num_channels": int(member.inference["network_def"]["in_channels"]),
+                "num_channels": int(member.networks[0]["in_channels"]),
                 "value_range": low_high,
                 "channel_def": {"0": "image"},
             }

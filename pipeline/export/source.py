@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,34 +15,38 @@ from monai.bundle import ConfigParser
 
 from evaluation.comparison import METRICS_FILE
 from pipeline.atomic import read_json
-from pipeline.cascade import RESULT, Stage, stage_overrides, stages_of
+from pipeline.cascade import LUNGS, RESULT, Stage, stage_overrides, stages_of
 from pipeline.checkpoint import FINISHED, MODEL, load_weights
 from pipeline.configuration import INFERENCE, TRAIN, merged
+from pipeline.ensemble import VOTE, check_method, configuration_of
 from pipeline.errors import InputError
-from pipeline.export.configs import union
+from pipeline.export.configs import ensemble_inference, ensemble_training, union
 from pipeline.labels import LabelMap, label_map
+from pipeline.members import check_alike, find_members
 from pipeline.phantom import OWN_FILE
-from pipeline.study import DATALIST
+from pipeline.study import DATALIST, ENSEMBLE_SCORES
 
 SUMMARY = "summary.json"
+BUNDLE_MODEL = "model"
 # What finds the lungs for a cascade's second stage
 FINDER = "transforms.find_lungs.FindLungsd"
 
 
 @dataclass(frozen=True)
 class Member:
-    """A network of a bundle.
+    """A network of a bundle, or an ensemble of networks in its place.
 
     Args:
         stage: as in a cross-validation; its name is empty for an ordinary network.
         train, inference: complete configurations, nothing evaluated.
-        weights: a plain state dict; None for initial weights.
+        models: name of a file of weights in the bundle -> the plain state dicts of a run that it is made of: one, those
+            of an ensemble's members, or none for initial weights.
     """
 
     stage: Stage
     train: dict[str, Any]
     inference: dict[str, Any]
-    weights: Path | None
+    models: Mapping[str, tuple[Path, ...]]
 
     @property
     def classes(self) -> LabelMap:
@@ -53,13 +57,27 @@ class Member:
         """Of what the network is trained on: pixels of a slice, or voxels of a patch."""
         return list(self.inference["slice_size" if self.inference["spatial_dims"] == 2 else "patch_size"])
 
-    def state_dict(self) -> dict[str, Any]:
-        """The weights, which fit the network; initial ones are the same each time. InputError where they do not fit."""
+    @property
+    def networks(self) -> list[dict[str, Any]]:
+        """The definition of the network, or those of an ensemble's."""
+        definition = self.inference["network_def"]
+        return list(definition.get("networks", [definition]))
+
+    @property
+    def is_ensemble(self) -> bool:
+        return "networks" in self.inference["network_def"]
+
+    def state_dict(self, model: str) -> dict[str, Any]:
+        """The weights of a file of the bundle, which fit; initial ones are the same each time.
+
+        Raises InputError where a run's do not fit.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = ConfigParser(self.inference).get_parsed_content("network_def")
-        if self.weights is not None:
-            load_weights(network, self.weights)
+        files = self.models[model]
+        for part, file in zip(network.members if self.is_ensemble else [network] * len(files), files, strict=True):
+            load_weights(part, file)
         weights: dict[str, Any] = network.state_dict()
         return weights
 
@@ -72,18 +90,23 @@ class Source:
         network: as in a cross-validation, `unet_3d`, `chs_net` or `unet_3d>enet`.
         members: what the bundle holds.
         run: folder of the cross-validation that the weights are from; None for initial weights.
-        fold: of the run.
+        folds: of the run; several are an ensemble.
     """
 
     network: str
     members: tuple[Member, ...]
     run: Path | None = None
-    fold: int = 0
+    folds: tuple[int, ...] = (0,)
 
     @property
     def name(self) -> str:
         """The Model Zoo's: body, modality, task."""
-        return f"lung_ct_covid_{re.sub(r'[^a-z0-9]+', '_', self.network)}_segmentation"
+        ensemble = "_ensemble" if self.is_ensemble else ""
+        return f"lung_ct_covid_{re.sub(r'[^a-z0-9]+', '_', self.network)}{ensemble}_segmentation"
+
+    @property
+    def is_ensemble(self) -> bool:
+        return len(self.folds) > 1
 
     @property
     def package(self) -> str:
@@ -108,11 +131,15 @@ class Source:
         return self._of_run(DATALIST)
 
     @cached_property
-    def training(self) -> dict[str, Any] | None:
-        """What the training left: its time, memory and device."""
-        folder = self.last.weights.parent if self.last.weights else None
-        file = folder / FINISHED if folder else None
-        return read_json(file) if file and file.is_file() else None
+    def ensemble_scores(self) -> dict[str, Any] | None:
+        """What a leave-one-patient-out run measured of its members and their vote."""
+        return self._of_run(ENSEMBLE_SCORES)
+
+    @cached_property
+    def trainings(self) -> list[dict[str, Any]]:
+        """What each training of the bundle's own network left: its time, memory and device."""
+        files = [file.with_name(FINISHED) for some in self.last.models.values() for file in some]
+        return [read_json(file) for file in files if file.is_file()]
 
     @cached_property
     def case_rows(self) -> list[dict[str, str]]:
@@ -141,12 +168,49 @@ def from_run(network: str, run: Path, fold: int = -1) -> Source:
     """
     stages = stages_of(network)
     fold = _trained_fold(run, stages, fold)
-    return Source(network, tuple(_member_of_run(run, stage, fold) for stage in stages), run, fold)
+    return Source(network, tuple(_member_of_run(run, stage, [fold]) for stage in stages), run, (fold,))
+
+
+def ensemble_from_run(
+    network: str, run: Path, method: str = "", weights: Sequence[float] | None = None
+) -> Source:
+    """All finished folds of a cross-validation as an ensemble, as `pipeline.members.find_members` finds them.
+
+    The method is the run's own where none is given. Raises InputError where there are not two, or they do not fit.
+    """
+    stages = stages_of(network)
+    _trained_fold(run, stages, -1)
+    found = find_members(run)
+    if len(found) < 2:
+        raise InputError(
+            f"RUN is {run}, which has one finished fold, and an ensemble has two or more; train the others, or leave "
+            "out ENSEMBLE."
+        )
+    scores = run / ENSEMBLE_SCORES
+    own = read_json(scores)["method"] if scores.is_file() else VOTE
+    check_method(method or own, weights, len(found))
+    check_alike(found)
+    folds = [_fold_of(member.weights) for member in found]
+    members = [_member_of_run(run, stage, folds) for stage in stages]
+    return Source(network, (*members[:-1], _voting(members[-1], method or own, weights)), run, tuple(folds))
+
+
+def _voting(member: Member, method: str, weights: Sequence[float] | None) -> Member:
+    """The networks of a stage, a file each, as an ensemble in one file."""
+    files = [file for some in member.models.values() for file in some]
+    # A fold may have settings of its own
+    networks = [read_json(configuration_of(file))["network_def"] for file in files]
+    inference = ensemble_inference(member.inference, networks, method, weights)
+    return Member(member.stage, ensemble_training(member.train, inference), inference, {BUNDLE_MODEL: tuple(files)})
+
+
+def _fold_of(model: Path) -> int:
+    return int(model.parent.name.removeprefix("fold"))
 
 
 def _trained_fold(run: Path, stages: tuple[Stage, ...], fold: int) -> int:
     models = [sorted((run / stage.name).glob(f"fold*/{MODEL}")) for stage in stages]
-    trained = set.intersection(*({int(model.parent.name.removeprefix("fold")) for model in some} for some in models))
+    trained = set.intersection(*(set(map(_fold_of, some)) for some in models))
     if not trained or (fold >= 0 and fold not in trained):
         found = f"folds {', '.join(map(str, sorted(trained)))}" if trained else "no fold"
         raise InputError(
@@ -156,7 +220,7 @@ def _trained_fold(run: Path, stages: tuple[Stage, ...], fold: int) -> int:
     return fold if fold >= 0 else min(trained)
 
 
-def _member_of_run(run: Path, stage: Stage, fold: int) -> Member:
+def _member_of_run(run: Path, stage: Stage, folds: Sequence[int]) -> Member:
     folder = run / stage.name
     contents = {}
     for workflow in (TRAIN, INFERENCE):
@@ -169,7 +233,16 @@ def _member_of_run(run: Path, stage: Stage, fold: int) -> Member:
     for finder in _components(contents[INFERENCE], FINDER):
         # Nor does it hand this one on
         finder["configuration_file"] = "@lung_configuration_file"
-    return Member(stage, contents[TRAIN], contents[INFERENCE], folder / f"fold{fold}" / MODEL)
+    models = {
+        f"{model_of(stage)}_fold{fold}" if len(folds) > 1 else model_of(stage): (folder / f"fold{fold}" / MODEL,)
+        for fold in folds
+    }
+    return Member(stage, contents[TRAIN], contents[INFERENCE], models)
+
+
+def model_of(stage: Stage) -> str:
+    """The file of the weights of a stage in a bundle, whose last stage is the bundle's own."""
+    return stage.name if stage.name == LUNGS else BUNDLE_MODEL
 
 
 def _components(content: Any, target: str) -> Iterator[dict[str, Any]]:
@@ -189,5 +262,5 @@ def initial(network: str, preset: str, overrides: Mapping[str, Any]) -> Source:
             merged(workflow, stage.network, preset, mine, {}, stage.name, stage.cascade)
             for workflow in (TRAIN, INFERENCE)
         )
-        members.append(Member(stage, train, inference, None))
+        members.append(Member(stage, train, inference, {model_of(stage): ()}))
     return Source(network, tuple(members))

@@ -210,7 +210,8 @@ def check_segmentation(bundle: Path, scratch: Path, schema: str | None) -> Told:
     )
     workflow.run()
     workflow.finalize()
-    if [file.name for file in labels.iterdir()] != [scan.name]:
+    # An ensemble's map of disagreement is in a folder there
+    if [file.name for file in labels.iterdir() if file.is_file()] != [scan.name]:
         raise RuntimeError(f"inference.json wrote no {scan.name} for a scan of that name")
     return "ok", ""
 

@@ -75,6 +75,8 @@ def unit_test(name: str, train: Mapping[str, Any]) -> str:
         "name": name,
         "class_name": "Test" + "".join(part.capitalize() for part in name.split("_")),
         "small": pprint.pformat({key: value for key, value in small.items() if key in train}, width=110),
+        # An ensemble is trained member by member
+        "trained": "member_files=[model]" if "member_def" in train else "model_file=model",
         "shape": SCAN_SHAPE,
         "spacing": tuple(spacing_mm),
     }
