@@ -9,9 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from monai.bundle import ConfigParser
 from test_networks import BY_BUNDLE
 
+from pipeline.atomic import write_json
 from pipeline.cascade import stages_of
+from pipeline.checkpoint import FINISHED, MODEL
+from pipeline.configuration import INFERENCE, TRAIN
 from pipeline.export.build import Details, export
 from pipeline.export.source import Source, initial
 from pipeline.export.verify import STANDALONE
@@ -34,6 +39,25 @@ def small(network: str, overrides: Mapping[str, Any]) -> Source:
         for name, value in BY_BUNDLE[stage.network].tiny.items()
     }
     return initial(network, "demo", {**overrides, **arguments})
+
+
+def small_run(network: str, folder: Path, overrides: Mapping[str, Any], folds: int = 2) -> Path:
+    """What a cross-validation of a small network or cascade leaves of its members, with random weights."""
+    for stage in small(network, overrides).members:
+        for name, content in ((TRAIN, stage.train), (INFERENCE, stage.inference)):
+            write_json(folder / stage.stage.name / f"{name}.json", content)
+        for fold in range(folds):
+            place = folder / stage.stage.name / f"fold{fold}"
+            place.mkdir()
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(fold)
+                built = ConfigParser(stage.inference).get_parsed_content("network_def")
+                # Enough of a difference for members to disagree somewhere
+                for weight in built.parameters():
+                    torch.nn.init.normal_(weight, std=0.3)
+            torch.save(built.state_dict(), place / MODEL)
+            write_json(place / FINISHED, {"seconds": 1, "epochs": 1, "steps": 1, "peak_memory_mib": 1, "device": "cpu"})
+    return folder
 
 
 def exported(network: str, folder: Path, overrides: Mapping[str, Any]) -> Path:

@@ -9,16 +9,20 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from exported import exported, monai_alone, run_alone, small
+from exported import exported, monai_alone, run_alone, small, small_run
 from monai.bundle import ConfigWorkflow
 
 from pipeline.atomic import write_json
 from pipeline.configuration import INFERENCE, METADATA, ROOT, cascades, networks
+from pipeline.export.build import export
+from pipeline.export.source import ensemble_from_run
 from pipeline.export.verify import FAIL, verify
 from pipeline.export.zoo import lay_into
+from pipeline.members import ensemble_configuration, find_members
 from pipeline.phantom import write_phantom
 
 SCHEMA = ROOT.parent / "shared" / "reference" / "meta_schema_20240725.json"
+ENSEMBLES = ("small_covid_net", pytest.param("chs_net", marks=pytest.mark.slow))
 REPRESENTATIVE = ("unet_3d", "small_covid_net", "chs_net")
 TWO_BUNDLES = """
 import sys, warnings
@@ -55,6 +59,32 @@ def bundle_of(folder, overrides):
     return bundle
 
 
+@pytest.fixture(scope="module")
+def run_of(folder, overrides):
+    """The run of two members of a network, made once."""
+    made = {}
+
+    def run(network):
+        if network not in made:
+            made[network] = small_run(network, folder / "runs" / network, overrides)
+        return made[network]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def ensemble_of(folder, run_of):
+    """The bundle of that run's two members, exported once."""
+    made = {}
+
+    def bundle(network):
+        if network not in made:
+            made[network] = export(ensemble_from_run(network, run_of(network)), folder / "ensembles")
+        return made[network]
+
+    return bundle
+
+
 def failures(bundle):
     schema = SCHEMA if SCHEMA.is_file() else None
     return [str(finding) for finding in verify(bundle, schema) if finding.outcome == FAIL]
@@ -80,6 +110,16 @@ def run_source(network, bundle, folder, overrides):
     workflow.run()
 
 
+def run_ensemble(run, folder):
+    """This project's own ensemble of a run's members on the phantom; writes `source_labels`."""
+    write_json(folder / "ensemble.json", ensemble_configuration(find_members(run), "vote", None))
+    own = {"dataset_dir": str(folder.parent / "phantom" / "images"), "output_dir": str(folder / "source_labels")}
+    file = str(folder / "ensemble.json")
+    workflow = ConfigWorkflow(file, str(METADATA), logging_file=False, workflow_type="infer", **own)
+    workflow.initialize()
+    workflow.run()
+
+
 def voxels(folder):
     (file,) = folder.glob("*.nii.gz")
     return sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
@@ -100,6 +140,43 @@ def test_a_bundle_alone_segments_as_the_project_does_voxel_by_voxel(network, bun
     assert np.array_equal(voxels(place / "labels"), voxels(place / "source_labels"))
     # Untrained networks may find one class everywhere; their probabilities tell more
     assert np.array_equal(voxels(place / "probabilities"), voxels(place / "source_probabilities"))
+
+
+@pytest.mark.parametrize("network", ENSEMBLES)
+def test_an_ensemble_s_bundle_passes_every_check_of_the_model_zoo(network, ensemble_of):
+    assert failures(ensemble_of(network)) == []
+
+
+@pytest.mark.parametrize("network", ENSEMBLES)
+def test_an_ensemble_s_bundle_alone_votes_and_disagrees_as_the_project_s_voxel_by_voxel(
+    network, ensemble_of, run_of, folder
+):
+    bundle, place = ensemble_of(network), folder / f"ensemble_{network}"
+    place.mkdir()
+    files = {"config_file": bundle / "configs" / f"{INFERENCE}.json", "dataset_dir": folder / "phantom" / "images"}
+    monai_alone("run", bundle, place, **files, output_dir="labels")
+    run_ensemble(run_of(network), place)
+    disagreement = voxels(place / "source_labels" / "uncertainty")
+    assert len(np.unique(disagreement)) > 2
+    assert np.array_equal(voxels(place / "labels"), voxels(place / "source_labels"))
+    assert np.array_equal(voxels(place / "labels" / "uncertainty"), disagreement)
+
+
+def test_a_second_export_of_an_ensemble_has_the_same_bytes(ensemble_of, run_of, folder):
+    first = ensemble_of("small_covid_net")
+    again = export(ensemble_from_run("small_covid_net", run_of("small_covid_net")), folder / "ensembles_again")
+    archives = [next(bundle.parent.glob(f"{bundle.name}_v*.zip")) for bundle in (first, again)]
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+
+
+@pytest.mark.slow
+def test_the_test_for_the_model_zoo_trains_a_member_of_an_ensemble_and_lets_it_vote(ensemble_of, folder):
+    bundle, zoo = ensemble_of("small_covid_net"), folder / "zoo_ensemble"
+    for name in ("models", "ci"):
+        (zoo / name).mkdir(parents=True)
+    _, test = lay_into(bundle, zoo)
+    done = run_alone([str(test)], bundle, zoo)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_second_export_has_the_same_bytes(bundle_of, folder, overrides):

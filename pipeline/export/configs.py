@@ -84,7 +84,7 @@ def evaluation_overlay(train: Mapping[str, Any], inference: Mapping[str, Any]) -
 def ensemble_inference(
     content: Mapping[str, Any], networks: Sequence[Any], method: str, weights: Sequence[float] | None
 ) -> dict[str, Any]:
-    """The inference of a network as that of an ensemble of `networks`, their definitions, whose weights are one file."""
+    """The inference of a network as that of an ensemble in one file; `networks` are its members' definitions."""
     parser = ConfigParser(deepcopy(dict(content)))
     # As written: its keys `a::b` and `+a` stand for parts of the inference
     overlay = ConfigParser.load_config_file(str(ENSEMBLE))

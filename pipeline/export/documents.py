@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.configuration import BUNDLES
+from pipeline.ensemble import MEAN
 from pipeline.export.configs import EVALUATE, MULTI_GPU
-from pipeline.export.metadata import data_source
+from pipeline.export.metadata import data_source, external_scores
 from pipeline.export.source import Member, Source
 from pipeline.progress import duration
 
@@ -20,6 +21,16 @@ UNTRAINED = (
 SYNTHETIC = (
     "The weights were trained on **synthetic chest CTs** that the project draws itself, to show that all works. They "
     "are of no use on real scans, and the figures say nothing about real scans."
+)
+ENSEMBLE_UNMEASURED = (
+    "**None of this is a score of the ensemble**: it is what single members score, each on scans that it has not seen. "
+    "The other members were trained on those, so a vote of all of them there would say nothing about new patients."
+)
+EXTERNAL_CAPTION = "patients that no member was trained on; Dice, mean ± standard deviation over patients:"
+UNMEASURED = "What the ensemble is worth was not measured on scans that no member was trained on."
+FRESH_MEMBER = (
+    "An ensemble is not trained as one: `train.json` trains one fresh member from the beginning, and this bundle's "
+    "weights stay as they are. `--member_files` names such members, which then vote in place of the bundle's."
 )
 UNFINISHED = "The cross-validation was not finished: nothing was measured on scans that the model had not seen."
 NORMALISED = {
@@ -83,7 +94,28 @@ def _networks(source: Source, metadata: Mapping[str, Any]) -> str:
     names = dict.fromkeys([source.network, *(member.stage.network for member in source.members)])
     pages = [_network_page(name) for name in names if (BUNDLES / name / "docs" / "README.md").is_file()]
     labels = f"Label files hold {metadata['pred_classes']}, on exactly the scan's own grid."
-    return "\n\n".join([*pages, labels])
+    return "\n\n".join([*([_members(source)] if source.is_ensemble else []), *pages, labels])
+
+
+def _members(source: Source) -> str:
+    """What an ensemble is made of, and how its members agree."""
+    config = source.last.inference
+    weights = f", with weights {', '.join(map(str, config['weights']))}" if config["weights"] else ""
+    how = (
+        f"the mean of their probabilities decides{weights}"
+        if config["method"] == MEAN
+        else "each has one vote for its likeliest class, and the mean probability decides a tie"
+    )
+    folds = ", ".join(f"`members.{place}` fold {fold}" for place, fold in enumerate(source.folds))
+    parts = [
+        f"**An ensemble** of {len(source.folds)} networks that were trained each without another part of the patients: "
+        f"{folds} of one run. They meet in every window, method `{config['method']}`: {how}. "
+        "`models/model.pt` is the state dict of all. After the classes the network has a last channel, the share of "
+        "the members that chose another class than the ensemble; `uncertainty/<scan>` beside the label files has it."
+    ]
+    if len(source.members) > 1:
+        parts.append("As many networks of these folds find the lungs in the same way, `models/lungs_fold*.pt`.")
+    return "\n\n".join(parts)
 
 
 def _network_page(network: str) -> str:
@@ -105,7 +137,7 @@ def _data(source: Source) -> str:
         train = source.last.train
         facts.append(
             f"{len(cases)} scans of {patients} patients in {train['folds']} folds, split `{train['split']}` with seed "
-            f"{train['seed']}; these weights were trained on all folds but fold {source.folds[0]}."
+            f"{train['seed']}; {_left_out(source)}."
         )
     facts.append(
         "Folders to train on: `images/` + `labels/` with equal file names, nnU-Net's raw folders, "
@@ -113,6 +145,13 @@ def _data(source: Source) -> str:
         "right lung, 3 infection."
     )
     return "\n\n".join(facts)
+
+
+def _left_out(source: Source) -> str:
+    if not source.is_ensemble:
+        return f"these weights were trained on all folds but fold {source.folds[0]}"
+    folds = ", ".join(map(str, source.folds))
+    return f"each member was trained on all folds but its own, fold {folds}, so that every patient was seen by a member"
 
 
 def _preprocessing(member: Member) -> str:
@@ -145,9 +184,24 @@ def _performance(source: Source) -> str:
         "by the model that was not trained on that patient; mean ± standard deviation over scans, on their own grids:"
     )
     parts.append(_summary_table(source.summary["structures"]))
-    if fold := _fold_table(source):
+    if source.is_ensemble:
+        parts += [ENSEMBLE_UNMEASURED, *_external(source)]
+    elif fold := _fold_table(source):
         parts += [f"Of these weights alone, on the scans of fold {source.folds[0]}, which they have not seen:", fold]
     return "\n\n".join([*parts, f"{source.summary['empty_rule']}."])
+
+
+def _external(source: Source) -> list[str]:
+    """What a leave-one-patient-out run measured on an external test set."""
+    scores = external_scores(source)
+    if not scores:
+        return [UNMEASURED]
+    structures = list(scores[0]["dice"])
+    rows = [["who votes", "patients", *(name.replace("_", " ") for name in structures)]]
+    for score in scores:
+        dice = [_mean_and_deviation(score["dice"].get(name, {})) for name in structures]
+        rows.append([score["who"], str(score["patients"]), *dice])
+    return [f"Of the ensemble and its members, on {scores[0]['patients']} {EXTERNAL_CAPTION}", _markdown(rows)]
 
 
 def _summary_table(structures: Mapping[str, Any]) -> str:
@@ -184,18 +238,19 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
 def _usage(source: Source) -> str:
     name = source.name
     configs = f"{name}/configs"
+    trained = "--member_files \"['out/fold0/model.pt']\"" if source.is_ensemble else "--model_file out/fold0/model.pt"
     commands = {
         "Segment scans, a file or a folder (`.nii.gz`, `.nii`, `.mha`, `.nrrd`)": (
             f"python -m monai.bundle run --config_file {configs}/inference.json \\\n"
             "  --dataset_dir scans --output_dir labels"
         ),
-        "Train one fold of five": (
+        ("Train a fresh member" if source.is_ensemble else "Train one fold of five"): (
             f"python -m monai.bundle run --config_file {configs}/train.json \\\n"
             "  --dataset_dir data --output_dir out --fold 0 --folds 5"
         ),
         "Measure weights on the scans of that fold": (
             f"python -m monai.bundle run --config_file \"['{configs}/train.json','{configs}/{EVALUATE}.json']\" \\\n"
-            "  --dataset_dir data --output_dir out --fold 0 --folds 5 --model_file out/fold0/model.pt"
+            f"  --dataset_dir data --output_dir out --fold 0 --folds 5 {trained}"
         ),
         "Train on several GPUs": (
             "torchrun --standalone --nproc_per_node 2 -m monai.bundle run \\\n"
@@ -212,6 +267,7 @@ def _usage(source: Source) -> str:
     return "\n\n".join(
         [
             "The commands run from any folder; paths are relative to it. A configuration is code: read it first.",
+            *([FRESH_MEMBER] if source.is_ensemble else []),
             *blocks,
             f"The code is the package `{source.package}` in this folder; the configurations put it on Python's path.",
         ]
@@ -228,10 +284,13 @@ def _system(source: Source, metadata: Mapping[str, Any]) -> str:
     listed = " ".join(f"{name}=={version}" for name, version in packages.items())
     parts = [f"Exported with:\n\n```bash\npip install {listed}\n```"]
     if source.trainings:
-        told = source.trainings[0]
+        every = source.trainings
+        seconds, epochs, steps = (sum(one[name] for one in every) for name in ("seconds", "epochs", "steps"))
+        memory = max(one["peak_memory_mib"] for one in every)
+        what = f"The {len(every)} members' trainings took" if source.is_ensemble else "The last training took"
         parts.append(
-            f"The last training took {duration(told['seconds'])} ({told['epochs']} epochs, {told['steps']} steps) and "
-            f"{told['peak_memory_mib']} MiB of memory, on `{told['device']}`."
+            f"{what} {duration(seconds)} ({epochs} epochs, {steps} steps) and {memory} MiB of memory, on "
+            f"`{every[-1]['device']}`."
         )
     return "\n\n".join(parts)
 

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import packages_distributions, version
 from typing import Any
 
+from evaluation.ensemble_tables import ENSEMBLE
 from pipeline.atomic import read_json
 from pipeline.configuration import METADATA
+from pipeline.ensemble_score import EXTERNAL
 from pipeline.errors import InputError
 from pipeline.export.package import is_own
 from pipeline.export.source import Member, Source
@@ -18,6 +20,8 @@ from pipeline.labels import LabelMap
 FRAMEWORKS = ("monai", "torch", "numpy")
 # That MONAI's commands need: the command line, trainers, `verify_metadata`
 NEEDED_BY_MONAI = ("fire", "pytorch-ignite", "jsonschema")
+# The channel after the classes' of an ensemble's output
+DISAGREEMENT = "share of the members that chose another class"
 # Of the prepared scans, by the front's normalisation; a z-score of a chest in its window is within these
 VALUE_RANGES = {"zscore": [-3, 5], "window": [-1, 1], "unit": [0, 1]}
 
@@ -35,7 +39,7 @@ def metadata(source: Source, foreign: Iterable[str], bundle_version: str = "", c
         raise InputError(
             f"VERSION is {number}, which has no line in the changelog; say what has changed: CHANGES='...'."
         )
-    scores = mean_dice(source)
+    scores = {**mean_dice(source), **ensemble_dice(source)}
     return {
         "schema": common["schema"],
         "version": number,
@@ -44,7 +48,7 @@ def metadata(source: Source, foreign: Iterable[str], bundle_version: str = "", c
         "pytorch_version": bare_version("torch"),
         "numpy_version": bare_version("numpy"),
         "required_packages_version": required_packages(foreign),
-        "name": f"Lungs and COVID-19 infection in chest CT, {source.network}",
+        "name": f"Lungs and COVID-19 infection in chest CT, {by_whom(source)}",
         "task": common["task"],
         "description": _description(source),
         "authors": common["authors"],
@@ -64,7 +68,11 @@ def metadata(source: Source, foreign: Iterable[str], bundle_version: str = "", c
 def _description(source: Source) -> str:
     found = class_names(source.classes)[1:]
     how = "slice by slice" if source.last.inference["spatial_dims"] == 2 else "in 3D windows"
-    return f"{', '.join(found).capitalize()} in chest CT of COVID-19 patients, {how}, by {source.network}"
+    return f"{', '.join(found).capitalize()} in chest CT of COVID-19 patients, {how}, by {by_whom(source)}"
+
+
+def by_whom(source: Source) -> str:
+    return f"{source.network}, an ensemble of {len(source.folds)}" if source.is_ensemble else source.network
 
 
 def _data_formats(source: Source) -> dict[str, Member]:
@@ -75,7 +83,7 @@ def _data_formats(source: Source) -> dict[str, Member]:
 
 def data_format(member: Member) -> dict[str, Any]:
     """What a network gets and gives."""
-    names = class_names(member.classes)
+    names = class_names(member.classes) + ([DISAGREEMENT] if member.is_ensemble else [])
     shared = {"type": "image", "spatial_shape": member.size, "dtype": "float32", "is_patch_data": True}
     low_high = VALUE_RANGES[member.inference["normalisation"]]
     return {
@@ -106,11 +114,38 @@ def class_names(classes: LabelMap) -> list[str]:
 
 
 def mean_dice(source: Source) -> dict[str, float]:
-    """Structure -> mean over the cases of the run's cross-validation, four digits; nothing without a finished run."""
+    """Structure -> mean over the cases of the run's cross-validation, four digits; nothing without a finished run.
+
+    Of an ensemble they are no scores of its own, and are named so.
+    """
     if source.summary is None:
         return {}
     means = {name: scores["dice"]["mean"] for name, scores in source.summary["structures"].items()}
-    return {name: round(mean, 4) for name, mean in means.items() if mean is not None}
+    return _rounded(means, "_single_member_out_of_fold" if source.is_ensemble else "")
+
+
+def ensemble_dice(source: Source) -> dict[str, float]:
+    """Structure -> mean over the patients of the run's external test set, four digits; nothing where it had none."""
+    found = [score for score in external_scores(source) if score["who"].endswith(f", {ENSEMBLE}")]
+    means = {name: dice["mean"] for score in found for name, dice in score["dice"].items()}
+    return _rounded(means, "_ensemble_external")
+
+
+def external_scores(source: Source) -> list[dict[str, Any]]:
+    """What a leave-one-patient-out run measured on patients that no member was trained on: the ensemble, its members.
+
+    Nothing where the bundle does not vote as the run did.
+    """
+    kept = source.ensemble_scores if source.is_ensemble else None
+    if kept is None or kept["method"] != source.last.inference["method"] or source.last.inference["weights"]:
+        return []
+    if len(kept["members"]) != len(source.folds):
+        return []
+    return [score for score in kept["scores"] if score["group"] == EXTERNAL]
+
+
+def _rounded(means: Mapping[str, float | None], suffix: str) -> dict[str, float]:
+    return {f"{name}{suffix}": round(mean, 4) for name, mean in means.items() if mean is not None}
 
 
 def data_source(source: Source) -> str:

@@ -171,9 +171,7 @@ def from_run(network: str, run: Path, fold: int = -1) -> Source:
     return Source(network, tuple(_member_of_run(run, stage, [fold]) for stage in stages), run, (fold,))
 
 
-def ensemble_from_run(
-    network: str, run: Path, method: str = "", weights: Sequence[float] | None = None
-) -> Source:
+def ensemble_from_run(network: str, run: Path, method: str = "", weights: Sequence[float] | None = None) -> Source:
     """All finished folds of a cross-validation as an ensemble, as `pipeline.members.find_members` finds them.
 
     The method is the run's own where none is given. Raises InputError where there are not two, or they do not fit.
