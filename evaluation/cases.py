@@ -20,7 +20,7 @@ from evaluation.roc import area_under_roc
 from evaluation.surfaces import SURFACE_METRICS, TOLERANCE_MM, surface_scores
 from pipeline.atomic import write_csv
 from pipeline.errors import InputError
-from pipeline.labels import LABEL_CODES, LABEL_MAPS, LabelMap
+from pipeline.labels import LABEL_CODES, LABEL_MAPS, LABEL_NAMES, LabelMap
 from pipeline.scan import read_geometry, read_scan
 
 VOLUMES = ("reference_ml", "prediction_ml", "volume_error_ml")
@@ -90,7 +90,7 @@ def read_pair(job: Job, label_map: LabelMap) -> tuple[sitk.Image, sitk.Image]:
     # The headers first: they tell without reading a volume
     _refuse_other_grid(job, job.prediction, "write the prediction on the scanner's grid")
     return (
-        read_labels(job.reference, job.case, LABEL_CODES),
+        read_labels(job.reference, job.case, label_map.codes),
         read_labels(job.prediction, job.case, range(len(label_map.classes))),
     )
 
@@ -111,8 +111,8 @@ def _refuse_other_grid(job: Job, file: Path, advice: str) -> None:
 
 
 def is_infection(structure: str, label_map: LabelMap) -> bool:
-    """Whether a structure is the infection and nothing else, whatever the label map calls it."""
-    return set(label_map.structures[structure]) <= set(label_map.infection_classes)
+    """Whether a structure is all infection and nothing else, whatever the label map calls it."""
+    return {*label_map.structures[structure]} == {*label_map.infection_classes}
 
 
 def overlap_scores(reference: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[float]) -> Row:
@@ -144,7 +144,7 @@ def read_labels(path: Path, case: str, expected: Sequence[int]) -> sitk.Image:
     for plane in sitk.GetArrayViewFromImage(image):
         known = belongs(plane, expected)
         if not known.all():
-            names = " (background, left lung, right lung, infection)" if expected == LABEL_CODES else ""
+            names = f" ({', '.join(LABEL_NAMES.values())})" if expected == LABEL_CODES else ""
             raise InputError(
                 f"case {case}: {path} holds the value {plane[~known][0]:g}; expected the labels "
                 f"{', '.join(map(str, expected))}{names}; relabel it."

@@ -16,7 +16,7 @@ from evaluation.severity import GRADES, Severity
 from evaluation.severity_table import case_severities
 from evaluation.table import WIDTH, aligned, shortened
 from pipeline.atomic import write_csv
-from pipeline.labels import LABEL_CODES, LabelMap
+from pipeline.labels import LabelMap
 from pipeline.scan import read_scan
 
 SPREAD = "smallest and largest infected share that a voting member alone finds; not a confidence interval"
@@ -77,7 +77,7 @@ def case_severity(
     The reference holds the project's codes, the others the numbers of the label map's classes.
     """
     spacing_mm = read_scan(reference).GetSpacing()[::-1]
-    truth = sitk.GetArrayFromImage(read_labels(reference, case, LABEL_CODES))
+    truth = sitk.GetArrayFromImage(read_labels(reference, case, label_map.codes))
     pairs = []
     for file in (ensemble, *members):
         labels = sitk.GetArrayFromImage(read_labels(file, case, range(len(label_map.classes))))

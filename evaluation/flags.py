@@ -25,7 +25,7 @@ from evaluation.table import aligned, listed
 from evaluation.whole_lungs import whole_lungs
 from pipeline.errors import InputError, report_plainly
 from pipeline.front import Front
-from pipeline.labels import INFECTION, LABEL_CODES, LEFT_LUNG, RIGHT_LUNG
+from pipeline.labels import LABEL_CODES, LEFT_LUNG, RIGHT_LUNG, infected
 from pipeline.scan import GREY_255, Geometry, case_name, intensity_domain, read_scan
 
 # A case whose Dice is below has failed; where models agree less than that with one another, most of them have
@@ -190,7 +190,7 @@ def case_flags(
             )
     flags = anatomy_flags(sitk.GetArrayViewFromImage(labels), labels.GetSpacing()[::-1])
     if others:
-        masks = [sitk.GetArrayViewFromImage(image) == INFECTION for image in (labels, *others)]
+        masks = [infected(sitk.GetArrayViewFromImage(image)) for image in (labels, *others)]
         flags.append(judged(AGREEMENT, agreement(masks)))
     if scan is not None:
         flags.append(intensity_flag(scan, labels, name))
@@ -258,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report_plainly()
     about = "Signs that a segmentation failed, without a reference."
     parser = argparse.ArgumentParser(prog="python -m evaluation.flags", description=about)
-    parser.add_argument("labels", type=Path, metavar="LABELS", help="a predicted label map, codes 0 to 3")
+    parser.add_argument("labels", type=Path, metavar="LABELS", help="a predicted label map, codes 0 to 5")
     parser.add_argument("--scan", type=Path, help="the scan that was segmented")
     parser.add_argument("--other", type=Path, nargs="+", default=[], metavar="LABELS", help="by other models")
     chosen = parser.parse_args(arguments)

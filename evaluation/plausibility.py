@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from evaluation.metrics import dice
-from pipeline.labels import INFECTION, LEFT_LUNG, RIGHT_LUNG
+from pipeline.labels import LEFT_LUNG, RIGHT_LUNG, infected
 
 # Voxels that share a corner hang together: with 6 mm between slices an oblique border is a staircase of corners
 TOUCHING = np.ones((3, 3, 3), dtype=bool)
@@ -36,7 +36,7 @@ def infection_outside(labels: np.ndarray) -> float:
     corner, or where these enclose it, even across a gap of background; however far it reaches from there. A focus that
     runs from the lung into the chest wall is therefore not seen.
     """
-    infection, lung = labels == INFECTION, (labels == LEFT_LUNG) | (labels == RIGHT_LUNG)
+    infection, lung = infected(labels), (labels == LEFT_LUNG) | (labels == RIGHT_LUNG)
     if not infection.any():
         return math.nan
     filled = sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray((lung | infection).astype(np.uint8))))

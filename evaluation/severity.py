@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluation.whole_lungs import whole_lungs
-from pipeline.labels import INFECTION, LEFT_LUNG, RIGHT_LUNG
+from pipeline.labels import LEFT_LUNG, RIGHT_LUNG, infected
 
 GRADES = ("CT-0", "CT-1", "CT-2", "CT-3", "CT-4")
 # The largest share of CT-0, CT-1, CT-2 and CT-3
@@ -66,4 +66,4 @@ def severity(sides: np.ndarray, infection: np.ndarray) -> Severity:
 
 def severity_of_labels(labels: np.ndarray, spacing_mm: Sequence[float]) -> Severity:
     """Of a label map in the project's codes, a volume or a slice."""
-    return severity(whole_lungs(labels, spacing_mm), labels == INFECTION)
+    return severity(whole_lungs(labels, spacing_mm), infected(labels))

@@ -13,7 +13,7 @@ from evaluation.cases import OWN_CODES, belongs
 from evaluation.severity import GRADES, Severity, severity
 from evaluation.table import aligned, shortened
 from evaluation.whole_lungs import whole_lungs
-from pipeline.labels import INFECTION, LabelMap
+from pipeline.labels import LabelMap, infected
 
 SHARES = ("left", "right", "lungs")
 SEVERITY_COLUMNS = (
@@ -40,12 +40,12 @@ def case_severities(
     what lies outside them is not counted. None where the label map has no infection. Both arrays have one shape; the
     spacing is in millimetres, in the order of their axes.
     """
-    infected = label_map.infection_classes
-    if not infected:
+    numbers = label_map.infection_classes
+    if not numbers:
         return None
     lungs = whole_lungs(reference, spacing_mm)
     found_lungs = whole_lungs(prediction, spacing_mm) if label_map.classes == OWN_CODES.classes else lungs
-    return severity(lungs, reference == INFECTION), severity(found_lungs, belongs(prediction, infected))
+    return severity(lungs, infected(reference)), severity(found_lungs, belongs(prediction, numbers))
 
 
 def severity_row(case: str, reference: Severity, prediction: Severity) -> SeverityRow:

@@ -21,7 +21,7 @@ from evaluation.averaging import mean_scores, pooled_scores
 from evaluation.cases import Row, belongs, read_labels
 from evaluation.metrics import COUNTS, Overlap
 from pipeline.errors import InputError
-from pipeline.labels import LABEL_CODES, LabelMap
+from pipeline.labels import LabelMap
 from pipeline.scan import read_geometry
 
 # In the order of the Anam-Net paper's tables
@@ -84,7 +84,7 @@ def file_slice_rows(
             f"case {case}: {reference} and {prediction} lie on different grids: {'; '.join(differences)}; "
             "delete the prediction and run again."
         )
-    expected = read_labels(reference, case, LABEL_CODES)
+    expected = read_labels(reference, case, label_map.codes)
     found = read_labels(prediction, case, range(len(label_map.classes)))
     classes = label_map.class_of_code()[sitk.GetArrayViewFromImage(expected)]
     return slice_rows(classes, sitk.GetArrayFromImage(found), label_map.structures, metrics)

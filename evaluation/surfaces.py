@@ -38,6 +38,8 @@ TOLERANCE_MM = {
     "normal": 1.0,
     "infection": 3.0,
     "abnormal": 3.0,
+    "ground_glass_opacity": 3.0,
+    "consolidation": 3.0,
 }
 # A header keeps spacings in 32 bits: three slices of "1 mm" may be 3.0000004 mm, which is still 3 mm
 ROUNDING_MM = 1e-4

@@ -24,7 +24,7 @@ from scipy.spatial import KDTree
 
 from evaluation.bounding_box import bounding_box
 from evaluation.distances import distances_mm
-from pipeline.labels import INFECTION, LEFT_LUNG, RIGHT_LUNG
+from pipeline.labels import LEFT_LUNG, RIGHT_LUNG, infected
 
 # In the one real CT (of MedSeg's) whose labelled lungs touch, they come apart at 5 mm
 CONTACT_MM = 8.0
@@ -54,7 +54,7 @@ def _fill(codes: np.ndarray, sides: np.ndarray, spacing_mm: Sequence[float]) -> 
     if not lung.any():
         return
     sides[lung] = codes[lung]
-    infection = codes == INFECTION
+    infection = infected(codes)
     parts, lung_of_part = _parts(codes > 0, sides, spacing_mm)
     sides[infection] = lung_of_part[parts[infection]]
     # Where only one lung was found, the other one may be infected throughout and touch it

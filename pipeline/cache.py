@@ -26,10 +26,11 @@ logger = logging.getLogger(__name__)
 class CaseCache:
     """Prepares each case once and keeps it as `.npy`.
 
-    A case is an entry of the datalist, with `lungs` and `lungs_sha256` where a front keeps within the lungs of that
-    file instead of the reference's; `slices` keeps those axial slices of the prepared scan alone, by number.
+    A case is an entry of the datalist, with `found` and `found_sha256` where a cascade's second network sees what the
+    first one found, the lungs or the infection, in that file instead of the reference's; `slices` keeps those axial
+    slices of the prepared scan alone, by number.
 
-    An entry is a folder `<case>-<key>` with `image.npy` (float16) and `label.npy` (uint8), both (1, H, W, D), and
+    An entry is a folder `<case>-<key>` with `image.npy` (float16, (C, H, W, D)), `label.npy` (uint8, (1, H, W, D)) and
     `counts.npy`, how many voxels of each label code a slice has, (D, codes). The key is a hash of both source files'
     content and of every setting of the front, so a changed setting or file never finds a stale entry. A folder is
     renamed into place when it is complete; several processes may fill one cache.
@@ -42,8 +43,8 @@ class CaseCache:
     def path(self, case: dict[str, Any]) -> Path:
         """Folder of a case; `case` is an entry of the datalist."""
         made_from = [case["image_sha256"], case["label_sha256"], self.front.settings()]
-        if self.front.within_lungs:
-            made_from.append(case.get("lungs_sha256", case["label_sha256"]))
+        if self.front.second:
+            made_from.append(case.get("found_sha256", case["label_sha256"]))
         if "slices" in case:
             made_from.append(case["slices"])
         key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
@@ -73,9 +74,9 @@ class CaseCache:
         scan, annotation = read_scan(case["image"]), read_scan(case["label"])
         # The datalist lets their headers differ by rounding, which may be a voxel on the prepared grid.
         annotation.CopyInformation(scan)
-        # Where nobody has found the lungs, they are those of the reference
-        lungs = read_scan(case["lungs"]) if "lungs" in case else annotation
-        image = self.front.image(scan, f"case {case['case']}", lungs)
+        # Where no network has found anything, it is what the reference has
+        found = read_scan(case["found"]) if "found" in case else self.front.found_by_reference(annotation)
+        image = self.front.image(scan, f"case {case['case']}", found)
         label = self.front.label(annotation)
         if "slices" in case:
             image, label = image[..., case["slices"]], label[..., case["slices"]]
@@ -83,7 +84,7 @@ class CaseCache:
         temporary = target.with_name(f".{uuid.uuid4().hex}")
         temporary.mkdir(parents=True)
         try:
-            np.save(temporary / "image.npy", image[None].astype(np.float16))
+            np.save(temporary / "image.npy", image.astype(np.float16))
             np.save(temporary / "label.npy", label[None])
             np.save(temporary / "counts.npy", np.stack([(label == code).sum((0, 1)) for code in LABEL_CODES], axis=1))
             if not target.is_dir():

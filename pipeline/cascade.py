@@ -1,8 +1,12 @@
-"""Cascades: one network finds the lungs, another one the infection, and sees nothing but those lungs.
+"""Cascades of two networks, the second of which sees what the first one found.
 
-A cascade is named `a>b`, the lung network and the infection network, or by a bundle that has a `configs/cascade.yaml`.
-Its cross-validation trains both stages on the same folds, so that the lungs of a tested patient come from a model that
-never saw that patient. CHS-Net (Punn and Agarwal 2020) is RAIU-Net twice.
+Either the first finds the lungs and the second the infection, in a scan in which all else is air: CHS-Net (Punn and
+Agarwal 2020) is RAIU-Net twice. Or the first finds the infection and the second, which gets it as another channel,
+tells ground-glass opacity from consolidation: Inf-Net (Fan et al. 2020).
+
+A cascade is named by a bundle that has a `configs/cascade.yaml`, or `a>b`, a lung network and an infection network.
+Its cross-validation trains both stages on the same folds, so that what is found in a tested patient first comes from a
+model that never saw that patient.
 """
 
 from __future__ import annotations
@@ -26,8 +30,11 @@ from pipeline.labels import LABEL_MAPS
 from pipeline.scan import Geometry, file_sha256
 
 LUNGS, INFECTION = "lungs", "infection"
-STAGES = (LUNGS, INFECTION)
-# Names of the label maps of the two stages' networks, and of what both find together
+INFECTION_MAP, KINDS = "infection_map", "kinds"
+# Second stage -> the first one, from which it gets what was found. A file of bundles/common/stages each
+FIRST = {INFECTION: LUNGS, KINDS: INFECTION_MAP}
+STAGES = (*FIRST.values(), *FIRST)
+# Name of the label map of what is found within lungs together with these
 RESULT = "lungs_and_infection"
 _INFECTED = list(LABEL_MAPS[RESULT].classes).index("infection")
 
@@ -37,7 +44,7 @@ class Stage:
     """One training of a cross-validation.
 
     Args:
-        name: `lungs` or `infection`, which is also the folder of its results; empty for an ordinary network.
+        name: one of STAGES, which is also the folder of its results; empty for an ordinary network.
         network: name of a folder of `bundles/`.
         cascade: name of the bundle that the cascade is defined in; empty where there is none.
     """
@@ -51,29 +58,37 @@ def stages_of(network: str) -> tuple[Stage, ...]:
     """What is trained for a network, `a>b`, or a bundle that is a cascade; InputError for a chain of another length."""
     if ">" in network:
         names = [name.strip() for name in network.split(">")]
-        if len(names) != len(STAGES) or not all(names):
+        if len(names) != 2 or not all(names):
             raise InputError(f"CASCADE is {network!r}, expected a lung network > an infection network: 'unet_3d>enet'.")
-        return tuple(Stage(stage, name) for stage, name in zip(STAGES, names, strict=True))
+        return tuple(Stage(stage, name) for stage, name in zip((LUNGS, INFECTION), names, strict=True))
     definition = BUNDLES / network / "configs" / "cascade.yaml"
     if not definition.is_file():
         return (Stage("", network),)
     chosen = load([definition])
-    return tuple(Stage(stage, chosen[stage], network) for stage in STAGES)
+    return tuple(Stage(stage, chosen[stage], network) for stage in STAGES if stage in chosen)
 
 
 def stage_overrides(overrides: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
-    """Those meant for a stage: `infection::max_epochs` is for that one alone, `max_epochs` for both."""
+    """Those meant for a stage: `infection::max_epochs` is for that one alone, `max_epochs` for both.
+
+    InputError for one that is meant for a stage of another kind of cascade.
+    """
     if not stage.name:
         return dict(overrides)
+    mine = next(pair for pair in FIRST.items() if stage.name in pair)
+    for key in overrides:
+        if key.partition("::")[0] in set(STAGES) - {*mine}:
+            known = " and ".join(mine[::-1])
+            raise InputError(f"OVERRIDES: key {key!r} is for no stage of this cascade, whose stages are {known}.")
     common = {key: value for key, value in overrides.items() if key.partition("::")[0] not in STAGES}
     own = {key.partition("::")[2]: value for key, value in overrides.items() if key.startswith(f"{stage.name}::")}
     return {**common, **own}
 
 
 def with_lungs(cases: Sequence[dict[str, Any]], lungs_dir: str | None, fold: int) -> list[dict[str, Any]]:
-    """Entries of the datalist with the lungs that a first stage found, `<lungs_dir>/fold<k>/<case>.nii.gz`.
+    """Entries of the datalist with what a first stage found, `<lungs_dir>/fold<k>/<case>.nii.gz`.
 
-    As they are where there is no such folder: the lungs are then those of the reference.
+    As they are where there is no such folder: lungs and infection are then those of the reference.
     """
     if lungs_dir is None:
         return list(cases)
@@ -81,15 +96,28 @@ def with_lungs(cases: Sequence[dict[str, Any]], lungs_dir: str | None, fold: int
     for case in cases:
         file = Path(lungs_dir) / f"fold{fold}" / f"{case['case']}.nii.gz"
         if not file.is_file():
-            raise InputError(f"case {case['case']}: the first stage has not found its lungs, there is no {file}.")
-        found.append({**case, "lungs": str(file), "lungs_sha256": file_sha256(file)})
+            raise InputError(f"case {case['case']}: the first stage has not segmented it, there is no {file}.")
+        found.append({**case, "found": str(file), "found_sha256": file_sha256(file)})
     return found
 
 
 def lung_model_of(model_file: str | Path) -> str:
     """The first stage's model that belongs to a second stage's in a cross-validation's folder."""
     fold = Path(model_file).parent
-    return str(fold.parents[1] / LUNGS / fold.name / Path(model_file).name)
+    first = FIRST.get(fold.parent.name, LUNGS)
+    return str(fold.parent.parent / first / fold.name / Path(model_file).name)
+
+
+def has_first_stage(settings: Mapping[str, Any]) -> bool:
+    """Whether a configuration, not evaluated, is that of a second stage; one of before there were two kinds has no
+    `guided`.
+    """
+    return bool(settings.get("within_lungs") or settings.get("guided"))
+
+
+def result_label_map(settings: Mapping[str, Any]) -> str:
+    """Name of the label map of the label files that a network's inference writes, from its configuration."""
+    return RESULT if settings.get("within_lungs") else str(settings.get("label_map"))
 
 
 def joined(lungs: np.ndarray, infection: np.ndarray) -> np.ndarray:
@@ -98,7 +126,7 @@ def joined(lungs: np.ndarray, infection: np.ndarray) -> np.ndarray:
 
 
 class LungFinder:
-    """A first stage: the lungs of a scan, by one model or by an ensemble.
+    """A first stage: the lungs of a scan, or its infection, by one model or by an ensemble.
 
     Args:
         model_files: of folds.
@@ -133,13 +161,19 @@ class LungFinder:
         return Ensemble(networks, self.method, self.weights).to(self.parser.get_parsed_content("device")).eval()
 
     def __call__(self, scan: sitk.Image, name: str) -> sitk.Image:
-        """Label image on the scan's grid: 1 in the lungs, infected or not. Raises InputError naming `name`."""
+        """Label image on the scan's grid: 1 in the lungs, infected or not, or in the infection.
+
+        Raises InputError naming `name`.
+        """
         front, inferer, device, mixed = map(
             self.parser.get_parsed_content, ("front", "inferer", "device", "mixed_precision")
         )
-        prepared = torch.from_numpy(front.image(scan, name)[None, None]).to(device)
+        prepared = torch.from_numpy(front.image(scan, name)[None]).to(device)
         fast = mixed and device.type == "cuda"
         with torch.inference_mode(), torch.autocast("cuda", enabled=fast):
             logits = inferer(prepared, self.network)
-        probabilities = logits.float().softmax(1)[0].cpu().numpy()
-        return front.probabilities_to_label(probabilities, Geometry.of(scan))
+        probabilities = logits.float().softmax(1)[0]
+        # As where its own label files are written; null where the likeliest class wins
+        if threshold := self.parser.get_parsed_content("apply_threshold", default=None):
+            probabilities = threshold({"pred": probabilities})["pred"]
+        return front.probabilities_to_label(probabilities.cpu().numpy(), Geometry.of(scan))

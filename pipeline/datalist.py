@@ -20,17 +20,32 @@ import SimpleITK as sitk
 
 from pipeline.atomic import read_json, write_json
 from pipeline.errors import InputError, report_plainly
-from pipeline.labels import BACKGROUND, INFECTION, LABEL_CODES, LEFT_LUNG, RIGHT_LUNG, STRUCTURES
+from pipeline.labels import (
+    BACKGROUND,
+    CONSOLIDATION,
+    GROUND_GLASS,
+    INFECTION,
+    KINDS,
+    LABEL_CODES,
+    LABEL_NAMES,
+    LEFT_LUNG,
+    RIGHT_LUNG,
+    STRUCTURES,
+    LabelMap,
+)
 from pipeline.layouts import UNDERSTOOD, Case, Listing, by_case, image_files, list_cases, recognise, unrecognised
 from pipeline.scan import GREY_255, HOUNSFIELD, SUFFIXES, Geometry, file_sha256, intensity_domain, read_scan
 
-LABEL_NAMES = {BACKGROUND: "background", LEFT_LUNG: "left lung", RIGHT_LUNG: "right lung", INFECTION: "infection"}
 EXPECTED_CODES = ", ".join(f"{code} {name}" for code, name in LABEL_NAMES.items())
+# In volume_ml, infection of code 3 in a label that has other infection of a kind
+UNSPECIFIED = "unspecified_infection"
 # A part of the name that a folder must give a code, where it names its codes at all.
 NAME_PARTS = {
     LEFT_LUNG: ("left",),
     RIGHT_LUNG: ("right",),
     INFECTION: ("infect", "lesion", "covid", "opaci", "ground", "ggo"),
+    GROUND_GLASS: ("ground", "ggo", "opaci"),
+    CONSOLIDATION: ("consol",),
 }
 
 
@@ -38,8 +53,9 @@ def read_datalist(dataset_dir: str | Path) -> dict[str, Any]:
     """The labelled cases of a folder in any layout of `pipeline.layouts`, read and checked.
 
     Gives layout, dataset_dir (absolute), label_codes and training, a list by case of case, patient_id, image and label
-    (relative to dataset_dir), intensity, spacing_mm and size (x, y, z), volume_ml of each structure, and the SHA-256 of
-    both files. Raises one InputError that tells every case that is wrong.
+    (relative to dataset_dir), intensity, spacing_mm and size (x, y, z), volume_ml of each structure and, where a label
+    tells them, of the kinds of infection, and the SHA-256 of both files. Raises one InputError that tells every
+    case that is wrong.
     """
     listing, folder = list_cases(dataset_dir), Path(os.path.abspath(dataset_dir))
     _check_label_names(listing, folder)
@@ -100,6 +116,20 @@ def scans(path: str | Path) -> list[dict[str, str]]:
     return [{"case": name, "image": str(image)} for name, image in sorted(images.items())]
 
 
+def check_kinds(datalist: Mapping[str, Any], classes: LabelMap) -> None:
+    """Raise InputError where classes are kinds of infection and the labels of a datalist do not tell the kinds."""
+    if not classes.tells_kinds:
+        return
+    wanted = ", ".join(f"{code} {LABEL_NAMES[code]}" for code in (GROUND_GLASS, CONSOLIDATION))
+    mend = f"label infection as {wanted}, or choose a network that finds infection of any kind"
+    volumes_ml = {entry["case"]: entry["volume_ml"] for entry in datalist["training"]}
+    if not any(name in volumes for volumes in volumes_ml.values() for name in KINDS):
+        raise InputError(f"{datalist['dataset_dir']}: none of its labels tells the kinds of infection apart; {mend}.")
+    for case, volumes in volumes_ml.items():
+        if UNSPECIFIED in volumes or (volumes["infection"] and not {*KINDS} <= volumes.keys()):
+            raise InputError(f"case {case}: has infection of no kind (code {INFECTION}); {mend}.")
+
+
 def _entry_or_complaint(folder: Path, case: Case) -> dict[str, Any] | str:
     try:
         return _entry(folder, case)
@@ -149,7 +179,11 @@ def _structure_volumes_ml(label: sitk.Image, path: Path) -> dict[str, float]:
     if voxels[BACKGROUND] == view.size:
         raise InputError(f"{path}: is empty; expected {EXPECTED_CODES}; save the annotation again.")
     voxel_ml = prod(label.GetSpacing()) / 1000
-    return {name: round(sum(voxels[code] for code in codes) * voxel_ml, 3) for name, codes in STRUCTURES.items()}
+    structures = dict(STRUCTURES)
+    # Only where they are told: the entries of data sets that never told them stay as they are
+    if voxels[GROUND_GLASS] or voxels[CONSOLIDATION]:
+        structures |= {**KINDS, **({UNSPECIFIED: (INFECTION,)} if voxels[INFECTION] else {})}
+    return {name: round(sum(voxels[code] for code in codes) * voxel_ml, 3) for name, codes in structures.items()}
 
 
 def _check_label_names(listing: Listing, folder: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.labels import INFECTION, LEFT_LUNG, RIGHT_LUNG
+from pipeline.labels import INFECTED, LEFT_LUNG, RIGHT_LUNG
 from pipeline.prepared_slices import Piece, check_lungs, code_counts
 from pipeline.slice_sets import ONE, THREE, TWO, SliceSet, Stack, find_set
 
@@ -28,7 +28,7 @@ TRAIN_PART, TEST_PART = "train", "test"
 PARTS = ("F1", "F2", "F3", "F4")
 # A slice is kept where it has more labelled pixels; set I's are all kept that have any.
 PAPERS_FILTER, ANY_LABEL = 100, 0
-LABELLED = (LEFT_LUNG, RIGHT_LUNG, INFECTION)
+LABELLED = (LEFT_LUNG, RIGHT_LUNG, *INFECTED)
 
 # A stack and the numbers of its slices that count
 Kept = tuple[Stack, tuple[int, ...]]

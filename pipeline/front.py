@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from pipeline.labels import INFECTED, INFECTION
 from pipeline.scan import GREY_255, Geometry, intensity_domain
 
 # Part of the cache's key: raise it when the arrays that this module makes change.
-FRONT_VERSION = 2
+FRONT_VERSION = 3
 # Axis 0 of every array grows towards the patient's left, 1 towards the back, 2 towards the head.
 ORIENTATION = "LPS"
 # Cubic overshoots at edges; SimpleITK's B-spline of order 3 is what scipy calls order 3.
@@ -56,6 +57,8 @@ class Front:
             window onto 0..1.
         within_lungs: everything outside the lungs becomes the window's lower end, air (the lung contour map of
             CHS-Net); the values inside are those of the whole scan.
+        guided: a second channel shows the infection that another network has found, as grey 255 on 0, normalised as
+            the scan is (the infection map of Inf-Net's second stage).
     """
 
     window_hu: tuple[float, float] = (-1250.0, 250.0)
@@ -64,6 +67,7 @@ class Front:
     normalisation: str = "zscore"
     within_lungs: bool = False
     slice_pixels: int = 0
+    guided: bool = False
 
     def __post_init__(self) -> None:
         # A configuration file gives lists; tuples make equal settings equal keys.
@@ -73,6 +77,8 @@ class Front:
             raise ValueError(f"order is {self.order}, expected one of {sorted(IMAGE_INTERPOLATORS)}")
         if self.normalisation not in NORMALISATIONS:
             raise ValueError(f"normalisation is {self.normalisation!r}, expected one of {sorted(NORMALISATIONS)}")
+        if self.within_lungs and self.guided:
+            raise ValueError("within_lungs and guided are both set, but one network comes before; expected one of them")
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes the arrays, for the cache's key."""
@@ -98,24 +104,53 @@ class Front:
             tuple(target_size.tolist()), tuple(target_mm.tolist()), tuple(origin_mm.tolist()), oriented.direction
         )
 
-    def image(self, scan: sitk.Image, name: str, lungs: sitk.Image | None = None) -> np.ndarray:
-        """The prepared scan, float32 (H, W, D). Raises InputError naming `name`.
+    @property
+    def channels(self) -> int:
+        """Of a prepared scan."""
+        return 2 if self.guided else 1
 
-        `lungs`, a label image on the scan's grid whose codes other than 0 are lung, is needed for `within_lungs`.
+    @property
+    def second(self) -> bool:
+        """Whether a network comes before, without whose finding no scan can be prepared."""
+        return self.within_lungs or self.guided
+
+    def image(self, scan: sitk.Image, name: str, found: sitk.Image | None = None) -> np.ndarray:
+        """The prepared scan, float32 (C, H, W, D), its channel and, `guided`, that of the infection.
+
+        `found`, a label image on the scan's grid, is needed for `within_lungs` and `guided`: what is not 0 in it is
+        lung, or infected. Raises InputError naming `name`.
         """
         resampled = resample(self._grey(scan, name), self.grid(Geometry.of(scan)), IMAGE_INTERPOLATORS[self.order])
         grey = as_array(resampled)
         shift, scale = map(np.float32, NORMALISATIONS[self.normalisation](grey))
-        if self.within_lungs:
-            if lungs is None:
-                raise ValueError("within_lungs needs the lungs of the scan")
-            grey[self.label(lungs != 0) == 0] = 0
-        return (grey - shift) / scale
+        channels = [grey]
+        if self.second:
+            if found is None:
+                raise ValueError("within_lungs and guided need what another network has found in the scan")
+            mask = self.label(found != 0) > 0
+            if self.within_lungs:
+                grey[~mask] = 0
+            else:
+                channels.append(np.where(mask, np.float32(255), np.float32(0)))
+        return (np.stack(channels) - shift) / scale
+
+    def found_by_reference(self, label: sitk.Image) -> sitk.Image:
+        """What a faultless network before would find, of a label image in the project's codes; 0 is what it leaves."""
+        return label >= INFECTION if self.guided else label
 
     def label(self, label: sitk.Image) -> np.ndarray:
-        """The prepared label map, uint8 (H, W, D), on the grid of `image`."""
+        """The prepared label map, uint8 (H, W, D), on the grid of `image`; codes of the project, or 0 and 1."""
         grid = self.grid(Geometry.of(label))
-        return as_array(resample(sitk.Cast(label, sitk.sitkUInt8), grid, sitk.sitkLabelLinear))
+        codes = sitk.Cast(label, sitk.sitkUInt8)
+        if sitk.GetArrayViewFromImage(codes).max() <= INFECTION:
+            return as_array(resample(codes, grid, sitk.sitkLabelLinear))
+        # All infection together, then its kinds: each alone would lose voxels to the lung where two are near it
+        united = sitk.ChangeLabel(codes, changeMap=dict.fromkeys(INFECTED, INFECTION))
+        prepared = as_array(resample(united, grid, sitk.sitkLabelLinear))
+        masks = [sitk.Cast(codes == code, sitk.sitkFloat32) for code in INFECTED]
+        shares = [as_array(resample(mask, grid, sitk.sitkLinear)) for mask in masks]
+        kinds = np.array(INFECTED, np.uint8)[np.argmax(shares, axis=0)]
+        return np.where(prepared == INFECTION, kinds, prepared)
 
     def _grey(self, scan: sitk.Image, name: str) -> sitk.Image:
         """Hounsfield window as whole grey levels 0..255, float32."""

@@ -19,7 +19,16 @@ from scipy.ndimage import gaussian_filter
 
 from pipeline.atomic import read_json, replacing, write_json
 from pipeline.errors import InputError, report_plainly
-from pipeline.labels import BACKGROUND, INFECTION, LABEL_CODES, LEFT_LUNG, RIGHT_LUNG
+from pipeline.labels import (
+    BACKGROUND,
+    CONSOLIDATION,
+    GROUND_GLASS,
+    INFECTED,
+    LABEL_CODES,
+    LABEL_NAMES,
+    LEFT_LUNG,
+    RIGHT_LUNG,
+)
 from pipeline.phantom_anatomy import (
     AIRWAYS,
     Patient,
@@ -37,7 +46,7 @@ from pipeline.phantom_anatomy import (
 )
 from pipeline.scan import GREY_255, HOUNSFIELD, Geometry, file_sha256
 
-GENERATOR_VERSION = 1  # raise it whenever a voxel changes, so that old folders are written anew
+GENERATOR_VERSION = 2  # raise it whenever a voxel changes, so that old folders are written anew
 GREY_WINDOW_HU = (-1250.0, 250.0)
 SMALLEST_INFECTION_ML = 2.0
 # Which cases of ten are stored as grey, are a thin slab, or have a field of view that cuts through the body wall
@@ -47,7 +56,6 @@ OWN_FILE = re.compile(
 )  # the prefix is what a killed run leaves behind
 # Of a set that is written without labels: other names than those of the labelled patients, who are others too
 UNLABELLED = "unlabelled"
-CODE_NAMES = ("background", "left lung", "right lung", "infection (ground glass and consolidation)")
 
 
 @dataclass(frozen=True)
@@ -78,8 +86,8 @@ def phantom_case(index: int, seed: int = 0, coarsening: float = 1.0) -> PhantomC
     smallest = SMALLEST_INFECTION_ML * 1000 / np.prod(geometry.spacing_mm)
     voxels = np.ceil(max(patient.infected_fraction * (label > 0).sum(), smallest))
     infected = strongest(field, label > 0, int(voxels))
-    add_lesions(noise, tissue_hu, patient, field, infected)
-    label[infected] = INFECTION
+    consolidated = add_lesions(noise, tissue_hu, patient, field, infected)
+    label[infected], label[consolidated] = GROUND_GLASS, CONSOLIDATION
     image_hu = body_hu(noise, places, patient)
     blend(image_hu, tissue_hu, inside(lung_mm))
     blend(image_hu, -990, airway)
@@ -132,7 +140,7 @@ def write_phantom(
         _clear(folder)
         wanted = range(first - 1, first - 1 + patients)
         entries = [_write_case(folder, phantom_case(index, seed, coarsening)) for index in wanted]
-        codes = {str(code): CODE_NAMES[code] for code in LABEL_CODES}
+        codes = {str(code): name for code, name in LABEL_NAMES.items()}
         about = "Synthetic chest CT with COVID-like lesions, computed by pipeline/phantom.py; no patient's scan."
         manifest = {"about": about, "generator": settings, "label_codes": codes, "cases": entries}
         write_json(folder / "manifest.json", manifest)
@@ -216,7 +224,7 @@ def _write_case(folder: Path, case: PhantomCase) -> dict[str, Any]:
     entry |= {"shape": list(case.geometry.size), "spacing_mm": list(case.geometry.spacing_mm)}
     counts = np.bincount(case.label.ravel(), minlength=len(LABEL_CODES))
     entry["label_voxels"] = {str(code): int(counts[code]) for code in LABEL_CODES}
-    entry["infected_percent"] = round(100 * counts[INFECTION] / counts[1:].sum(), 2)
+    entry["infected_percent"] = round(100 * counts[list(INFECTED)].sum() / counts[1:].sum(), 2)
     for kind, voxels in (("image", case.image), ("label", case.label)):
         entry[f"{kind}_sha256"] = _write_volume(folder, kind, voxels, case)
     return entry

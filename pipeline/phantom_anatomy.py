@@ -288,8 +288,10 @@ def strongest(field: np.ndarray, lungs: np.ndarray, voxels: int) -> np.ndarray:
     return lungs & (field >= np.sort(field[lungs])[-voxels])
 
 
-def add_lesions(noise: Noise, tissue_hu: np.ndarray, patient: Patient, field: np.ndarray, infected: np.ndarray) -> None:
-    """Fill the air spaces of the infected voxels, in place.
+def add_lesions(
+    noise: Noise, tissue_hu: np.ndarray, patient: Patient, field: np.ndarray, infected: np.ndarray
+) -> np.ndarray:
+    """Fill the air spaces of the infected voxels, in place; gives the mask of those that are mostly consolidated.
 
     Ground glass fades at its edge, and vessels stay visible in it; consolidation lies inside it and hides them.
     """
@@ -300,3 +302,4 @@ def add_lesions(noise: Noise, tissue_hu: np.ndarray, patient: Patient, field: np
     glass_hu = np.clip(patient.glass_hu + 55 * noise(20.0) + 60 * noise(5.0), -680, -320)
     blend(tissue_hu, np.maximum(glass_hu, tissue_hu), glass)
     blend(tissue_hu, np.clip(10 + 30 * noise(9.0), -50, 60), solid)
+    return infected & (solid > 0.5)

@@ -25,7 +25,7 @@ import SimpleITK as sitk
 from pipeline.atomic import read_json, write_json
 from pipeline.errors import InputError
 from pipeline.front import resample
-from pipeline.labels import INFECTION, LABEL_CODES
+from pipeline.labels import INFECTED, LABEL_CODES
 from pipeline.progress import progress_bar
 from pipeline.scan import GREY_255, Geometry, file_sha256, intensity_domain
 from pipeline.slice_sets import Stack, read_codes, read_image
@@ -190,7 +190,7 @@ def check_preparation(preparation: str, known: Iterable[str] = PREPARATIONS) -> 
 def check_lungs(what: str, counts: Sequence[np.ndarray], preparation: str) -> None:
     """Raise InputError where the paper's mask would show nothing but the infection: labels without any lung."""
     pixels = sum(count.sum(0) for count in counts)
-    if preparation == PAPER and pixels[INFECTION] == pixels[1:].sum():
+    if preparation == PAPER and pixels[list(INFECTED)].sum() == pixels[1:].sum():
         raise InputError(
             f"{what}: its labels hold no lung (codes 1 and 2), so masked by them the slices would show the infection "
             f"alone; expected lungs; add them, or choose PREPARATION={WINDOW}."

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.labels import INFECTION
+from pipeline.labels import infected
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,16 @@ class SlicePatches:
 
         `label` holds the project's codes, (H, W, D).
         """
-        infected = np.argwhere(label == INFECTION)
-        infected = infected[np.argsort(infected[:, 2], kind="stable")]
-        ends = np.searchsorted(infected[:, 2], np.arange(label.shape[2] + 1))
+        places = np.argwhere(infected(label))
+        places = places[np.argsort(places[:, 2], kind="stable")]
+        ends = np.searchsorted(places[:, 2], np.arange(label.shape[2] + 1))
         # Of the name: a case has the same patches whichever others are with it
         name = zlib.crc32(case.encode())
         found = []
         for number in range(label.shape[2]):
             random = np.random.default_rng([self.seed, name, number])
-            places = self._of_slice(infected[ends[number] : ends[number + 1], :2], label.shape[:2], random)
-            found.append(np.insert(places, 0, number, axis=1))
+            mine = self._of_slice(places[ends[number] : ends[number + 1], :2], label.shape[:2], random)
+            found.append(np.insert(mine, 0, number, axis=1))
         return np.concatenate(found).astype(np.int32)
 
     def _of_slice(self, infected: np.ndarray, shape: tuple[int, int], random: np.random.Generator) -> np.ndarray:

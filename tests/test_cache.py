@@ -97,7 +97,7 @@ def test_the_image_is_kept_in_half_precision(tmp_path, make_cases):
     image = cache.load(case)["image"]
     assert image.dtype == np.float16
     # float16 has 11 bits: a rounding error of 1/2048 of the value at most
-    assert image[0] == pytest.approx(FRONT.image(read_scan(case["image"]), "a"), rel=1 / 2048, abs=1e-4)
+    assert image == pytest.approx(FRONT.image(read_scan(case["image"]), "a"), rel=1 / 2048, abs=1e-4)
 
 
 def test_the_label_is_kept_as_it_is(tmp_path, make_cases):
@@ -141,7 +141,7 @@ def test_the_voxels_of_each_code_are_counted_slice_by_slice(tmp_path, make_cases
     cache = CaseCache(tmp_path / "cache", FRONT)
     cache.fill([case])
     label = cache.load(case)["label"][0]
-    expected = [np.bincount(label[..., number].ravel(), minlength=4).tolist() for number in range(label.shape[-1])]
+    expected = [np.bincount(label[..., number].ravel(), minlength=6).tolist() for number in range(label.shape[-1])]
     assert cache.counts(case).tolist() == expected
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from pipeline.datalist import load_datalist, main, read_datalist, scans, write_datalist
+from pipeline.datalist import check_kinds, load_datalist, main, read_datalist, scans, write_datalist
 from pipeline.errors import InputError
+from pipeline.labels import LABEL_MAPS, label_map
 
 SPACING_MM = (0.8, 0.7, 5.0)
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -70,6 +71,49 @@ def test_volumes_are_counted_in_ml(tmp_path):
     (entry,) = read_datalist(make_dataset(tmp_path, "a"))["training"]
     # A voxel has 0.8 * 0.7 * 5 = 2.8 cubic millimetres.
     assert entry["volume_ml"] == {"left_lung": 0.028, "right_lung": 0.014, "lungs": 0.042, "infection": 0.003}
+
+
+def test_kinds_of_infection_are_infection_and_counted_where_a_label_tells_them(tmp_path):
+    codes = lungs()
+    codes.flat[16:19] = [4, 4, 5]
+    write_volume(make_dataset(tmp_path, "a") / "labels/a.nii.gz", codes)
+    (entry,) = read_datalist(tmp_path)["training"]
+    told = {name: entry["volume_ml"][name] for name in ("infection", "ground_glass_opacity", "consolidation")}
+    assert told == {"infection": 0.011, "ground_glass_opacity": 0.006, "consolidation": 0.003}
+
+
+def kinds_complaint(folder: Path, *codes: int) -> str:
+    """What is said of a data set whose one label has infection of these codes, where kinds are asked for."""
+    label = lungs()
+    label.flat[15 : 15 + len(codes)] = codes
+    write_volume(make_dataset(folder, "a") / "labels/a.nii.gz", label)
+    with pytest.raises(InputError) as told:
+        check_kinds(read_datalist(folder), label_map("infection_kinds"))
+    return str(told.value)
+
+
+def test_labels_without_kinds_are_refused_where_kinds_are_asked_for(tmp_path):
+    expected = f"{tmp_path}: none of its labels tells the kinds of infection apart; label infection as 4 ground-glass "
+    assert kinds_complaint(tmp_path, 3).startswith(expected)
+
+
+def test_infection_of_no_kind_beside_others_is_refused_with_its_case(tmp_path):
+    assert kinds_complaint(tmp_path, 3, 4, 5).startswith("case a: has infection of no kind (code 3); label infection")
+
+
+def test_labels_without_kinds_do_for_every_other_label_map(tmp_path):
+    datalist = read_datalist(make_dataset(tmp_path, "a"))
+    for name in LABEL_MAPS.keys() - {"infection_kinds"}:
+        check_kinds(datalist, label_map(name))
+
+
+def test_a_case_without_infection_has_no_kinds_to_tell(tmp_path):
+    make_dataset(tmp_path, "a", "b")
+    for name, code in (("a", 0), ("b", 4)):
+        label = lungs()
+        label.flat[15] = code
+        write_volume(tmp_path / f"labels/{name}.nii.gz", label)
+    check_kinds(read_datalist(tmp_path), label_map("infection_kinds"))
 
 
 def test_grey_scans_and_hounsfield_scans_are_told_apart(tmp_path):
@@ -166,7 +210,7 @@ def test_what_is_no_image_is_an_error(tmp_path):
 def test_all_bad_cases_are_told_one_a_line(tmp_path):
     make_dataset(tmp_path, "a", "b", "good")
     (tmp_path / "labels/a.nii.gz").unlink()
-    write_volume(tmp_path / "labels/b.nii.gz", lungs() + np.uint8(1))
+    write_volume(tmp_path / "labels/b.nii.gz", lungs() + np.uint8(3))
     first, *lines = complaint(tmp_path).splitlines()
     assert first == f"{tmp_path}: 2 problems were found."
     assert [line[:7] for line in lines] == ["case a:", "case b:"]

@@ -12,12 +12,14 @@ from torch.nn import functional
 
 from pipeline.errors import InputError
 from pipeline.front import Front, as_array, resample, unit
+from pipeline.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, infected
 from pipeline.scan import Geometry
 from transforms.prepare_scan import PrepareScand
 
 TURN = np.deg2rad(12)
 OBLIQUE = (np.cos(TURN), -np.sin(TURN), 0, np.sin(TURN), np.cos(TURN), 0, 0, 0, 1)
 LINEAR = Front(spacing_mm=(1.9, 1.6, 2.4))
+GUIDED = replace(LINEAR, guided=True)
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:
@@ -27,6 +29,14 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 def shares(label: np.ndarray) -> np.ndarray:
     """One-hot (4, H, W, D) of a label map."""
     return np.stack([label == code for code in range(4)]).astype(np.float32)
+
+
+def infected_by_kinds(label: sitk.Image) -> sitk.Image:
+    """The label map of a chest whose infection is ground glass in the lower slices and consolidation in the upper."""
+    kinds = sitk.Image(label)
+    kinds[:, :, :6] = sitk.ChangeLabel(label[:, :, :6], changeMap={INFECTION: GROUND_GLASS})
+    kinds[:, :, 6:] = sitk.ChangeLabel(label[:, :, 6:], changeMap={INFECTION: CONSOLIDATION})
+    return kinds
 
 
 def test_the_grid_keeps_the_outer_edges():
@@ -71,7 +81,7 @@ def test_axes_grow_towards_left_back_and_head(make_image):
     voxels[0, 1, 2] = 200
     # Stored towards right, front and feet: the first voxel is the leftmost, the rearmost and the highest one.
     scan = make_image(voxels, direction=(-1, 0, 0, 0, -1, 0, 0, 0, -1))
-    prepared = Front(spacing_mm=(1.2, 1.5, 3.0)).image(scan, "a")
+    (prepared,) = Front(spacing_mm=(1.2, 1.5, 3.0)).image(scan, "a")
     assert np.unravel_index(prepared.argmax(), prepared.shape) == (4, 2, 0)
 
 
@@ -108,7 +118,7 @@ def test_image_and_label_stay_aligned(make_chest):
     _, label = make_chest(size=(48, 40, 24), spacing_mm=(0.6, 0.7, 1.5), direction=OBLIQUE)
     bright = sitk.Cast(label > 0, sitk.sitkInt16) * 1000 - 1000
     lungs = LINEAR.label(label) > 0
-    assert dice(LINEAR.image(bright, "a") > 0.5, lungs) > 0.97
+    assert dice(LINEAR.image(bright, "a")[0] > 0.5, lungs) > 0.97
 
 
 def test_beyond_the_edge_the_nearest_voxel_counts(make_image):
@@ -120,7 +130,7 @@ def test_beyond_the_edge_the_nearest_voxel_counts(make_image):
 def test_linear_resampling_agrees_with_torch(make_image):
     left, back, head = np.meshgrid(*(np.linspace(0, 3, count) for count in (24, 20, 12)), indexing="ij")
     hounsfield = (600 * np.sin(left + back) * np.cos(head) - 500).astype(np.float32)
-    prepared = LINEAR.image(make_image(hounsfield), "a")
+    (prepared,) = LINEAR.image(make_image(hounsfield), "a")
     grey = torch.from_numpy(np.round((hounsfield + 1250) * 255 / 1500))[None, None]
     # align_corners=False keeps the outer edges, as the front does
     expected = functional.interpolate(grey, prepared.shape, mode="trilinear", align_corners=False).numpy()[0, 0]
@@ -130,7 +140,7 @@ def test_linear_resampling_agrees_with_torch(make_image):
 @pytest.mark.parametrize("order", [0, 1, 3])
 def test_nothing_is_interpolated_where_the_spacing_fits(make_image, order):
     grey = np.random.default_rng(0).integers(0, 256, (6, 5, 4)).astype(np.uint8)
-    prepared = Front(spacing_mm=(1.2, 1.5, 3.0), order=order).image(make_image(grey), "a")
+    (prepared,) = Front(spacing_mm=(1.2, 1.5, 3.0), order=order).image(make_image(grey), "a")
     assert prepared == pytest.approx((grey - grey.mean()) / grey.std(), abs=1e-4)
 
 
@@ -176,12 +186,54 @@ def test_lists_of_a_configuration_make_the_same_front():
     assert Front(window_hu=[-1250, 250], spacing_mm=[1.58, 1.58, 2.7]) == Front()
 
 
+def test_kinds_of_infection_take_no_voxel_from_infection_as_one(make_chest):
+    label = infected_by_kinds(make_chest()[1])
+    as_one = LINEAR.label(sitk.ChangeLabel(label, changeMap={GROUND_GLASS: INFECTION, CONSOLIDATION: INFECTION}))
+    by_kinds = LINEAR.label(label)
+    assert {GROUND_GLASS, CONSOLIDATION} < set(np.unique(by_kinds))
+    assert np.array_equal(np.where(infected(by_kinds), INFECTION, by_kinds), as_one)
+
+
+def test_a_prepared_voxel_of_infection_is_of_the_kind_that_has_the_larger_share(make_image):
+    label = make_image(np.tile(np.array([4, 5, 5, 4, 5], np.uint8)[:, None, None], (1, 2, 1)))
+    # The middles of the three voxels lie a third from the first, at the third, and a third from the last one's middle
+    assert Front(spacing_mm=(2.0, 1.5, 3.0)).label(label)[:, 0, 0].tolist() == [4, 5, 5]
+
+
+def test_the_second_channel_is_white_where_infection_was_found_and_as_air_elsewhere(make_chest):
+    scan, label = make_chest()
+    front = replace(GUIDED, normalisation="window")
+    _, guide = front.image(scan, "a", front.found_by_reference(label))
+    assert np.array_equal(guide, np.where(front.label(label) == INFECTION, 1, -1))
+
+
+def test_the_first_channel_does_not_depend_on_what_was_found(make_chest):
+    scan, label = make_chest()
+    assert np.array_equal(GUIDED.image(scan, "a", label)[0], replace(GUIDED, guided=False).image(scan, "a")[0])
+
+
+def test_a_faultless_network_would_find_infection_of_every_kind(make_chest):
+    label = infected_by_kinds(make_chest()[1])
+    found = as_array(GUIDED.found_by_reference(label))
+    assert np.array_equal(found > 0, infected(as_array(label)))
+
+
+def test_a_second_channel_without_anything_found_is_an_error(make_chest):
+    with pytest.raises(ValueError, match="need what another network has found"):
+        GUIDED.image(make_chest()[0], "a")
+
+
+def test_a_scan_is_shown_within_the_lungs_or_with_the_infection():
+    with pytest.raises(ValueError, match="expected one of them"):
+        Front(within_lungs=True, guided=True)
+
+
 def test_for_inference_a_scan_gets_a_channel_and_keeps_its_path(tmp_path, make_chest):
     scan, _ = make_chest()
     sitk.WriteImage(scan, str(tmp_path / "a.mha"))
     prepared = PrepareScand("image", LINEAR)({"image": str(tmp_path / "a.mha"), "case": "a"})
     assert prepared["image_file"] == str(tmp_path / "a.mha")
-    assert np.array_equal(prepared["image"].numpy(), LINEAR.image(scan, "a")[None])
+    assert np.array_equal(prepared["image"].numpy(), LINEAR.image(scan, "a"))
 
 
 def test_for_inference_a_useless_scan_is_named(tmp_path, make_image):

@@ -55,6 +55,13 @@ def test_the_infection_is_found_by_its_code_in_other_label_maps(tmp_path, predic
     assert levels.max() == round(0.4 * STEPS)
 
 
+def test_kinds_of_infection_are_added_up(tmp_path, prediction):
+    background, _, _, infected = prediction["pred"]
+    kinds = {**prediction, "pred": torch.stack([background, infected / 4, infected * 3 / 4])}
+    levels = sitk.GetArrayFromImage(saved(kinds, tmp_path / "out", "infection_kinds"))
+    assert levels.max() == round(0.4 * STEPS)
+
+
 def test_a_network_without_infection_writes_nothing(tmp_path, prediction):
     SaveInfectionProbabilityd("pred", FRONT, label_map("lungs"), tmp_path / "out")(prediction)
     assert not (tmp_path / "out").exists()

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from pipeline.errors import InputError
-from pipeline.labels import INFECTION, LEFT_LUNG, RIGHT_LUNG
+from pipeline.labels import CONSOLIDATION, GROUND_GLASS, LEFT_LUNG, RIGHT_LUNG, infected
 from pipeline.phantom import (
     CROPPED_CASE,
     GREY_CASES,
@@ -123,15 +123,15 @@ def test_trachea_is_air_and_background(cases: list[PhantomCase]) -> None:
 
 def test_every_case_holds_both_lungs_and_infection(cases: list[PhantomCase]) -> None:
     for case in cases:
-        assert set(np.unique(case.label)) == {0, LEFT_LUNG, RIGHT_LUNG, INFECTION}, case.name
+        assert set(np.unique(case.label)) == {0, LEFT_LUNG, RIGHT_LUNG, GROUND_GLASS, CONSOLIDATION}, case.name
 
 
 def test_infection_is_at_least_two_millilitres(cases: list[PhantomCase]) -> None:
-    assert min((case.label == INFECTION).sum() * voxel_ml(case) for case in cases) >= 2.0
+    assert min(infected(case.label).sum() * voxel_ml(case) for case in cases) >= 2.0
 
 
 def test_infected_fraction_runs_from_mild_to_severe(cases: list[PhantomCase]) -> None:
-    fractions = sorted((case.label == INFECTION).sum() / (case.label > 0).sum() for case in cases)
+    fractions = sorted(infected(case.label).sum() / (case.label > 0).sum() for case in cases)
     assert fractions[0] < 0.015
     assert 0.1 < fractions[-1] < 0.26
 
@@ -139,21 +139,27 @@ def test_infected_fraction_runs_from_mild_to_severe(cases: list[PhantomCase]) ->
 def test_only_lung_voxels_become_infected() -> None:
     field, lungs = np.arange(24.0).reshape(2, 3, 4), np.zeros((2, 3, 4), bool)
     lungs[0] = True
-    infected = strongest(field, lungs, 5)
-    assert not infected[1].any()
-    assert sorted(field[infected]) == [7, 8, 9, 10, 11]
+    chosen = strongest(field, lungs, 5)
+    assert not chosen[1].any()
+    assert sorted(field[chosen]) == [7, 8, 9, 10, 11]
 
 
 def test_infection_is_denser_than_healthy_lung(cases: list[PhantomCase]) -> None:
     for case in cases:
         healthy = np.median(case.image[np.isin(case.label, (LEFT_LUNG, RIGHT_LUNG))])
-        assert np.median(case.image[case.label == INFECTION]) > healthy, case.name
+        assert np.median(case.image[infected(case.label)]) > healthy, case.name
+
+
+def test_consolidation_is_denser_than_ground_glass(cases: list[PhantomCase]) -> None:
+    for case in cases:
+        glass, solid = (np.median(case.image[case.label == code]) for code in (GROUND_GLASS, CONSOLIDATION))
+        assert solid > glass, case.name
 
 
 def test_healthy_lung_and_infection_overlap_in_density(cases: list[PhantomCase]) -> None:
     # Else one threshold would solve the task and the demo would show nothing
     healthy = cases[4].image[np.isin(cases[4].label, (LEFT_LUNG, RIGHT_LUNG))]
-    assert (healthy > np.median(cases[4].image[cases[4].label == INFECTION])).mean() > 0.01
+    assert (healthy > np.median(cases[4].image[infected(cases[4].label)])).mean() > 0.01
 
 
 def test_intensities_are_what_the_case_says(cases: list[PhantomCase]) -> None:
@@ -201,7 +207,7 @@ def test_file_holds_the_voxels_of_the_case(folder: Path, cases: list[PhantomCase
 def test_manifest_counts_the_label_voxels(folder: Path, cases: list[PhantomCase]) -> None:
     entries = json.loads((folder / "manifest.json").read_text())["cases"]
     assert [entry["case"] for entry in entries] == ["phantom_01", "phantom_02", "phantom_03"]
-    assert entries[0]["label_voxels"]["3"] == (cases[0].label == INFECTION).sum()
+    assert entries[0]["label_voxels"]["4"] == (cases[0].label == GROUND_GLASS).sum()
     assert [entry["intensity"] for entry in entries] == [case.intensity for case in cases[:3]]
 
 

@@ -17,7 +17,7 @@ from pipeline.scan import read_scan
 
 
 class FindLungsd(MapTransform):
-    """Add `lungs`, uint8 (D, H, W) on the scanner's grid, found by a model of its own in the scan of a path.
+    """Add `found`, uint8 (D, H, W) on the scanner's grid: the lungs, or the infection, by a model of its own.
 
     Args:
         keys: of the paths.
@@ -43,5 +43,5 @@ class FindLungsd(MapTransform):
         for key in self.key_iterator(data):
             file = str(data[key])
             self.find.network.voters = data.get("voters", range(len(self.find.model_files)))
-            found["lungs"] = torch.from_numpy(sitk.GetArrayFromImage(self.find(read_scan(file), file)))
+            found["found"] = torch.from_numpy(sitk.GetArrayFromImage(self.find(read_scan(file), file)))
         return found

@@ -18,7 +18,8 @@ STEPS = 255
 
 
 class SaveInfectionProbabilityd(SaveOnScannerGridd):
-    """Write `<output_dir>/<case>.nii.gz`, the infection's probability in 255ths on the scan's own grid.
+    """Write `<output_dir>/<case>.nii.gz`, the infection's probability in 255ths on the scan's own grid; kinds of it
+    are added up.
 
     Nothing is written for a network that does not know the infection. Stands before what turns probabilities into
     labels, and leaves them as they are.
@@ -41,10 +42,12 @@ class SaveInfectionProbabilityd(SaveOnScannerGridd):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         for key in self.key_iterator(data):
-            for number in self.numbers:
-                share = self.front.to_scanner(data[key][number].cpu().numpy(), self.scanner(data))
-                levels = np.rint(sitk.GetArrayViewFromImage(share) * STEPS).astype(np.uint8)
-                image = sitk.GetImageFromArray(levels)
-                image.CopyInformation(share)
-                self.write(image, data)
+            if not self.numbers:
+                continue
+            share = self.front.to_scanner(data[key][self.numbers].sum(0).cpu().numpy(), self.scanner(data))
+            # Kinds of infection add up to 1 but for rounding
+            levels = np.rint(sitk.GetArrayViewFromImage(share) * STEPS).clip(0, STEPS).astype(np.uint8)
+            image = sitk.GetImageFromArray(levels)
+            image.CopyInformation(share)
+            self.write(image, data)
         return dict(data)

@@ -22,7 +22,8 @@ class InfectionThresholdd(MapTransform):
 
     Args:
         keys: of the probabilities, (C, H, W, D).
-        classes: of the channels. Infection is the class that is made of its code alone; without one nothing changes.
+        classes: of the channels. Infection are those that are made of its codes alone, each kind as if there were no
+            other; without one nothing changes.
         threshold: in (0, 1).
 
     Raises:

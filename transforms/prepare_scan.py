@@ -15,9 +15,9 @@ from pipeline.scan import read_scan
 
 
 class PrepareScand(MapTransform):
-    """Replace the path of a scan by its prepared voxels, float32 (1, H, W, D); the path stays as `<key>_file`.
+    """Replace the path of a scan by its prepared voxels, float32 (C, H, W, D); the path stays as `<key>_file`.
 
-    A front that keeps within the lungs takes them from `lungs`, (D, H, W) on the scanner's grid.
+    That of a cascade's second network takes what the first one found from `found`, (D, H, W) on the scanner's grid.
     """
 
     def __init__(self, keys: KeysCollection, front: Front) -> None:
@@ -30,13 +30,13 @@ class PrepareScand(MapTransform):
             file = str(data[key])
             prepared[f"{key}_file"] = file
             scan = read_scan(file)
-            prepared[key] = torch.from_numpy(self.front.image(scan, file, self._lungs(data, scan))[None])
+            prepared[key] = torch.from_numpy(self.front.image(scan, file, self._found(data, scan)))
         return prepared
 
     @staticmethod
-    def _lungs(data: Mapping[Hashable, Any], scan: sitk.Image) -> sitk.Image | None:
-        if "lungs" not in data:
+    def _found(data: Mapping[Hashable, Any], scan: sitk.Image) -> sitk.Image | None:
+        if "found" not in data:
             return None
-        lungs = sitk.GetImageFromArray(data["lungs"].numpy())
-        lungs.CopyInformation(scan)
-        return lungs
+        found = sitk.GetImageFromArray(data["found"].numpy())
+        found.CopyInformation(scan)
+        return found

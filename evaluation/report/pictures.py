@@ -91,10 +91,11 @@ def viewer_settings(run: Run) -> dict[str, Any]:
 
 
 def _colours(classes: Iterable[str]) -> list[str]:
-    """The style sheet's name of each class's colour; an infection always has the same."""
+    """The style sheet's name of each class's colour; an infection always has the same, consolidation one of its own."""
     lungs = iter(("lung-1", "lung-2"))
-    kinds = {"background": "", "infection": "infection", "abnormal": "infection"}
-    return [kinds[name] if name in kinds else next(lungs, "lung-2") for name in classes]
+    infected = dict.fromkeys(("infection", "abnormal", "ground_glass_opacity"), "infection")
+    known = {"background": "", "consolidation": "consolidation", **infected}
+    return [known[name] if name in known else next(lungs, "lung-2") for name in classes]
 
 
 def option_text(picture: Picture) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from evaluation.cases import read_labels
 from pipeline.errors import InputError
-from pipeline.labels import LABEL_CODES, LEFT_LUNG, RIGHT_LUNG, LabelMap
+from pipeline.labels import LEFT_LUNG, RIGHT_LUNG, LabelMap
 from pipeline.scan import GREY_255, intensity_domain, read_scan
 
 # Rows run from front to back and columns from the patient's right to left, as a radiologist looks at a slice
@@ -73,7 +73,7 @@ def read_stack(
     Raises InputError, naming the case, where they differ in size or hold other numbers.
     """
     scan = read_scan(image)
-    expected = read_labels(reference, case, LABEL_CODES)
+    expected = read_labels(reference, case, labels.codes)
     found = read_labels(prediction, case, range(len(labels.classes)))
     likely = None if probability is None else read_scan(probability)
     sizes = {volume.GetSize() for volume in (scan, expected, found, likely) if volume is not None}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pipeline.labels import INFECTION, LabelMap
+from pipeline.labels import INFECTED, LabelMap
 
 
 def infection_weights(label_map: LabelMap, alpha: float) -> list[float]:
-    """Weight of each class: `alpha` for the one that holds the infection, 1 - `alpha` for every other.
+    """Weight of each class: `alpha` for those that hold infection, 1 - `alpha` for every other.
 
     MONAI's `FocalLoss` takes the mean over voxels and classes, though a voxel costs something in its own class alone;
     times the number of classes it is a mean over voxels. With two classes the loss is then that of one sigmoid. MONAI's
     own `alpha`, a number, would give it to every class but the background: to the lungs too.
     """
-    balance = [alpha if INFECTION in codes else 1 - alpha for codes in label_map.classes.values()]
+    balance = [alpha if {*codes} & {*INFECTED} else 1 - alpha for codes in label_map.classes.values()]
     return [len(balance) * share for share in balance]
