@@ -31,9 +31,9 @@ RUN_ARGUMENTS = frozenset(inspect.signature(run).parameters)
 
 
 def networks() -> list[str]:
-    """Names of the networks that have a bundle and need no extra."""
+    """Names of the networks that have a bundle and need no extra, those excepted that are a part of a cascade alone."""
     every = {file.parents[1].name for file in BUNDLES.glob("*/configs/network.yaml")}
-    return sorted(every - optional_networks().keys())
+    return sorted(every - optional_networks().keys() - {*cascades()})
 
 
 def optional_networks() -> dict[str, str]:
@@ -50,7 +50,7 @@ def presets() -> list[str]:
 
 
 def cascades() -> list[str]:
-    """Names of the bundles that are cascades of other bundles' networks."""
+    """Names of the bundles that are cascades of other bundles' networks, or of one of these and one of their own."""
     return sorted(file.parents[1].name for file in BUNDLES.glob("*/configs/cascade.yaml"))
 
 
@@ -68,7 +68,7 @@ def config_files(
 
     Raises InputError for an unknown network, preset or recipe, and for a key in a layer that no common file declares.
     """
-    all_networks = sorted([*networks(), *optional_networks()])
+    all_networks = sorted([*networks(), *optional_networks(), *([cascade] if cascade else [])])
     for kind, name, known in (("NETWORK", network, all_networks), ("PRESET", preset, presets())):
         if name not in known:
             all_known = sorted([*known, *(cascades() if kind == "NETWORK" else [])])

@@ -25,10 +25,10 @@ from evaluation.summary import summarise
 from evaluation.table import tables
 from pipeline.atomic import read_json, write_json
 from pipeline.bundle_process import run_bundle
-from pipeline.cascade import INFECTION, Stage, stage_overrides, stages_of
-from pipeline.cascade import RESULT as CASCADE_RESULT
+from pipeline.cascade import FIRST, Stage, result_label_map, stage_overrides, stages_of
 from pipeline.checkpoint import FINISHED, MODEL
 from pipeline.configuration import INFERENCE, TRAIN, merged, parse_overrides
+from pipeline.datalist import check_kinds
 from pipeline.errors import InputError
 from pipeline.labels import label_map
 from pipeline.machine import cores
@@ -38,7 +38,7 @@ from pipeline.study import PREDICTIONS, PROBABILITIES, Study, check_unchanged, o
 logger = logging.getLogger(__name__)
 # How long the held-out cases of a fold took that were segmented last, with the start of the program
 SEGMENTATION = "segmentation.json"
-# Where a cascade's second stage is trained
+# By whom the lungs, or the infection, are that a cascade's second stage is trained with
 REFERENCE, PREDICTED = "reference", "predicted"
 
 
@@ -52,14 +52,14 @@ class CrossValidation:
         folds: how many; with split `patients` no patient is on both sides.
         preset: name of a file of `bundles/common/presets`.
         output_dir: gets `predictions/<case>.nii.gz`, `metrics.csv`, `summary.json`, `folds.json`, `fold<k>/model.pt`;
-            the models of a cascade are in `lungs` and `infection`.
+            the models of a cascade are in folders named after its stages.
         split: `patients`, `lopo` (a fold a patient), `published` or a JSON file.
         seed: of the split and of the training.
         only_fold: run this fold alone and do not evaluate; -1 for all.
         overrides: keys of train.yaml and inference.yaml to change, such as {"max_epochs": 20}; as text where a value is
             a reference or an expression, which would otherwise be evaluated here and not in the fold.
-        lungs: what a cascade's second stage is trained within: the `reference`'s lungs, or those `predicted` by the
-            same fold's first stage.
+        lungs: what a cascade's second stage is trained with: the `reference`'s lungs (or infection, where that is what
+            the first stage finds), or those `predicted` by the same fold's first stage.
         fold_overrides: number of a fold -> what that fold changes beyond `overrides`; its configurations are then in
             `fold<k>/train.json` and `fold<k>/inference.json`.
         jobs: how many folds run side by side, each with its share of the cores.
@@ -98,6 +98,8 @@ class CrossValidation:
         configurations = self.configurations()
         study = open_study(self.output_dir, self.dataset_dir, self.folds, self.split, self.seed)
         check_unchanged(study)
+        for stage in self.stages:
+            check_kinds(study.datalist, label_map(self.configuration(TRAIN, stage)["label_map"]))
         self.keep_all(configurations)
         self.warn_of_leaks(study)
         return study
@@ -135,7 +137,7 @@ class CrossValidation:
             "split": str(self.split),
             "seed": self.seed,
         }
-        if stage.name == INFECTION and self.lungs == PREDICTED:
+        if stage.name in FIRST and self.lungs == PREDICTED:
             own["lungs_dir"] = str(self.lungs_dir)
         if name == INFERENCE:
             own = {"output_dir": str(Path(self.output_dir) / PREDICTIONS)}
@@ -203,7 +205,7 @@ class CrossValidation:
         if (folder / FINISHED).exists():
             logger.info("%s: trained already, %s", what, folder)
             return
-        if stage.name == INFECTION and self.lungs == PREDICTED:
+        if stage.name in FIRST and self.lungs == PREDICTED:
             self.find_lungs(study, fold)
         own = self.own_configuration(TRAIN, stage, fold)
         self.bundle_run(f"{what}: training", TRAIN, {"fold": fold, "folds": self.folds, **own}, stage)
@@ -217,7 +219,7 @@ class CrossValidation:
         """With the fold's own first stage: one that was trained without this fold's tested patients."""
         found = self.lungs_dir / f"fold{fold}"
         if missing := without_label(study.learnt(fold), found):
-            what = f"fold {fold}: finding the lungs of {len(missing)} cases to train on"
+            what = f"fold {fold}, {self.stages[0].name}: segmenting {len(missing)} cases to train on"
             cases = f"$studies.learnt_without({json.dumps(str(self.output_dir))}, {fold}, {json.dumps(str(found))})"
             self.infer(what, fold, self.stages[0], cases, output_dir=found)
 
@@ -274,7 +276,4 @@ class CrossValidation:
 
     def result_label_map(self) -> str:
         """Name of the label map of the predictions; from what the folds ran with, which is on disk."""
-        if len(self.stages) > 1:
-            return CASCADE_RESULT
-        name: str = read_json(self.folder(self.stages[0]) / f"{TRAIN}.json")["label_map"]
-        return name
+        return result_label_map(read_json(self.folder(self.stages[-1]) / f"{TRAIN}.json"))

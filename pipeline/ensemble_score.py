@@ -21,7 +21,7 @@ from evaluation.ensemble_tables import Group, ensemble_summary, ensemble_tables
 from evaluation.findings import Finding, flag_cases, write_findings
 from pipeline.atomic import read_json, write_json
 from pipeline.bundle_process import run_bundle
-from pipeline.cascade import RESULT, lung_model_of
+from pipeline.cascade import has_first_stage, lung_model_of, result_label_map
 from pipeline.datalist import read_datalist
 from pipeline.ensemble import VOTE, parse_weights
 from pipeline.errors import InputError
@@ -118,7 +118,7 @@ class EnsembleScore:
     def keep(self, configuration: dict[str, Any]) -> None:
         """Write what the results follow from; InputError when the folder was begun with something else."""
         files = [member.weights for member in self.members]
-        if configuration["within_lungs"]:
+        if has_first_stage(configuration):
             files += [Path(lung_model_of(file)) for file in files]
         hashes = {str(file): file_sha256(file) for file in files}
         for name, now in ((CONFIGURATION, configuration), (WEIGHTS, hashes), (DATALIST, self.datalist)):
@@ -158,9 +158,7 @@ class EnsembleScore:
         return label_map(self.label_map_name())
 
     def label_map_name(self) -> str:
-        content = read_json(self.members[0].configuration)
-        name: str = RESULT if content["within_lungs"] else content["label_map"]
-        return name
+        return result_label_map(read_json(self.members[0].configuration))
 
     def rows(self, folder: str, cases: Iterable[Mapping[str, Any]]) -> list[Row]:
         """The scores of the label maps in a folder."""

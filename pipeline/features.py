@@ -49,7 +49,7 @@ class Model(NamedTuple):
         return (network if self.weights is None else load_weights(network, self.weights)).eval()
 
     def infer(self, network: Any, image: torch.Tensor) -> Sequence[torch.Tensor]:
-        """What a network that gives one output, or several, makes of a prepared scan (1, H, W, D), windows joined."""
+        """What a network that gives one output, or several, makes of a prepared scan (C, H, W, D), windows joined."""
         device = self.setting("device")
         fast = self.setting("mixed_precision") and device.type == "cuda"
         with torch.inference_mode(), torch.autocast("cuda", enabled=fast):
@@ -66,13 +66,13 @@ def trained(model: str | Path) -> Model:
 
 
 def untrained(network: str, preset: str) -> Model:
-    """A network with its initial weights; InputError for a cascade, whose second network needs lungs."""
+    """A network with its initial weights; InputError for a cascade, whose second network needs what the first finds."""
     stages = stages_of(network)
     if len(stages) > 1:
         names = ", ".join(dict.fromkeys(stage.network for stage in stages))
         raise InputError(
-            f"NETWORK is {network}, a cascade of which no fold is trained, and its second network needs lungs that "
-            f"the first one finds; train it with make cv, or choose a network of it: {names}."
+            f"NETWORK is {network}, a cascade of which no fold is trained, and its second network needs what the "
+            f"first one finds; train it with make cv, or choose a network of it: {names}."
         )
     return Model(parsed(merged(INFERENCE, network, preset, {}, {})), None)
 
@@ -124,6 +124,8 @@ def remarks(model: Model) -> list[str]:
         told = [f"Weights: {'/'.join(model.weights.parts[-TOLD_PARTS:])}"]
     if model.setting("within_lungs"):
         told.append("The second network of a cascade: all that its first one found to be no lung is air to it.")
+    if model.parser.get("guided", False):
+        told.append("The second network of a cascade: the infection that its first one found is another channel of it.")
     return told
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from evaluation.comparison import run_names
 from pipeline.atomic import read_json
-from pipeline.cascade import INFECTION
+from pipeline.cascade import FIRST
 from pipeline.checkpoint import FINISHED, MODEL
 from pipeline.configuration import ENSEMBLE, load
 from pipeline.ensemble import check_method, configuration_of
@@ -21,7 +21,7 @@ from pipeline.scan import file_sha256
 from pipeline.study import FOLDS, load_study
 
 # What has to be equal in the inference of members that share a window: what they see, and what they answer
-SEEN = ("front", "window_hu", "spacing_mm", "interpolation_order", "normalisation", "within_lungs")
+SEEN = ("front", "window_hu", "spacing_mm", "interpolation_order", "normalisation", "within_lungs", "guided")
 ANSWERED = ("label_map", "infection_threshold")
 WINDOWS = {
     2: ("volume_inferer", "slice_inferer", "slice_size"),
@@ -118,12 +118,12 @@ def _weights_of(model: str | Path) -> list[Path]:
     folder = Path(model)
     folder = folder.parent if folder.is_file() else folder
     # Of a cascade: its second stage finds the first one's model
-    if (folder / MODEL).is_file() or (folder.parent / INFECTION / folder.name).is_dir():
-        second = folder.parent / INFECTION / folder.name
-        folder = second if second.is_dir() else folder
-        files = [folder / MODEL]
+    seconds = [folder.parent / stage / folder.name for stage in FIRST]
+    second = next((place for place in seconds if place.is_dir()), None)
+    if second or (folder / MODEL).is_file():
+        files = [(second or folder) / MODEL]
     else:
-        folder = folder / INFECTION if (folder / INFECTION).is_dir() else folder
+        folder = next((folder / stage for stage in FIRST if (folder / stage).is_dir()), folder)
         finished = {file.parent.name: file.parent / MODEL for file in folder.glob(f"fold*/{FINISHED}")}
         numbers = sorted(int(match[1]) for match in map(_FOLD.fullmatch, finished) if match)
         files = [finished[f"fold{number}"] for number in numbers]

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 from test_cross_validation import cross_validate
 
-from pipeline.cascade import Stage, joined, lung_model_of, stage_overrides, stages_of, with_lungs
+from pipeline.cascade import FIRST, Stage, joined, lung_model_of, stage_overrides, stages_of, with_lungs
 from pipeline.configuration import BUNDLES, TRAIN, cascades, load, merged, networks
 from pipeline.errors import InputError
 from pipeline.front import Front
@@ -103,17 +103,17 @@ def test_a_lung_model_that_is_not_there_is_named(finished, data, tmp_path):
 
 def test_outside_the_lungs_is_air_and_inside_as_in_the_whole_scan(make_chest):
     scan, label = make_chest()
-    whole = Front(spacing_mm=(0, 0, 0)).image(scan, "scan")
+    (whole,) = Front(spacing_mm=(0, 0, 0)).image(scan, "scan")
     front = Front(spacing_mm=(0, 0, 0), within_lungs=True)
     inside = front.label(label) > 0
-    within = front.image(scan, "scan", label)
+    (within,) = front.image(scan, "scan", label)
     assert (within[inside] == whole[inside]).all()
     assert (within[~inside] == within[~inside].min()).all()
     assert within[~inside].max() < within[inside].min()
 
 
 def test_within_lungs_without_lungs_is_an_error(make_chest):
-    with pytest.raises(ValueError, match="needs the lungs"):
+    with pytest.raises(ValueError, match="need what another network has found"):
         Front(within_lungs=True).image(make_chest()[0], "scan")
 
 
@@ -136,6 +136,12 @@ def test_another_chain_is_refused(chain):
         stages_of(chain)
 
 
+def test_an_override_for_a_stage_of_another_kind_of_cascade_is_refused():
+    first, _ = stages_of("inf_net_multiclass")
+    with pytest.raises(InputError, match="is for no stage of this cascade, whose stages are infection_map and kinds"):
+        stage_overrides({"lungs::max_epochs": 5}, first)
+
+
 def test_an_override_is_for_both_stages_or_for_the_one_it_names():
     given = {"max_epochs": 3, "infection::max_epochs": 5, "lungs::network_def::features": [4]}
     lungs, infection = stages_of(CASCADE)
@@ -144,15 +150,15 @@ def test_an_override_is_for_both_stages_or_for_the_one_it_names():
 
 
 def test_lungs_that_were_not_found_are_an_error_with_the_name_of_the_case(tmp_path):
-    with pytest.raises(InputError, match="case a: the first stage has not found its lungs"):
+    with pytest.raises(InputError, match="case a: the first stage has not segmented it"):
         with_lungs([{"case": "a"}], str(tmp_path), fold=0)
 
 
 @pytest.mark.parametrize("cascade", cascades())
 def test_a_cascade_bundle_is_made_of_networks(cascade):
     chosen = load([BUNDLES / cascade / "configs" / "cascade.yaml"])
-    assert set(chosen) == {"lungs", "infection"}
-    assert set(chosen.values()) <= set(networks())
+    assert tuple(chosen)[::-1] in FIRST.items()
+    assert set(chosen.values()) <= {*networks(), cascade}
 
 
 @pytest.mark.parametrize("network", networks())

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pipeline.losses.inf_net import InfNetLoss, border_weight, edges, one_hot, structure_loss
+from pipeline.losses.inf_net import InfNetLoss, OneHotCrossEntropy, border_weight, edges, one_hot, structure_loss
 
 
 def half_mask() -> torch.Tensor:
@@ -66,6 +66,14 @@ def test_training_adds_all_maps_and_the_edge():
     masks = one_hot(target, 2)
     expected = sum(structure_loss(logits, masks, border_weight(masks)) for logits in maps) + math.log(2)
     assert InfNetLoss()([*maps, edge], target).item() == pytest.approx(expected.item())
+
+
+def test_of_the_second_stage_each_class_is_a_binary_task():
+    target = torch.tensor([[[[0, 2]]]])
+    logits = torch.tensor([2.0, -3.0]).expand(1, 3, 1, 2)
+    # Of three classes one is there: softplus of minus its logit, and of the logits of both others
+    costs = [math.log1p(math.exp(-logit)) + 2 * math.log1p(math.exp(logit)) for logit in (2.0, -3.0)]
+    assert OneHotCrossEntropy()(logits, target).item() == pytest.approx(sum(costs) / 6)
 
 
 def test_validation_has_one_map():

@@ -54,11 +54,12 @@ def test_a_folder_with_a_space_is_one_name(tmp_path):
     assert names(str(run(tmp_path / "a b"))) == ["fold0", "fold1"]
 
 
-def test_a_second_stage_stands_for_its_cascade(tmp_path):
-    run(tmp_path / "infection")
+@pytest.mark.parametrize("second", ["infection", "kinds"])
+def test_a_second_stage_stands_for_its_cascade(tmp_path, second):
+    run(tmp_path / second)
     assert [member.weights.parent for member in find_members(str(tmp_path))] == [
-        tmp_path / "infection" / "fold0",
-        tmp_path / "infection" / "fold1",
+        tmp_path / second / "fold0",
+        tmp_path / second / "fold1",
     ]
 
 

@@ -14,7 +14,9 @@ from pipeline.errors import InputError
 @pytest.fixture
 def cascade(tmp_path):
     for name in ("infection", "lungs"):
-        write_json(tmp_path / name / "train.json", {**SETTINGS, "name": f"{name}_net"})
+        write_json(
+            tmp_path / name / "train.json", {**SETTINGS, "name": f"{name}_net", "within_lungs": name == "infection"}
+        )
         write_fold(tmp_path / name / "fold0", 0)
     return tmp_path
 
@@ -42,6 +44,14 @@ def test_the_lungs_of_a_cascade_come_before_its_infection(cascade):
 
 def test_the_result_of_a_cascade_has_lungs_and_infection(cascade):
     assert list(read_run(cascade).label_map.structures) == ["lungs", "infection"]
+
+
+def test_the_result_of_a_cascade_that_tells_kinds_is_that_of_its_second_stage(tmp_path):
+    for name, classes in (("kinds", "infection_kinds"), ("infection_map", "infection")):
+        write_json(tmp_path / name / "train.json", {**SETTINGS, "name": f"{name}_net", "label_map": classes})
+    run = read_run(tmp_path)
+    assert run.network == "infection_map_net>kinds_net"
+    assert list(run.label_map.structures) == ["infection", "ground_glass_opacity", "consolidation"]
 
 
 def test_scans_that_were_moved_are_found_in_the_folder_given(tmp_path):

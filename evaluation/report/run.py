@@ -12,13 +12,12 @@ from typing import Any, TypeVar
 from evaluation.cases import Row, read_metrics_csv
 from evaluation.findings import Finding, read_findings
 from pipeline.atomic import read_json
+from pipeline.cascade import STAGES, result_label_map
 from pipeline.errors import InputError
 from pipeline.labels import LabelMap, label_map
 from pipeline.study import DATALIST, ENSEMBLE_SCORES, FOLDS, PREDICTIONS, PROBABILITIES
 
 LOSSES = ("train_loss", "val_loss")
-# Of a cascade's result, whose two stages have label maps of their own
-CASCADE_LABEL_MAP = "lungs_and_infection"
 
 # Loss -> [(epoch, value), ...], those epochs alone where it was measured
 History = dict[str, list[tuple[int, float]]]
@@ -30,7 +29,7 @@ class Stage:
     """One training a fold: a network, or one of the two networks of a cascade.
 
     Args:
-        name: `lungs` or `infection` in a cascade, else empty.
+        name: of a cascade's stage, else empty.
         settings: of train.json.
         trainings: fold -> training.json of a finished training.
         segmentations: fold -> segmentation.json, its `cases` and the `seconds` that they took.
@@ -82,9 +81,7 @@ class Run:
     @property
     def label_map(self) -> LabelMap:
         """Of the predictions."""
-        if len(self.stages) > 1:
-            return label_map(CASCADE_LABEL_MAP)
-        return label_map(str(self.settings.get("label_map")))
+        return label_map(result_label_map(self.settings))
 
     def prediction(self, case: str) -> Path:
         return self.folder / PREDICTIONS / f"{case}.nii.gz"
@@ -101,14 +98,13 @@ def read_run(folder: str | Path, dataset_dir: str | Path | None = None) -> Run:
     damaged.
     """
     folder = Path(folder)
-    homes = [folder] if (folder / "train.json").is_file() else [file.parent for file in folder.glob("*/train.json")]
+    # A cascade has a folder a stage, in whose order they work
+    homes = [home for home in (folder, *(folder / stage for stage in STAGES)) if (home / "train.json").is_file()]
     if not homes:
         raise InputError(
             f"{folder}: holds no cross-validation, there is no train.json; give the folder that make cv wrote, such as "
             "runs/unet_3d/cv."
         )
-    # A cascade finds the lungs first
-    homes.sort(key=lambda home: home.name == "infection")
     datalist = dict(_content(folder / DATALIST))
     cases = {entry["case"]: entry for entry in datalist.pop("training", [])}
     metrics = folder / "metrics.csv"

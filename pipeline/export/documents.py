@@ -113,8 +113,8 @@ def _members(source: Source) -> str:
         "`models/model.pt` is the state dict of all. After the classes the network has a last channel, the share of "
         "the members that chose another class than the ensemble; `uncertainty/<scan>` beside the label files has it."
     ]
-    if len(source.members) > 1:
-        parts.append("As many networks of these folds find the lungs in the same way, `models/lungs_fold*.pt`.")
+    for member in source.members[:-1]:
+        parts.append(f"As many networks of these folds are its first stage, `models/{member.stage.name}_fold*.pt`.")
     return "\n\n".join(parts)
 
 
@@ -142,7 +142,7 @@ def _data(source: Source) -> str:
     facts.append(
         "Folders to train on: `images/` + `labels/` with equal file names, nnU-Net's raw folders, "
         "Decathlon's `dataset.json`, or the public 20 CTs as on Zenodo. Label codes are 0 background, 1 left lung, 2 "
-        "right lung, 3 infection."
+        "right lung, 3 infection, or in its place 4 ground-glass opacity and 5 consolidation."
     )
     return "\n\n".join(facts)
 
@@ -168,8 +168,11 @@ def _preprocessing(member: Member) -> str:
     ]
     if config["within_lungs"]:
         lines.append("everything outside the lungs, which another network finds, is air")
+    if config.get("guided"):
+        lines.append("a second channel shows the infection that another network finds")
     training = ", ".join(f"`{key}` {train[key]}" for key in TRAINING_KEYS)
-    title = f"{member.stage.name.capitalize()}, `{member.stage.network}`" if member.stage.name else "Each scan"
+    stage = member.stage.name.replace("_", " ").capitalize()
+    title = f"{stage}, `{member.stage.network}`" if stage else "Each scan"
     return "\n".join([f"{title}:", "", *(f"- {line}" for line in lines), "", f"Training: {training}."])
 
 
@@ -258,10 +261,11 @@ def _usage(source: Source) -> str:
             "  --dataset_dir data --output_dir out"
         ),
     }
-    if len(source.members) > 1:
-        commands["Train the network that finds the lungs"] = (
-            f"python -m monai.bundle run --config_file {configs}/train_lungs.json \\\n"
-            "  --dataset_dir data --output_dir out_lungs"
+    for member in source.members[:-1]:
+        first = member.stage.name
+        commands[f"Train the network that finds the {first.replace('_map', '')} first"] = (
+            f"python -m monai.bundle run --config_file {configs}/train_{first}.json \\\n"
+            f"  --dataset_dir data --output_dir out_{first}"
         )
     blocks = [f"{what}:\n\n```bash\n{command}\n```" for what, command in commands.items()]
     return "\n\n".join(

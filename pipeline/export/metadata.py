@@ -14,7 +14,7 @@ from pipeline.ensemble_score import EXTERNAL
 from pipeline.errors import InputError
 from pipeline.export.package import is_own
 from pipeline.export.source import Member, Source
-from pipeline.labels import LabelMap
+from pipeline.labels import LABEL_NAMES, LabelMap
 
 # Have keys of their own
 FRAMEWORKS = ("monai", "torch", "numpy")
@@ -56,7 +56,7 @@ def metadata(source: Source, foreign: Iterable[str], bundle_version: str = "", c
         "data_source": data_source(source),
         "data_type": "nifti",
         "image_classes": "one channel, chest CT in Hounsfield units or in 0..255 lung-window grey",
-        "label_classes": "0 background, 1 left lung, 2 right lung, 3 infection",
+        "label_classes": ", ".join(f"{code} {name}" for code, name in LABEL_NAMES.items()),
         "pred_classes": ", ".join(f"{number} {name}" for number, name in enumerate(class_names(source.classes))),
         **({"eval_metrics": {f"mean_dice_{name}": value for name, value in scores.items()}} if scores else {}),
         "intended_use": "Research only. Not a medical device: do not use it for diagnosis.",
@@ -86,15 +86,16 @@ def data_format(member: Member) -> dict[str, Any]:
     names = class_names(member.classes) + ([DISAGREEMENT] if member.is_ensemble else [])
     shared = {"type": "image", "spatial_shape": member.size, "dtype": "float32", "is_patch_data": True}
     low_high = VALUE_RANGES[member.inference["normalisation"]]
+    channels = ["image", "infection map"] if member.inference.get("guided") else ["image"]
     return {
         "inputs": {
             "image": {
                 **shared,
                 "format": "hounsfield",
                 "modality": "CT",
-                "num_channels": int(member.networks[0]["in_channels"]),
+                "num_channels": len(channels),
                 "value_range": low_high,
-                "channel_def": {"0": "image"},
+                "channel_def": {str(number): name for number, name in enumerate(channels)},
             }
         },
         "outputs": {

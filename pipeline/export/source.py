@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 
 from evaluation.comparison import METRICS_FILE
 from pipeline.atomic import read_json
-from pipeline.cascade import LUNGS, RESULT, Stage, stage_overrides, stages_of
+from pipeline.cascade import FIRST, Stage, result_label_map, stage_overrides, stages_of
 from pipeline.checkpoint import FINISHED, MODEL, load_weights
 from pipeline.configuration import INFERENCE, TRAIN, merged
 from pipeline.ensemble import VOTE, check_method, configuration_of
@@ -28,7 +28,7 @@ from pipeline.study import DATALIST, ENSEMBLE_SCORES
 
 SUMMARY = "summary.json"
 BUNDLE_MODEL = "model"
-# What finds the lungs for a cascade's second stage
+# What finds the lungs, or the infection, for a cascade's second stage
 FINDER = "transforms.find_lungs.FindLungsd"
 
 
@@ -119,7 +119,7 @@ class Source:
     @property
     def classes(self) -> LabelMap:
         """Of the label files that the bundle writes."""
-        return label_map(RESULT) if len(self.members) > 1 else self.last.classes
+        return label_map(result_label_map(self.last.inference))
 
     @cached_property
     def summary(self) -> dict[str, Any] | None:
@@ -240,7 +240,7 @@ def _member_of_run(run: Path, stage: Stage, folds: Sequence[int]) -> Member:
 
 def model_of(stage: Stage) -> str:
     """The file of the weights of a stage in a bundle, whose last stage is the bundle's own."""
-    return stage.name if stage.name == LUNGS else BUNDLE_MODEL
+    return stage.name if stage.name in FIRST.values() else BUNDLE_MODEL
 
 
 def _components(content: Any, target: str) -> Iterator[dict[str, Any]]:

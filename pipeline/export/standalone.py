@@ -164,14 +164,15 @@ def check_torchscript(bundle: Path, scratch: Path, schema: str | None) -> Told:
     return "ok", f"largest difference from eager {difference:.1e}, tolerance {TORCHSCRIPT_TOLERANCE}"
 
 
-def write_chests(folder: Path) -> None:
-    """Two tiny scans with both lungs and an infection, for what MONAI makes to see whether it is there."""
+def write_chests(folder: Path, infection: tuple[int, int] = (3, 3)) -> None:
+    """Two tiny scans with both lungs and an infection of two codes, for what MONAI makes to see whether it is there."""
     import numpy as np
     import SimpleITK as sitk
 
     label = np.zeros((16, 32, 32), np.uint8)
-    label[2:-2, 4:-4, 4:14], label[2:-2, 4:-4, 18:28], label[4:-4, 8:16, 20:26] = 1, 2, 3
-    scan = np.choose(label, [40, -850, -850, -200]).astype(np.int16)
+    label[2:-2, 4:-4, 4:14], label[2:-2, 4:-4, 18:28] = 1, 2
+    label[4:-4, 8:16, 20:26], label[4:-4, 10:14, 22:24] = infection
+    scan = np.choose(label, [40, -850, -850, -200, -200, 20]).astype(np.int16)
     for number in range(2):
         for kind, voxels in (("images", scan + number), ("labels", label)):
             (folder / kind).mkdir(parents=True, exist_ok=True)
@@ -183,7 +184,9 @@ def write_chests(folder: Path) -> None:
 def check_properties(bundle: Path, scratch: Path, schema: str | None) -> Told:
     from monai.bundle import create_workflow
 
-    write_chests(scratch / "data")
+    found = json.loads((bundle / "configs" / "metadata.json").read_text())["pred_classes"]
+    # Ground-glass opacity and consolidation, where the bundle learns to tell them apart
+    write_chests(scratch / "data", (4, 5) if "consolidation" in found else (3, 3))
     # Two patients make two folds
     places: dict[str, Any] = {"folds": 2, "dataset_dir": str(scratch / "data"), "output_dir": str(scratch / "out")}
     for name, kind in (("train", "train"), ("inference", "infer")):

@@ -17,6 +17,7 @@ from typing import Any
 from pipeline.atomic import read_json
 from pipeline.errors import InputError, report_plainly
 from pipeline.export.archive import copy_files, read_large_files
+from pipeline.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, label_map
 
 TEMPLATE = Path(__file__).parent / "templates" / "unit_test.txt"
 # Voxels (D, H, W) of the unit test's scans
@@ -61,6 +62,7 @@ def _refuse(bundle: Path, zoo: Path, meta: Mapping[str, Any]) -> None:
 def unit_test(name: str, train: Mapping[str, Any]) -> str:
     """A test that trains, evaluates and segments on tiny random scans, in the form that the Model Zoo's tests have."""
     sides = [min(SMALL_SIDE, side) for side in train["slice_size"]]
+    kinds = label_map(train["label_map"]).tells_kinds
     spacing_mm = [2.0 if length == 0 else float(length) for length in train["spacing_mm"]]
     small = {
         "max_epochs": 1,
@@ -79,6 +81,7 @@ def unit_test(name: str, train: Mapping[str, Any]) -> str:
         "trained": "member_files=[model]" if "member_def" in train else "model_file=model",
         "shape": SCAN_SHAPE,
         "spacing": tuple(spacing_mm),
+        "infection": (GROUND_GLASS, CONSOLIDATION) if kinds else (INFECTION, INFECTION),
     }
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)
 

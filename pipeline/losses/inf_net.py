@@ -36,6 +36,16 @@ class InfNetLoss(nn.Module):
         return total
 
 
+class OneHotCrossEntropy(nn.Module):
+    """Binary cross-entropy of each class, a mean over all: logits (B, C, H, W), class numbers (B, 1, H, W).
+
+    Source: the published training of the second stage. Its one-hot masks are shifted by a channel; these are not.
+    """
+
+    def forward(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return F.binary_cross_entropy_with_logits(prediction, one_hot(target, prediction.shape[1]))
+
+
 def one_hot(target: torch.Tensor, channels: int) -> torch.Tensor:
     """Float masks (B, channels, H, W) of the class numbers (B, 1, H, W); with one channel, that of all but 0."""
     if channels == 1:

@@ -80,6 +80,7 @@ def front_settings(front: Front) -> dict[str, Any]:
             f"clip to {low:g}..{high:g} HU, onto 0..255, rounded; scans in 0..255 grey stay as they are",
             "resample to spacing_mm (0 keeps the scan's own), or to slice_pixels along a slice's longer side",
             *(["all outside the lungs, which another network finds, becomes grey 0"] if front.within_lungs else []),
+            *(["second channel: the infection, which another network finds, as grey 255 on 0"] if front.guided else []),
             NORMALISED[front.normalisation],
             "pad to input_size",
         ],
@@ -89,6 +90,7 @@ def front_settings(front: Front) -> dict[str, Any]:
         "interpolation_order": front.order,
         "normalisation": front.normalisation,
         "within_lungs": front.within_lungs,
+        "guided": front.guided,
     }
 
 

@@ -113,7 +113,7 @@ def write_formats(
     files = {kind: folder / FILE_NAMES[kind].format(name) for kind in formats}
     if ONNX in formats or ONNX_INT8 in formats:
         whole = files.get(ONNX, folder / FILE_NAMES[ONNX].format(name))
-        write_onnx(network, name, size, told, whole)
+        write_onnx(network, name, size, told, whole, model.setting("front").channels)
         if ONNX_INT8 in formats:
             wanted = CALIBRATION[model.setting("spatial_dims")]
             calibration = calibration_inputs(model, chosen.calibration, wanted)

@@ -43,14 +43,16 @@ def package(name: str) -> ModuleType:
         ) from error
 
 
-def write_onnx(module: nn.Module, name: str, size: Sequence[int], told: Mapping[str, str], file: Path) -> None:
-    """A module of one image (B, 1, H, W[, D]) to ONNX, any number of images at once; `told` becomes metadata_props.
+def write_onnx(
+    module: nn.Module, name: str, size: Sequence[int], told: Mapping[str, str], file: Path, channels: int = 1
+) -> None:
+    """A module of one image (B, C, H, W[, D]) to ONNX, any number of images at once; `told` becomes metadata_props.
 
     Raises InputError that names the operation where there is one that ONNX does not have.
     """
     package("onnxscript")
     # Two: torch takes a size of one for a constant
-    example = torch.zeros(2, 1, *size)
+    example = torch.zeros(2, channels, *size)
     try:
         with _quiet():
             program: Any = torch.onnx.export(

@@ -110,7 +110,7 @@ def with_fixed_size(model: Model, cases: Sequence[Case]) -> tuple[Model, tuple[i
 
 
 def prepared(model: Model, case: Case) -> torch.Tensor:
-    """A scan as the pipeline prepares it, float32 (1, H, W, D)."""
+    """A scan as the pipeline prepares it, float32 (C, H, W, D)."""
     image: torch.Tensor = model.setting("preprocessing")({"case": case["case"], "image": case["image"]})["image"]
     return image
 
@@ -127,7 +127,7 @@ def reference(model: Model, case: Case) -> np.ndarray | None:
 
 
 def inputs_of(model: Model, image: torch.Tensor) -> torch.Tensor:
-    """All that a network gets of a prepared scan, padded slices, tiles or windows, (N, 1, H, W[, D])."""
+    """All that a network gets of a prepared scan, padded slices, tiles or windows, (N, C, H, W[, D])."""
     seen: list[torch.Tensor] = []
     channels = model.setting("out_channels")
 
@@ -140,7 +140,7 @@ def inputs_of(model: Model, image: torch.Tensor) -> torch.Tensor:
 
 
 def calibration_inputs(model: Model, cases: Sequence[Case], wanted: int) -> Iterator[np.ndarray]:
-    """About `wanted` inputs of a network, float32 (1, 1, H, W[, D]) each: from every case as many, evenly spaced."""
+    """About `wanted` inputs of a network, float32 (1, C, H, W[, D]) each: from every case as many, evenly spaced."""
     share = -(-wanted // len(cases))
     for case in cases:
         inputs = inputs_of(model, prepared(model, case))
