@@ -140,17 +140,7 @@ class Front:
 
     def label(self, label: sitk.Image) -> np.ndarray:
         """The prepared label map, uint8 (H, W, D), on the grid of `image`; codes of the project, or 0 and 1."""
-        grid = self.grid(Geometry.of(label))
-        codes = sitk.Cast(label, sitk.sitkUInt8)
-        if sitk.GetArrayViewFromImage(codes).max() <= INFECTION:
-            return as_array(resample(codes, grid, sitk.sitkLabelLinear))
-        # All infection together, then its kinds: each alone would lose voxels to the lung where two are near it
-        united = sitk.ChangeLabel(codes, changeMap=dict.fromkeys(INFECTED, INFECTION))
-        prepared = as_array(resample(united, grid, sitk.sitkLabelLinear))
-        masks = [sitk.Cast(codes == code, sitk.sitkFloat32) for code in INFECTED]
-        shares = [as_array(resample(mask, grid, sitk.sitkLinear)) for mask in masks]
-        kinds = np.array(INFECTED, np.uint8)[np.argmax(shares, axis=0)]
-        return np.where(prepared == INFECTION, kinds, prepared)
+        return as_array(resample_codes(sitk.Cast(label, sitk.sitkUInt8), self.grid(Geometry.of(label))))
 
     def _grey(self, scan: sitk.Image, name: str) -> sitk.Image:
         """Hounsfield window as whole grey levels 0..255, float32."""
@@ -198,6 +188,22 @@ def resample(image: sitk.Image, grid: Geometry, interpolator: int) -> sitk.Image
     resampler.SetInterpolator(interpolator)
     resampler.UseNearestNeighborExtrapolatorOn()
     return resampler.Execute(image)
+
+
+def resample_codes(codes: sitk.Image, grid: Geometry) -> sitk.Image:
+    """A label image, uint8, on another grid; each voxel has the code with the largest linearly interpolated share.
+
+    All infection counts as one there, and among its kinds the largest share again: each alone would lose voxels to the
+    lung where two kinds are near it.
+    """
+    if sitk.GetArrayViewFromImage(codes).max() <= INFECTION:
+        return resample(codes, grid, sitk.sitkLabelLinear)
+    united = resample(sitk.ChangeLabel(codes, dict.fromkeys(INFECTED, INFECTION)), grid, sitk.sitkLabelLinear)
+    masks = [sitk.Cast(codes == code, sitk.sitkFloat32) for code in INFECTED]
+    shares = [sitk.GetArrayFromImage(resample(mask, grid, sitk.sitkLinear)) for mask in masks]
+    kinds = sitk.GetImageFromArray(np.array(INFECTED, np.uint8)[np.argmax(shares, axis=0)])
+    kinds.CopyInformation(united)
+    return sitk.Mask(united, united != INFECTION) + sitk.Mask(kinds, united == INFECTION)
 
 
 def as_array(image: sitk.Image) -> np.ndarray:

@@ -24,7 +24,7 @@ import SimpleITK as sitk
 
 from pipeline.atomic import read_json, write_json
 from pipeline.errors import InputError
-from pipeline.front import resample
+from pipeline.front import resample, resample_codes
 from pipeline.labels import INFECTED, LABEL_CODES
 from pipeline.progress import progress_bar
 from pipeline.scan import GREY_255, Geometry, file_sha256, intensity_domain
@@ -145,7 +145,7 @@ def resized(grey: sitk.Image) -> sitk.Image:
 
 def resized_labels(codes: sitk.Image) -> sitk.Image:
     """The same for labels: each pixel has the code with the largest linearly interpolated share."""
-    return resample(codes, _resized_grid(codes), sitk.sitkLabelLinear)
+    return resample_codes(codes, _resized_grid(codes))
 
 
 def _resized_grid(image: sitk.Image) -> Geometry:
