@@ -11,8 +11,8 @@ import torch
 from pipeline.labels import label_map
 from pipeline.losses.cross_entropy import CrossEntropy, inverse_frequency, inverse_log_frequency
 
-# Background, left lung, right lung, infection
-COUNTS = np.array([600, 200, 150, 50])
+# Background, left lung, right lung, infection, ground glass, consolidation
+COUNTS = np.array([600, 200, 150, 30, 15, 5])
 
 
 def test_inverse_frequency_is_all_voxels_over_those_of_the_class():
@@ -24,7 +24,7 @@ def test_classes_of_several_codes_are_counted_together():
 
 
 def test_a_class_that_does_not_occur_weighs_nothing():
-    assert inverse_frequency(np.array([900, 60, 40, 0]), label_map("infection")).tolist() == [1, 0]
+    assert inverse_frequency(np.array([900, 60, 40, 0, 0, 0]), label_map("infection")).tolist() == [1, 0]
 
 
 def test_inverse_log_frequency_is_enets_formula():

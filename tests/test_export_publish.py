@@ -14,7 +14,13 @@ from pipeline.export.build import write_config
 from pipeline.export.push import push
 from pipeline.export.zoo import lay_into, unit_test
 
-TRAIN = {"slice_size": [512, 500], "patch_size": [160, 160, 80], "spacing_mm": [0, 0, 2.7], "max_epochs": 100}
+TRAIN = {
+    "slice_size": [512, 500],
+    "patch_size": [160, 160, 80],
+    "spacing_mm": [0, 0, 2.7],
+    "max_epochs": 100,
+    "label_map": "infection",
+}
 
 
 @pytest.fixture

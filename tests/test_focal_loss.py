@@ -8,7 +8,7 @@ from monai.bundle import ConfigParser
 from torch import nn
 
 from pipeline.configuration import COMMON, RECIPES, load
-from pipeline.labels import LABEL_MAPS, label_map
+from pipeline.labels import INFECTED, LABEL_MAPS, label_map
 from pipeline.losses.focal import infection_weights
 
 
@@ -32,7 +32,7 @@ def test_two_classes_cost_what_the_sigmoids_formula_says():
 @pytest.mark.parametrize("name", LABEL_MAPS)
 def test_each_voxel_weighs_what_its_class_does(name):
     torch.manual_seed(0)
-    alpha = torch.tensor([0.8 if 3 in codes else 0.2 for codes in label_map(name).classes.values()])
+    alpha = torch.tensor([0.8 if {*codes} & {*INFECTED} else 0.2 for codes in label_map(name).classes.values()])
     logits, target = torch.randn(2, len(alpha), 6, 5), torch.randint(0, len(alpha), (2, 1, 6, 5), dtype=torch.uint8)
     p_t = logits.softmax(1).gather(1, target.long())
     expected = (-alpha[target.long()] * (1 - p_t) ** 2 * p_t.log()).mean().item()

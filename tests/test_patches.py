@@ -151,7 +151,7 @@ def test_no_slice_with_enough_labelled_pixels_is_an_error(make_slices):
 def test_label_codes_are_counted_over_all_samples(make_slices, slice_wise):
     slices = make_slices(slice_wise=slice_wise)
     labels = np.concatenate([slices.cache.load(case)["label"].ravel() for case in slices.data])
-    assert slices.code_counts().tolist() == np.bincount(labels, minlength=4).tolist()
+    assert slices.code_counts().tolist() == np.bincount(labels, minlength=6).tolist()
 
 
 def test_a_failing_transform_names_the_slice(make_slices):

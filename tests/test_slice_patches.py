@@ -154,7 +154,7 @@ def test_slices_with_too_few_labelled_pixels_give_no_patch(make_patches):
 def test_label_codes_are_counted_over_the_patches(make_patches):
     patches = make_patches()
     codes = np.concatenate([patches[index, 0]["label"].ravel() for index in range(len(patches))])
-    assert patches.code_counts().tolist() == np.bincount(codes, minlength=4).tolist()
+    assert patches.code_counts().tolist() == np.bincount(codes, minlength=6).tolist()
 
 
 def test_a_3d_network_has_no_slices_to_draw_from(make_patches):
