@@ -69,7 +69,8 @@ def untrained(network: str, preset: str) -> Model:
     """A network with its initial weights; InputError for a cascade, whose second network needs what the first finds."""
     stages = stages_of(network)
     if len(stages) > 1:
-        names = ", ".join(dict.fromkeys(stage.network for stage in stages))
+        # One of the cascade's own is none without it
+        names = ", ".join(dict.fromkeys(stage.network for stage in stages if stage.network != stage.cascade))
         raise InputError(
             f"NETWORK is {network}, a cascade of which no fold is trained, and its second network needs what the "
             f"first one finds; train it with make cv, or choose a network of it: {names}."
