@@ -53,6 +53,8 @@ EXP ?=
 FORMAT ?= onnx onnx-int8 torchscript
 PREPARATION ?=
 BY_PATIENT ?=
+# Of make benchmark
+GOALS ?=
 # Of bundles
 RUN ?=
 ENSEMBLE ?=
@@ -198,6 +200,10 @@ export: $(READY) $(if $(DATA),,data) ## a model for small devices: make export N
 	@$(PY) -m pipeline.small_devices.export --network "$(NETWORK)" --formats "$(FORMAT)" --preset "$(PRESET)" \
 	  --data "$(DATASET)" $(if $(filter-out file,$(origin INPUT)),--input "$(INPUT)",) \
 	  $(if $(filter-out file,$(origin MODEL)),--model "$(MODEL)",) $(if $(OUT),--output "$(OUT)",)
+
+.PHONY: benchmark
+benchmark: $(READY) ## measure this project against stock MONAI: make benchmark [GOALS="inference growth" MODEL=a trained fold OUT=]
+	@$(PY) -m benchmarks $(if $(GOALS),--goals "$(GOALS)",) --run "$(MODEL)" $(if $(OUT),--output "$(OUT)",)
 
 .PHONY: test
 test: $(READY) ## run the tests, slow ones excepted
