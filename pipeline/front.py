@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+import torch
 
 from pipeline.labels import INFECTED, INFECTION
 from pipeline.scan import GREY_255, Geometry, intensity_domain
+from pipeline.way_back import label_on_scanner
 
 # Part of the cache's key: raise it when the arrays that this module makes change.
 FRONT_VERSION = 3
@@ -151,20 +153,12 @@ class Front:
             image = (sitk.Clamp(image, sitk.sitkFloat32, low, high) - low) * (255.0 / (high - low))
         return sitk.Round(image)
 
-    def probabilities_to_label(self, probabilities: np.ndarray, scanner: Geometry) -> sitk.Image:
+    def probabilities_to_label(self, probabilities: np.ndarray | torch.Tensor, scanner: Geometry) -> sitk.Image:
         """The numbers of the classes on the scanner's own grid from probabilities (C, H, W, D) on the prepared grid.
 
-        One class at a time, so that memory does not grow with the number of classes. Ties go to the lower number.
+        Memory does not grow with the number of classes. Ties go to the lower number.
         """
-        best = None
-        for number in range(probabilities.shape[0]):
-            share = sitk.GetArrayFromImage(self.to_scanner(probabilities[number], scanner))
-            if best is None:
-                best, winner = share, np.zeros(share.shape, np.uint8)
-                continue
-            winner[share > best] = number
-            np.maximum(best, share, out=best)
-        label = sitk.GetImageFromArray(winner)
+        label = sitk.GetImageFromArray(label_on_scanner(torch.as_tensor(probabilities), self.grid(scanner), scanner))
         label.CopyInformation(scanner.empty_image())
         return label
 
