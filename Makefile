@@ -36,6 +36,7 @@ ROUNDS ?=
 OUT ?=
 TEST ?=
 METHOD ?= vote
+MODE ?= windows
 WEIGHTS ?=
 MEMBERS ?= {}
 LEAKY ?=
@@ -165,9 +166,9 @@ profile: $(READY) ## what networks cost, beside the Anam-Net paper's table: make
 	@$(PY) -m evaluation.cost --networks "$(NETWORKS)" --output "$(if $(OUT),$(OUT),runs/profile)"
 
 .PHONY: predict
-predict: $(READY) ## segment scans: make predict INPUT=scan.nii.gz OUT=labels MODEL=runs/unet_3d/cv/fold0; several are an ensemble
+predict: $(READY) ## segment scans: make predict INPUT=scan.nii.gz OUT=labels MODEL=runs/unet_3d/cv/fold0; several are an ensemble [MODE=exact|windows|fast]
 	@$(PY) -m pipeline.predict --model "$(MODEL)" --input "$(INPUT)" --output "$(if $(OUT),$(OUT),predictions)" \
-	  --method "$(METHOD)" --weights "$(WEIGHTS)"
+	  --method "$(METHOD)" --weights "$(WEIGHTS)" --mode "$(MODE)"
 
 .PHONY: features
 features: $(READY) $(if $(filter file,$(origin INPUT)),data) ## what each block of a network makes of a scan: make features NETWORK=amc_net [MODEL= INPUT=scan OUT=]

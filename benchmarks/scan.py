@@ -11,7 +11,7 @@ from pipeline.atomic import replacing
 from pipeline.phantom import PhantomCase, phantom_case
 from pipeline.scan import Geometry
 
-PIXELS, PIXEL_MM, SLICE_MM = 512, 0.78, 1.1
+PIXELS, PIXEL_MM, SLICE_MM = 512, 0.78, 0.96
 NOISE_HU = 20.0
 # In Hounsfield units, and neither a thin slab nor cropped
 CASE = 0
@@ -20,7 +20,7 @@ CHEST_SLICES = 275
 
 
 def large_scan(folder: Path, slices: int = 275, pixels: int = PIXELS) -> Path:
-    """The path of an int16 CT of `pixels` x `pixels` x `slices` voxels of 0.78 x 0.78 x 1.1 mm; written once.
+    """The path of an int16 CT of `pixels` x `pixels` x `slices` voxels of 0.78 x 0.78 x 0.96 mm; written once.
 
     At 275 slices it is a whole chest with air around it. Fewer slices are its middle; more repeat it mirrored, as if
     chests were stacked, so that what a pipeline has to do grows with the slices.

@@ -27,6 +27,7 @@ from pipeline.configuration import BUNDLES, load
 from pipeline.ensemble import MEAN, Ensemble, configuration_of, network_of
 from pipeline.errors import InputError
 from pipeline.labels import LABEL_MAPS
+from pipeline.lung_box import whole
 from pipeline.scan import Geometry, file_sha256
 
 LUNGS, INFECTION = "lungs", "infection"
@@ -133,6 +134,7 @@ class LungFinder:
         method, weights: of an ensemble, see `pipeline.ensemble.Ensemble`.
         configuration_file: of the inference; None for `inference.json` beside the first fold, as cross-validation
             leaves it.
+        settings: that take the place of that configuration's own, such as those of a mode.
     """
 
     def __init__(
@@ -141,17 +143,19 @@ class LungFinder:
         method: str = MEAN,
         weights: Sequence[float] | None = None,
         configuration_file: str | Path | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.model_files = [Path(file) for file in model_files]
         self.method, self.weights = method, weights
         self.configuration_file = configuration_file
+        self.settings = dict(settings or {})
 
     @cached_property
     def parser(self) -> ConfigParser:
         configuration = Path(self.configuration_file or configuration_of(self.model_files[0]))
         if not configuration.is_file():
             raise InputError(f"{configuration}: there is no such file; the lung model belongs beside it.")
-        parser = ConfigParser(read_json(configuration))
+        parser = ConfigParser({**read_json(configuration), **self.settings})
         parser.parse()
         return parser
 
@@ -165,15 +169,21 @@ class LungFinder:
 
         Raises InputError naming `name`.
         """
-        front, inferer, device, mixed = map(
-            self.parser.get_parsed_content, ("front", "inferer", "device", "mixed_precision")
+        front, inferer, device, mixed, crop, restore = map(
+            self.parser.get_parsed_content,
+            ("front", "inferer", "device", "mixed_precision", "crop_to_lungs", "restore_volume"),
         )
-        prepared = torch.from_numpy(front.image(scan, name)[None]).to(device)
+        grid = front.grid(Geometry.of(scan))
+        prepared = torch.from_numpy(front.image(scan, name))
+        box = crop.box(prepared[0], grid.spacing_mm, name) if crop else whole(prepared.shape[1:])
+        seen = prepared[(slice(None), *box.slices)].contiguous()[None].to(device)
         fast = mixed and device.type == "cuda"
         with torch.inference_mode(), torch.autocast("cuda", enabled=fast):
-            logits = inferer(prepared, self.network)
-        probabilities = logits.float().softmax(1)[0]
+            logits = inferer(seen, self.network)[0].float().cpu()
+        if restore:
+            logits = restore.restore(logits, box, grid.size)
+        probabilities = logits.softmax(0)
         # As where its own label files are written; null where the likeliest class wins
         if threshold := self.parser.get_parsed_content("apply_threshold", default=None):
             probabilities = threshold({"pred": probabilities})["pred"]
-        return front.probabilities_to_label(probabilities.cpu().numpy(), Geometry.of(scan))
+        return front.probabilities_to_label(probabilities, Geometry.of(scan))

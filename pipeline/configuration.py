@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BUNDLES = ROOT / "bundles"
 COMMON = BUNDLES / "common"
 RECIPES, PRESETS, STAGES = COMMON / "recipes", COMMON / "presets", COMMON / "stages"
+MODES = COMMON / "modes"
 METADATA, LOGGING = COMMON / "metadata.json", COMMON / "logging.conf"
 ENSEMBLE = COMMON / "ensemble.yaml"
 TRAIN, INFERENCE = "train", "inference"
@@ -47,6 +48,25 @@ def optional_networks() -> dict[str, str]:
 
 def presets() -> list[str]:
     return sorted(file.stem for file in PRESETS.glob("*.yaml"))
+
+
+def mode_settings(mode: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """What a mode of inference changes in a configuration; "" changes nothing.
+
+    Raises InputError for an unknown mode, and for a configuration from before there were modes.
+    """
+    if not mode:
+        return {}
+    known = sorted(file.stem for file in MODES.glob("*.yaml"))
+    if mode not in known:
+        raise InputError(f"MODE is {mode!r}, expected one of: {', '.join(known)}{_did_you_mean(mode, known)}.")
+    settings = load([MODES / f"{mode}.yaml"])
+    if missing := settings.keys() - configuration.keys():
+        raise InputError(
+            f"MODE is {mode}, but the model's configuration has no {sorted(missing)[0]}: it is from before there were "
+            "modes; give MODE= to segment as it says."
+        )
+    return settings
 
 
 def cascades() -> list[str]:

@@ -30,6 +30,9 @@ class CutOff(nn.Module):
         spatial_dims: of the input, (B, C, ...).
     """
 
+    floor: torch.Tensor
+    ceiling: torch.Tensor | None
+
     def __init__(self, floor: torch.Tensor, ceiling: torch.Tensor, spatial_dims: int) -> None:
         super().__init__()
         shape = (1, -1, *[1] * spatial_dims)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from monai.inferers import Inferer, SliceInferer, SlidingWindowInferer
 
+from pipeline.folding import fold_batch_norms
 from pipeline.machine import computes_bfloat16
 
 
@@ -19,6 +20,27 @@ class AirPaddedWindows(SlidingWindowInferer):
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
         self.cval = float(inputs.min())
+        return super().__call__(inputs, network, *args, **kwargs)
+
+
+class AirPaddedPieces(AirPaddedWindows):
+    """A whole volume in one pass, or in as few pieces along its last axis as a limit of voxels allows.
+
+    Args:
+        voxels: of a piece at most, which bounds memory; `multiple` slices are taken even where they have more.
+        multiple: of voxels that a piece is padded to.
+        overlap: share of a piece that the next one repeats.
+    """
+
+    def __init__(self, voxels: int, multiple: int = 16, overlap: float = 0.25) -> None:
+        super().__init__(roi_size=(multiple, multiple, multiple), sw_batch_size=1, overlap=overlap)
+        self.voxels = voxels
+        self.multiple = multiple
+
+    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
+        height, width, depth = (-(-length // self.multiple) * self.multiple for length in inputs.shape[2:])
+        allowed = self.voxels // (height * width) // self.multiple * self.multiple
+        self.roi_size = (height, width, max(self.multiple, min(depth, allowed)))
         return super().__call__(inputs, network, *args, **kwargs)
 
 
@@ -84,6 +106,23 @@ class MixedPrecision(Inferer):
             outputs = self.inferer(inputs, network, *args, **kwargs)
         # Networks with auxiliary outputs give a list while they are trained
         return outputs.float() if isinstance(outputs, torch.Tensor) else [output.float() for output in outputs]
+
+
+class FoldedBatchNorms(Inferer):
+    """Fold a network's batch norms before its first use; the network stays so, and is good for inference alone.
+
+    Args:
+        inferer: what calls the network.
+        enabled: false changes nothing.
+    """
+
+    def __init__(self, inferer: Inferer, enabled: bool = True) -> None:
+        self.inferer = inferer
+        self.enabled = enabled
+
+    def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
+        # Here, since only now all weights are surely loaded; folding what is folded does nothing
+        return self.inferer(inputs, fold_batch_norms(network) if self.enabled else network, *args, **kwargs)
 
 
 def channels_last(network: torch.nn.Module, spatial_dims: int) -> torch.nn.Module:

@@ -15,9 +15,9 @@ from typing import Any
 
 from monai.bundle import run
 
-from pipeline.atomic import write_json
+from pipeline.atomic import read_json, write_json
 from pipeline.bundle_source import CONFIG, is_bundle, opened
-from pipeline.configuration import INFERENCE, LOGGING, METADATA
+from pipeline.configuration import INFERENCE, LOGGING, METADATA, mode_settings
 from pipeline.datalist import scans
 from pipeline.ensemble import MEAN, VOTE, parse_weights
 from pipeline.errors import report_plainly
@@ -30,6 +30,8 @@ TRAINED_ON = (
     "patients."
 )
 
+DEFAULT_MODE = "windows"
+
 
 def predict(
     models: str | Path,
@@ -37,29 +39,33 @@ def predict(
     output_dir: str | Path,
     method: str = VOTE,
     weights: Sequence[float] | None = None,
+    mode: str = "",
 ) -> None:
     """Write `<output_dir>/<case>.nii.gz` for a scan, or for every scan of a folder, on the scan's own grid.
 
     `models` names one trained fold or several, see `pipeline.members.find_members`; several segment together, and
     `<output_dir>/uncertainty/<case>.nii.gz` tells where they disagree. Or it is an exported bundle, a folder or a zip
-    file. Raises InputError where they do not fit.
+    file. `mode` names a file of bundles/common/modes; "" does what the model's configuration says. Raises InputError
+    where they do not fit.
     """
     if isinstance(models, str | Path) and is_bundle(models):
         with opened(Path(models)) as bundle:
             # Metadata and logging are those beside the configuration
-            run(config_file=str(bundle / CONFIG), dataset_dir=str(source), output_dir=str(output_dir))
+            changes = mode_settings(mode, read_json(bundle / CONFIG))
+            run(config_file=str(bundle / CONFIG), dataset_dir=str(source), output_dir=str(output_dir), **changes)
         return
     members = find_members(models)
     if known := known_images(members, scans(source)):
         logger.warning(TRAINED_ON, len(known), ", ".join(known))
     if len(members) == 1:
-        _segment(members[0].configuration, source, output_dir, model_file=str(members[0].weights))
+        changes = mode_settings(mode, read_json(members[0].configuration))
+        _segment(members[0].configuration, source, output_dir, model_file=str(members[0].weights), **changes)
         return
     content = ensemble_configuration(members, method, weights)
     with TemporaryDirectory() as folder:
         configuration = Path(folder) / f"{INFERENCE}.json"
         write_json(configuration, content)
-        _segment(configuration, source, output_dir)
+        _segment(configuration, source, output_dir, **mode_settings(mode, content))
 
 
 def _segment(configuration: Path, source: str | Path, output_dir: str | Path, **own: Any) -> None:
@@ -88,8 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", default="predictions", help="folder for the label files (default: predictions)")
     parser.add_argument("--method", default=VOTE, help=f"of an ensemble: {VOTE} (default) or {MEAN}")
     parser.add_argument("--weights", default="", help=f"of a {MEAN}, one number a member: '2 1 1'")
+    parser.add_argument(
+        "--mode",
+        default=DEFAULT_MODE,
+        help=f"exact, windows or fast (default: {DEFAULT_MODE}); '' for what the model's configuration says",
+    )
     given = parser.parse_args(arguments)
-    predict(given.model, given.input, given.output, given.method, parse_weights(given.weights))
+    predict(given.model, given.input, given.output, given.method, parse_weights(given.weights), given.mode)
 
 
 if __name__ == "__main__":

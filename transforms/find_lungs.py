@@ -24,6 +24,7 @@ class FindLungsd(MapTransform):
         model_file: of the first stage, or several, see `pipeline.cascade.LungFinder`.
         method, weights: of several. Those that the case names as `voters` are asked, all where it names none.
         configuration_file: of the first stage's inference, where it is not beside the fold.
+        settings: that take the place of that configuration's own.
     """
 
     def __init__(
@@ -33,10 +34,11 @@ class FindLungsd(MapTransform):
         method: str = MEAN,
         weights: Sequence[float] | None = None,
         configuration_file: str | Path | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(keys)
         files = [model_file] if isinstance(model_file, (str, Path)) else model_file
-        self.find = LungFinder(files, method, weights, configuration_file)
+        self.find = LungFinder(files, method, weights, configuration_file, settings)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         found = dict(data)

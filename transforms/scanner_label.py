@@ -22,7 +22,7 @@ class SaveScannerLabeld(SaveOnScannerGridd):
         written = dict(data)
         scanner = self.scanner(data)
         for key in self.key_iterator(data):
-            label = self.front.probabilities_to_label(data[key].cpu().numpy(), scanner)
+            label = self.front.probabilities_to_label(data[key].cpu(), scanner)
             if self.front.within_lungs:
                 both = sitk.GetImageFromArray(joined(data["found"].cpu().numpy(), sitk.GetArrayViewFromImage(label)))
                 both.CopyInformation(label)
