@@ -29,16 +29,22 @@ class AirPaddedPieces(AirPaddedWindows):
     Args:
         voxels: of a piece at most, which bounds memory; `multiple` slices are taken even where they have more.
         multiple: of voxels that a piece is padded to.
+        smallest: voxels of a piece along each axis at least, padded where the volume has fewer, as windows of that size
+            are: networks fail on less than they were trained on (a slab of 9 slices gave no lung at all).
         overlap: share of a piece that the next one repeats.
     """
 
-    def __init__(self, voxels: int, multiple: int = 16, overlap: float = 0.25) -> None:
+    def __init__(
+        self, voxels: int, multiple: int = 16, smallest: Sequence[int] = (1, 1, 1), overlap: float = 0.25
+    ) -> None:
         super().__init__(roi_size=(multiple, multiple, multiple), sw_batch_size=1, overlap=overlap)
         self.voxels = voxels
         self.multiple = multiple
+        self.smallest = tuple(smallest)
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
-        height, width, depth = (-(-length // self.multiple) * self.multiple for length in inputs.shape[2:])
+        wanted = map(max, inputs.shape[2:], self.smallest)
+        height, width, depth = (-(-length // self.multiple) * self.multiple for length in wanted)
         allowed = self.voxels // (height * width) // self.multiple * self.multiple
         self.roi_size = (height, width, max(self.multiple, min(depth, allowed)))
         return super().__call__(inputs, network, *args, **kwargs)

@@ -1,0 +1,89 @@
+"""How much the modes of inference change labels: Dice against `exact`, with trained weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from monai.bundle import run
+
+from benchmarks.row import Row
+from benchmarks.settings import Settings
+from evaluation.metrics import dice
+from pipeline.checkpoint import MODEL
+from pipeline.configuration import COMMON, METADATA
+from pipeline.phantom import write_phantom
+from pipeline.predict import predict
+
+logger = logging.getLogger(__name__)
+# Other patients than those of data/phantom, one of them a thin slab and one cropped
+FIRST, PATIENTS = 12, 6
+STRUCTURES = {1: "left lung", 2: "right lung", 3: "infection"}
+LEAST_DICE, MOST_CHANGE = 0.99, 0.002
+
+
+def measure_fidelity(settings: Settings, modes: Sequence[str]) -> list[Row]:
+    """Rows of Dice against `exact`, and of the change of Dice against the reference, a structure each: means."""
+    fold = trained_fold(settings)
+    images = write_phantom(settings.scratch / "phantom_test", PATIENTS, first=FIRST)
+    found = {mode: segmented(fold, images, settings.scratch / "fidelity" / mode, mode) for mode in ("exact", *modes)}
+    references = [read(image.parents[1] / "labels" / image.name) for image in images]
+    rows = []
+    for mode in modes:
+        for number, structure in STRUCTURES.items():
+            same, change = compared(found["exact"], found[mode], references, number)
+            rows.append(
+                Row(1, f"MODE={mode}: Dice against exact, {structure}, mean of {PATIENTS} patients", same, "",
+                    target="over 0.99", met=same > LEAST_DICE)
+            )  # fmt: skip
+            rows.append(
+                Row(1, f"MODE={mode}: change of Dice against the reference, {structure}", change, "",
+                    target="within 0.002", met=abs(change) < MOST_CHANGE)
+            )  # fmt: skip
+    return rows
+
+
+def compared(
+    exact: Sequence[np.ndarray], other: Sequence[np.ndarray], references: Sequence[np.ndarray], number: int
+) -> tuple[float, float]:
+    """Mean Dice between two ways, and by how much the second one's Dice against the references is higher."""
+    same = [dice(a == number, b == number) for a, b in zip(exact, other, strict=True)]
+    change = [
+        dice(reference == number, b == number) - dice(reference == number, a == number)
+        for a, b, reference in zip(exact, other, references, strict=True)
+    ]
+    return float(np.mean(same)), float(np.mean(change))
+
+
+def trained_fold(settings: Settings) -> Path:
+    """The fold that was given; where there is none, one that is trained now as `make cv` does on the phantom."""
+    if (settings.run / MODEL).is_file():
+        return settings.run
+    output = settings.scratch / "trained"
+    if not (output / "fold0" / MODEL).is_file():
+        logger.info("there is no %s: training one on the phantom, which takes minutes", settings.run / MODEL)
+        write_phantom(settings.scratch / "phantom")
+        run(
+            config_file=str(COMMON / "cross_validation.yaml"),
+            meta_file=str(METADATA),
+            network="unet_3d",
+            dataset_dir=str(settings.scratch / "phantom"),
+            preset="demo",
+            folds=5,
+            only_fold=0,
+            output_dir=str(output),
+        )
+    return output / "fold0"
+
+
+def segmented(fold: Path, images: Sequence[Path], output: Path, mode: str) -> list[np.ndarray]:
+    """Labels of the scans, (D, H, W)."""
+    predict(fold, images[0].parent, output, mode=mode)
+    return [read(output / image.name) for image in images]
+
+
+def read(file: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(file)))

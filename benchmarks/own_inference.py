@@ -1,0 +1,48 @@
+"""Inference as `make predict` does it, and a full-size network to do it with."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+
+from pipeline.atomic import read_json, write_json
+from pipeline.checkpoint import MODEL
+from pipeline.configuration import INFERENCE, merged
+from pipeline.ensemble import configuration_of
+from pipeline.predict import predict
+
+
+def prepare(scan: str, run: str, output: str, mode: str) -> Callable[[], dict[str, float]]:
+    """What `make predict MODEL=<run> INPUT=<scan> MODE=<mode>` calls, all modules being imported."""
+    for line in read_json(configuration_of(Path(run) / MODEL))["imports"]:
+        importlib.import_module(line.removeprefix("$import ").split(" as ")[0])
+    importlib.import_module("monai.engines")
+
+    def segment() -> dict[str, float]:
+        predict(run, scan, output, mode=mode)
+        return {}
+
+    return segment
+
+
+def settings_of(run: str | Path) -> dict[str, Any]:
+    """Window, spacing, patch and overlap of a trained fold."""
+    configuration = read_json(configuration_of(Path(run) / MODEL))
+    return {key: configuration[key] for key in ("window_hu", "spacing_mm", "patch_size", "overlap")}
+
+
+def untrained_fold(folder: Path, network: str = "unet_3d", preset: str = "paper") -> Path:
+    """A fold of a preset's network with the weights that a training would begin with, made anew each time."""
+    fold = folder / f"{network}_{preset}" / "fold0"
+    configuration = merged(INFERENCE, network, preset, {}, {})
+    write_json(configuration_of(fold / MODEL), configuration)
+    torch.manual_seed(0)
+    made = ConfigParser(configuration).get_parsed_content("network_def")
+    fold.mkdir(parents=True, exist_ok=True)
+    torch.save(made.state_dict(), fold / MODEL)
+    return fold
