@@ -36,10 +36,10 @@ def settings_of(run: str | Path) -> dict[str, Any]:
     return {key: configuration[key] for key in ("window_hu", "spacing_mm", "patch_size", "overlap")}
 
 
-def untrained_fold(folder: Path, network: str = "unet_3d", preset: str = "paper") -> Path:
-    """A fold of a preset's network with the weights that a training would begin with, made anew each time."""
-    fold = folder / f"{network}_{preset}" / "fold0"
-    configuration = merged(INFERENCE, network, preset, {}, {})
+def untrained_fold(folder: Path, network: str = "unet_3d", classes: int = 4) -> Path:
+    """A fold of the paper's preset with the weights that a training would begin with, made anew each time."""
+    fold = folder / f"{network}_{classes}_classes" / "fold0"
+    configuration = merged(INFERENCE, network, "paper", {"out_channels": classes}, {})
     write_json(configuration_of(fold / MODEL), configuration)
     torch.manual_seed(0)
     made = ConfigParser(configuration).get_parsed_content("network_def")
