@@ -36,7 +36,7 @@ ROUNDS ?=
 OUT ?=
 TEST ?=
 METHOD ?= vote
-MODE ?= windows
+MODE ?= whole
 WEIGHTS ?=
 MEMBERS ?= {}
 LEAKY ?=
@@ -166,7 +166,7 @@ profile: $(READY) ## what networks cost, beside the Anam-Net paper's table: make
 	@$(PY) -m evaluation.cost --networks "$(NETWORKS)" --output "$(if $(OUT),$(OUT),runs/profile)"
 
 .PHONY: predict
-predict: $(READY) ## segment scans: make predict INPUT=scan.nii.gz OUT=labels MODEL=runs/unet_3d/cv/fold0; several are an ensemble [MODE=exact|windows|fast]
+predict: $(READY) ## segment scans: make predict INPUT=scan.nii.gz OUT=labels MODEL=runs/unet_3d/cv/fold0; several are an ensemble [MODE=exact|whole|windows|fast]
 	@$(PY) -m pipeline.predict --model "$(MODEL)" --input "$(INPUT)" --output "$(if $(OUT),$(OUT),predictions)" \
 	  --method "$(METHOD)" --weights "$(WEIGHTS)" --mode "$(MODE)"
 

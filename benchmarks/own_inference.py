@@ -37,9 +37,12 @@ def settings_of(run: str | Path) -> dict[str, Any]:
 
 
 def untrained_fold(folder: Path, network: str = "unet_3d", classes: int = 4) -> Path:
-    """A fold of the paper's preset with the weights that a training would begin with, made anew each time."""
+    """A fold of the paper's preset with the weights that a training would begin with, made anew each time.
+
+    Images are resampled linearly, as stock MONAI's bundles do it, instead of cubically.
+    """
     fold = folder / f"{network}_{classes}_classes" / "fold0"
-    configuration = merged(INFERENCE, network, "paper", {"out_channels": classes}, {})
+    configuration = merged(INFERENCE, network, "paper", {"out_channels": classes, "interpolation_order": 1}, {})
     write_json(configuration_of(fold / MODEL), configuration)
     torch.manual_seed(0)
     made = ConfigParser(configuration).get_parsed_content("network_def")

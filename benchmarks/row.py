@@ -59,10 +59,9 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def shown(number: float) -> str:
-    """Three digits that matter, none of them an exponent: 0.0123, 1.23, 12.3, 123."""
+    """Digits that matter, none of them an exponent: 0.0123, 1.23, 12.3, 123."""
     if number == 0 or abs(number) >= 100:
         return f"{number:.0f}"
-    decimals = 2
-    while abs(number) < 10 ** (1 - decimals) and decimals < 5:
-        decimals += 1
-    return f"{number:.{decimals if abs(number) < 10 else 1}f}"
+    if abs(number) < 1:
+        return f"{number:.4f}"
+    return f"{number:.2f}" if abs(number) < 10 else f"{number:.1f}"

@@ -16,6 +16,7 @@ from pipeline.checkpoint import MODEL
 from pipeline.configuration import MODES, load
 from pipeline.ensemble import configuration_of, network_of
 from pipeline.machine import keep_allocations
+from pipeline.predict import DEFAULT_MODE
 
 NETWORKS = ("anam_net", "enet", "unet_2d")
 PIXELS, VOLUME_SLICES = 512, 300
@@ -81,7 +82,7 @@ def as_predicted(fold: str) -> Callable[[], None]:
     """What the inference configuration's inferer does in `make predict`'s own mode."""
     keep_allocations()
     model = f"{fold}/{MODEL}"
-    parser = ConfigParser({**read_json(configuration_of(model)), **load([MODES / "windows.yaml"])})
+    parser = ConfigParser({**read_json(configuration_of(model)), **load([MODES / f"{DEFAULT_MODE}.yaml"])})
     parser.parse()
     network, inferer = network_of(model).eval(), parser.get_parsed_content("inferer")
     volume = _volume()

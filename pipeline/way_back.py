@@ -9,8 +9,6 @@ import torch
 
 from pipeline.scan import Geometry
 
-SLICES_AT_ONCE = 8
-
 
 @dataclass(frozen=True)
 class AxisTable:
@@ -56,7 +54,7 @@ def label_on_scanner(probabilities: torch.Tensor, grid: Geometry, scanner: Geome
 
     Each class is interpolated linearly, then the largest one wins; of equal ones that with the lower number. Only the
     box is computed outside of which class 0 is nowhere exceeded: interpolated between such voxels it is not either. So
-    what is not class 0 costs time, and memory beside the result is a few slices.
+    what is not class 0 costs time, and memory beside the result is the box on the prepared grid and a few slices.
     """
     tables = axis_tables(grid, scanner)
     label = np.zeros(scanner.size[::-1], np.uint8)
@@ -69,13 +67,23 @@ def label_on_scanner(probabilities: torch.Tensor, grid: Geometry, scanner: Geome
     order = [table.axis for table in tables]
     turned = probabilities.permute(0, *[axis + 1 for axis in order[::-1]])[(slice(None), *used[::-1])]
     x, y, z = (_within(t, r, u.start) for t, r, u in zip(tables, ranges, used, strict=True))
-    # The last axis first, while there are few rows: the other two then move whole rows
+    # The last axis first, while there are few rows: the next one then moves whole rows
     rows = _interpolated(turned.float().contiguous(), x, 3)
     found = label[ranges[2], ranges[1], ranges[0]]
-    for first in range(0, found.shape[0], SLICES_AT_ONCE):
-        part = AxisTable(z.axis, *(values[first : first + SLICES_AT_ONCE] for values in (z.low, z.high, z.share)))
-        found[first : first + SLICES_AT_ONCE] = _winner(_interpolated(_interpolated(rows, part, 1), y, 2)).numpy()
+    planes: dict[int, torch.Tensor] = {}
+    for slices in _between_same_planes(z):
+        low, high = int(z.low[slices[0]]), int(z.high[slices[0]])
+        # A plane serves all of the scanner's slices beside it
+        planes = {at: planes[at] if at in planes else _interpolated(rows[:, at], y, 1) for at in (low, high)}
+        share = z.share[slices].reshape(1, -1, 1, 1)
+        found[slices] = _winner(torch.lerp(planes[low][:, None], planes[high][:, None], share)).numpy()
     return label
+
+
+def _between_same_planes(table: AxisTable) -> list[np.ndarray]:
+    """The scanner's voxels along an axis in runs that lie between the same two of the prepared grid."""
+    low = table.low.numpy()
+    return np.split(np.arange(len(low)), np.flatnonzero(np.diff(low)) + 1)
 
 
 def _box_of_others(probabilities: torch.Tensor) -> list[tuple[int, int]] | None:
@@ -102,7 +110,9 @@ def _within(table: AxisTable, part: slice, start: int) -> AxisTable:
 
 def _interpolated(values: torch.Tensor, table: AxisTable, axis: int) -> torch.Tensor:
     share = table.share.reshape([-1 if place == axis else 1 for place in range(values.ndim)])
-    return torch.lerp(values.index_select(axis, table.low), values.index_select(axis, table.high), share)
+    # numpy copies whole rows where torch goes element by element
+    low, high = (torch.from_numpy(values.numpy().take(at.numpy(), axis)) for at in (table.low, table.high))
+    return torch.lerp(low, high, share)
 
 
 def _winner(shares: torch.Tensor) -> torch.Tensor:
@@ -110,6 +120,7 @@ def _winner(shares: torch.Tensor) -> torch.Tensor:
     best = shares[0].clone()
     winner = torch.zeros(best.shape, dtype=torch.uint8)
     for number in range(1, len(shares)):
-        winner.masked_fill_(shares[number] > best, number)
+        # As numbers rise, the largest of those that were once ahead is the last one; branches cost more
+        torch.maximum(winner, (shares[number] > best).view(torch.uint8).mul_(number), out=winner)
         torch.maximum(best, shares[number], out=best)
     return winner

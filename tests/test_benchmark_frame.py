@@ -59,7 +59,7 @@ def test_the_table_says_how_many_times_and_whether_the_goal_is_met():
 
 
 @pytest.mark.parametrize(
-    ("number", "text"), [(0.0, "0"), (0.01234, "0.012"), (1.234, "1.23"), (12.34, "12.3"), (1234.5, "1234")]
+    ("number", "text"), [(0.0, "0"), (0.01234, "0.0123"), (1.234, "1.23"), (12.34, "12.3"), (1234.5, "1234")]
 )
 def test_numbers_are_shown_with_the_digits_that_matter(number, text):
     assert shown(number) == text

@@ -41,7 +41,7 @@ def test_no_mode_changes_nothing():
 
 
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(InputError, match="expected one of: exact, fast, windows"):
+    with pytest.raises(InputError, match="expected one of: exact, fast, whole, windows"):
         mode_settings("fasst", DECLARED)
 
 
