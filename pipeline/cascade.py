@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from monai.bundle import ConfigParser
 
@@ -29,6 +28,7 @@ from pipeline.errors import InputError
 from pipeline.labels import LABEL_MAPS
 from pipeline.lung_box import whole
 from pipeline.scan import Geometry, file_sha256
+from pipeline.simpleitk import sitk
 
 LUNGS, INFECTION = "lungs", "infection"
 INFECTION_MAP, KINDS = "infection_map", "kinds"

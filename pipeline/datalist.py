@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from pipeline.atomic import read_json, write_json
 from pipeline.errors import InputError, report_plainly
@@ -35,6 +34,7 @@ from pipeline.labels import (
 )
 from pipeline.layouts import UNDERSTOOD, Case, Listing, by_case, image_files, list_cases, recognise, unrecognised
 from pipeline.scan import GREY_255, HOUNSFIELD, SUFFIXES, Geometry, file_sha256, intensity_domain, read_scan
+from pipeline.simpleitk import sitk
 
 EXPECTED_CODES = ", ".join(f"{code} {name}" for code, name in LABEL_NAMES.items())
 # In volume_ml, infection of code 3 in a label that has other infection of a kind

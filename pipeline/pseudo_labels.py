@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from pipeline.atomic import read_json, replacing
 from pipeline.errors import InputError
 from pipeline.front import Front
 from pipeline.labels import LabelMap
 from pipeline.scan import file_sha256, read_geometry, read_scan
+from pipeline.simpleitk import sitk
 
 # What a training takes
 ALL, LABELLED, PSEUDO_LABELLED = "all", "labelled", "pseudo_labelled"
