@@ -119,6 +119,13 @@ cv: $(READY) $(if $(DATA),,data) ## cross-validate: make cv FOLDS=5 [NETWORK= DA
 	  --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" --lungs "$(LUNGS)" \
 	  $(if $(OUT),--output_dir "'$(OUT)'",)
 
+.PHONY: cache
+cache: $(READY) $(if $(DATA),,data) ## prepare every scan of a cross-validation for training elsewhere: make cache [as make cv]
+	@$(BUNDLE_RUN) fill_cache --config_file bundles/common/cross_validation.yaml --meta_file bundles/common/metadata.json \
+	  --network "$(NETWORK)" --dataset_dir "'$(DATASET)'" --preset "$(PRESET)" --folds $(FOLDS) \
+	  --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" --lungs "$(LUNGS)" \
+	  $(if $(OUT),--output_dir "'$(OUT)'",)
+
 .PHONY: report
 report: $(READY) ## write a cross-validation's report again: make report [NETWORK= OUT=its folder]
 	@$(PY) -m evaluation.report "$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv)"

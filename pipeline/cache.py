@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.errors import InputError
 from pipeline.front import Front
 from pipeline.labels import LABEL_CODES
 from pipeline.progress import progress_bar
@@ -55,6 +56,12 @@ class CaseCache:
         missing = [case for case in cases if not self.path(case).is_dir()]
         if not missing:
             return
+        for case in missing:
+            if not Path(case["image"]).is_file():
+                raise InputError(
+                    f"case {case['case']}: is not prepared in {self.folder} with these settings, and its scan "
+                    f"{case['image']} is not there; fill the cache with `make cache` where the scans are, and copy it."
+                )
         logger.info("Preparing %d of %d scans into %s", len(missing), len(cases), self.folder)
         with ThreadPoolExecutor(threads) as pool:
             for _ in progress_bar(pool.map(self._prepare, missing), total=len(missing), what="preparing scans"):

@@ -16,6 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from monai.bundle import ConfigParser
+
 from evaluation.cases import Job, evaluate_cases, write_metrics_csv
 from evaluation.comparison import METRICS_FILE, keyed
 from evaluation.findings import examine_cases, findings_summary, findings_text, write_findings
@@ -25,6 +27,7 @@ from evaluation.summary import summarise
 from evaluation.table import tables
 from pipeline.atomic import read_json, write_json
 from pipeline.bundle_process import run_bundle
+from pipeline.cache import CaseCache
 from pipeline.cascade import FIRST, Stage, result_label_map, stage_overrides, stages_of
 from pipeline.checkpoint import FINISHED, MODEL
 from pipeline.configuration import INFERENCE, TRAIN, merged, parse_overrides
@@ -88,6 +91,16 @@ class CrossValidation:
         self.run_folds(study, range(self.folds))
         self.evaluate(study)
         logger.info("Done in %s. Results are in %s", duration(time.monotonic() - began), self.output_dir)
+
+    def fill_cache(self) -> None:
+        """Begin the study and prepare all its scans, so that the folds can be trained where the scans are not."""
+        study = self.begin()
+        for stage in self.stages:
+            parser = ConfigParser(self.configuration(TRAIN, stage))
+            cache = CaseCache(parser.get_parsed_content("cache_dir"), parser.get_parsed_content("front"))
+            for fold in range(self.folds):
+                cache.fill(study.learnt(fold))
+            logger.info("%s holds every scan prepared; copy it and %s", cache.folder, self.output_dir)
 
     def begin(self) -> Study:
         """Check everything, and write the study and the configurations down or find them unchanged."""

@@ -58,9 +58,9 @@ class Geometry:
         direction = (xx, xy, 0.0, yx, yy, 0.0, 0.0, 0.0, 1.0)
         return cls((*size, 1), (*spacing_mm, SLICE_MM), (*origin_mm, 0.0), direction)
 
-    def empty_image(self, pixel_type: int = sitk.sitkUInt8) -> sitk.Image:
-        """A zero image on this grid."""
-        image = sitk.Image(self.size, pixel_type)
+    def empty_image(self) -> sitk.Image:
+        """A zero image on this grid, uint8."""
+        image = sitk.Image(self.size, sitk.sitkUInt8)
         image.SetSpacing(self.spacing_mm)
         image.SetOrigin(self.origin_mm)
         image.SetDirection(self.direction)

@@ -68,7 +68,8 @@ def open_study(
     folder = Path(output_dir)
     datalist = _kept_or_made(folder / DATALIST, lambda: read_datalist(dataset_dir))
     asked = os.path.abspath(dataset_dir)
-    if datalist["dataset_dir"] != asked:
+    # A study that came with a filled cache, but without the scans, is of a folder of another machine
+    if datalist["dataset_dir"] != asked and os.path.exists(asked):
         raise InputError(
             f"{folder}: holds a study of {datalist['dataset_dir']}, but DATA is {asked}; choose another OUT, such as "
             f"runs/{Path(asked).name}, or delete that folder."
