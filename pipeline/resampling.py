@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import map_coordinates, spline_filter1d
 from scipy.sparse import csr_array
 
 LEAST_WEIGHT = 1e-7
@@ -39,13 +39,31 @@ def cubic_weights(count: int, target: int) -> csr_array:
 
 def cubic(grey: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Voxels of any number type on another grid by cubic interpolation, float32; both with three axes."""
-    over_first, over_second, over_third = map(cubic_weights, grey.shape, shape)
+    return along_axes(grey, [cubic_weights(count, target) for count, target in zip(grey.shape, shape, strict=True)])
+
+
+def spline_coefficients(voxels: np.ndarray) -> np.ndarray:
+    """What scipy's `spline_filter` of order 3 gives, mirrored at the edges, float32; three axes."""
+    return along_axes(voxels, list(map(coefficient_weights, voxels.shape)))
+
+
+@lru_cache(maxsize=256)
+def coefficient_weights(count: int) -> csr_array:
+    """What each of `count` samples gives to each coefficient of the cubic B-spline through them, float32."""
+    weights = spline_filter1d(np.eye(count), axis=0).astype(np.float32)
+    weights[np.abs(weights) < LEAST_WEIGHT] = 0
+    return csr_array(weights)
+
+
+def along_axes(voxels: np.ndarray, weights: Sequence[csr_array]) -> np.ndarray:
+    """Voxels of any number type with three axes, each multiplied by a sparse matrix (new, old), float32."""
+    over_first, over_second, over_third = weights
     # One slice after the other: a float copy of a whole scan would be four times its size
-    planes = np.empty((grey.shape[0], *shape[1:]), np.float32)
-    for plane, there in zip(grey, planes, strict=True):
+    planes = np.empty((voxels.shape[0], over_second.shape[0], over_third.shape[0]), np.float32)
+    for plane, there in zip(voxels, planes, strict=True):
         rows = over_second @ plane.astype(np.float32)
         there[:] = (over_third @ np.ascontiguousarray(rows.T)).T
-    return (over_first @ planes.reshape(len(planes), -1)).reshape(tuple(shape))
+    return (over_first @ planes.reshape(len(planes), -1)).reshape(-1, *planes.shape[1:])
 
 
 def majority(codes: np.ndarray, shape: Sequence[int], together: Sequence[int] = ()) -> np.ndarray:

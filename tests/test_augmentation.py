@@ -40,9 +40,9 @@ PAPER = [
     ),
     ("GaussianNoiseTransform", {"noise_variance": [0, 0.05], "p_per_sample": 0.15}),
     (
-        "SpatialTransform",
+        "DeformAndCrop",
         {
-            "patch_size": [160, 160, 80],
+            "patch_size": (160, 160, 80),
             "patch_center_dist_from_border": [80, 80, 40],
             "random_crop": True,
             "do_elastic_deform": True,

@@ -13,6 +13,9 @@ from batchgenerators.transforms.abstract_transforms import AbstractTransform
 from monai.transforms import MapTransform, Randomizable
 from monai.utils import convert_to_numpy
 
+from transforms.deform_and_crop import DeformAndCrop
+from transforms.patch_augmentation import augmented_patch
+
 
 @contextmanager
 def numpy_seed(seed: int) -> Iterator[None]:
@@ -36,6 +39,9 @@ class BatchgeneratorsListd(MapTransform, Randomizable):
     batchgenerators draws from numpy's global state; here that state is seeded from this transform's own random state
     and restored, so that the result is reproducible and nothing else is disturbed.
 
+    Where the last one is a `DeformAndCrop`, all is computed on the voxels that its patch needs: see
+    `transforms.patch_augmentation`.
+
     Args:
         keys: of the image and the label map, both (C, H, W, D) or (C, H, W) arrays.
         transforms: batchgenerators transforms that read `data` (B, C, H, W[, D]) and `seg`.
@@ -52,13 +58,24 @@ class BatchgeneratorsListd(MapTransform, Randomizable):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         self.randomize()
-        batch = {
-            "data": np.array(convert_to_numpy(data[self.image_key]), dtype=np.float32)[None],
-            "seg": np.array(convert_to_numpy(data[self.label_key]), dtype=np.float32)[None],
-        }
+        image, label = (convert_to_numpy(data[key]) for key in (self.image_key, self.label_key))
         with numpy_seed(self.seed):
-            for transform in self.transforms:
-                batch = transform(**batch)
-        image = torch.from_numpy(np.ascontiguousarray(batch["data"][0], dtype=np.float32))
-        label = torch.from_numpy(np.ascontiguousarray(batch["seg"][0]).astype(np.uint8))
-        return {**data, self.image_key: image, self.label_key: label}
+            if self.transforms and isinstance(self.transforms[-1], DeformAndCrop):
+                image, label = augmented_patch(image, label, self.transforms[:-1], self.transforms[-1])
+            else:
+                image, label = augmented_whole(image, label, self.transforms)
+        return {
+            **data,
+            self.image_key: torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)),
+            self.label_key: torch.from_numpy(np.ascontiguousarray(label).astype(np.uint8, copy=False)),
+        }
+
+
+def augmented_whole(
+    image: np.ndarray, label: np.ndarray, transforms: Sequence[AbstractTransform]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image and label, (C, H, W, D) or (C, H, W), after batchgenerators transforms."""
+    batch = {"data": np.array(image, np.float32)[None], "seg": np.array(label, np.float32)[None]}
+    for transform in transforms:
+        batch = transform(**batch)
+    return batch["data"][0], batch["seg"][0]

@@ -29,11 +29,15 @@ class LungMirror(AbstractTransform):
     def draw_axes(self) -> list[int]:
         return [axis for axis in self.axes if np.random.uniform() < 0.5]
 
+    def swaps(self, axes: Sequence[int]) -> bool:
+        """Whether the lungs change places in a patient mirrored along these axes."""
+        return self.swap_lungs and LEFT_RIGHT_AXIS in axes
+
     def __call__(self, **batch: Any) -> dict[str, Any]:
         for sample in range(len(batch["data"])):
             mirrored = self.draw_axes()
             image, label = mirror(batch["data"][sample], batch["seg"][sample], mirrored)
-            if self.swap_lungs and LEFT_RIGHT_AXIS in mirrored:
+            if self.swaps(mirrored):
                 label = swap_codes(label)
             batch["data"][sample], batch["seg"][sample] = image, label
         return batch
