@@ -44,7 +44,7 @@ def augmented_patch(
     swapped = False
     for mirror in mirrors:
         axes = mirror.draw_axes()
-        image, label = (np.flip(array, [axis + 1 for axis in axes]) for array in (image, label))
+        image, label = (np.flip(array, tuple(axis + 1 for axis in axes)) for array in (image, label))
         swapped ^= mirror.swaps(axes)
     within = (slice(None), *move.box)
     box = changed_values(image, image[within], pointwise)
