@@ -17,7 +17,7 @@ from pipeline.atomic import replacing, write_json
 from pipeline.errors import InputError, report_plainly
 
 # In this order; each is a module with `measure(settings) -> list[Row]`
-GOALS = ("inference", "slices", "growth")
+GOALS = ("inference", "preparation", "training", "slices", "growth")
 logger = logging.getLogger(__name__)
 
 

@@ -124,9 +124,9 @@ class DeformAndCrop(SpatialTransform):
                 map_coordinates(voxels, move.places, output=there, **how)
         return patch
 
-    def _margins(self, dims: int) -> Sequence[float]:
-        given = self.patch_center_dist_from_border
-        return given if isinstance(given, (list, tuple, np.ndarray)) else dims * [given]
+    def _margins(self, dims: int) -> list[float]:
+        given: Any = self.patch_center_dist_from_border
+        return list(given) if isinstance(given, (list, tuple, np.ndarray)) else dims * [given]
 
     def _rotation(self, dims: int) -> np.ndarray:
         x = np.random.uniform(*self._with_draw(self.angle_x))
@@ -137,7 +137,7 @@ class DeformAndCrop(SpatialTransform):
         return create_matrix_rotation_z_3d(z, create_matrix_rotation_y_3d(y, create_matrix_rotation_x_3d(x)))
 
     @staticmethod
-    def _with_draw(limits: Sequence[float]) -> Sequence[float]:
+    def _with_draw(limits: tuple[float, float]) -> tuple[float, float]:
         """The limits, after the draw with which batchgenerators decides whether this axis is rotated: always."""
         np.random.uniform()
         return limits
