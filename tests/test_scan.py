@@ -6,6 +6,7 @@ import gzip
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -84,6 +85,24 @@ def test_a_shortened_nifti_compressed_anew_is_noticed(tmp_path, make_chest):
     file = written(tmp_path / "a.nii.gz", make_chest()[0])
     file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes())[:-100]))
     assert f"{file}: ends after" in complaint(file)
+
+
+@pytest.mark.parametrize("end", [b"", b"\0" * 600], ids=["to its end", "filled up with zeros"])
+def test_a_nifti_compressed_in_two_parts_is_read(tmp_path, make_chest, end):
+    scan, _ = make_chest()
+    file = written(tmp_path / "a.nii.gz", scan)
+    content = gzip.decompress(file.read_bytes())
+    file.write_bytes(gzip.compress(content[:1000]) + gzip.compress(content[1000:]) + end)
+    assert np.array_equal(sitk.GetArrayFromImage(read_scan(file)), sitk.GetArrayFromImage(scan))
+
+
+def test_a_rescaled_nifti_is_read_as_simpleitk_reads_it(tmp_path, make_chest):
+    scan, _ = make_chest()
+    image = nibabel.Nifti1Image(sitk.GetArrayFromImage(scan).T, np.diag((1.2, 1.5, 3.0, 1)))
+    image.header.set_slope_inter(2, -1024)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "a.nii.gz"))
+    assert np.array_equal(sitk.GetArrayFromImage(read_scan(tmp_path / "a.nii.gz")), expected)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -69,7 +69,7 @@ def changed_values(image: np.ndarray, box: np.ndarray, pointwise: Sequence[Abstr
     if box.dtype == np.float16:
         # The cache's: 65,536 values at most
         tables = [np.interp(EVERY_FLOAT16, old, new).astype(np.float32) for old, new in pairs]
-        return np.stack([table.take(channel.view(np.uint16)) for table, channel in zip(tables, box, strict=True)])
+        return np.stack([table[channel.view(np.uint16)] for table, channel in zip(tables, box, strict=True)])
     return np.stack(
         [np.interp(channel, old, new).astype(np.float32) for channel, (old, new) in zip(box, pairs, strict=True)]
     )
