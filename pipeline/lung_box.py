@@ -63,7 +63,7 @@ def lung_box(voxels: torch.Tensor, spacing_mm: Sequence[float], margin_mm: float
     """
     low, factor = _low_resolution(voxels, spacing_mm)
     low_mm = np.array(spacing_mm) * factor
-    air = sitk.GetArrayViewFromImage(sitk.OtsuThreshold(sitk.GetImageFromArray(low), 1, 0)).astype(bool)
+    air = sitk.GetArrayFromImage(sitk.OtsuThreshold(sitk.GetImageFromArray(low), 1, 0)).astype(bool)
     outside, lungs = _outside_and_lungs(air, float(np.prod(low_mm)) / 1000)
     body = ~outside[:, :, lungs.any((0, 1))]
     _check_share(lungs.sum(), body.sum())

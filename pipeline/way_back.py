@@ -67,17 +67,21 @@ def label_on_scanner(probabilities: torch.Tensor, grid: Geometry, scanner: Geome
     order = [table.axis for table in tables]
     turned = probabilities.permute(0, *[axis + 1 for axis in order[::-1]])[(slice(None), *used[::-1])]
     x, y, z = (_within(t, r, u.start) for t, r, u in zip(tables, ranges, used, strict=True))
-    # The last axis first, while there are few rows: the next one then moves whole rows
-    rows = _interpolated(turned.float().contiguous(), x, 3)
     found = label[ranges[2], ranges[1], ranges[0]]
     planes: dict[int, torch.Tensor] = {}
     for slices in _between_same_planes(z):
         low, high = int(z.low[slices[0]]), int(z.high[slices[0]])
         # A plane serves all of the scanner's slices beside it
-        planes = {at: planes[at] if at in planes else _interpolated(rows[:, at], y, 1) for at in (low, high)}
+        planes = {at: planes[at] if at in planes else _plane(turned[:, at], x, y) for at in (low, high)}
         share = z.share[slices].reshape(1, -1, 1, 1)
         found[slices] = _winner(torch.lerp(planes[low][:, None], planes[high][:, None], share)).numpy()
     return label
+
+
+def _plane(voxels: torch.Tensor, x: AxisTable, y: AxisTable) -> torch.Tensor:
+    """(C, y, x) of the scanner from (C, y, x) on the prepared grid."""
+    # The last axis first, while there are few rows: the other one then moves whole rows
+    return _interpolated(_interpolated(voxels.float().contiguous(), x, 2), y, 1)
 
 
 def _between_same_planes(table: AxisTable) -> list[np.ndarray]:

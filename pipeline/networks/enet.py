@@ -59,7 +59,7 @@ class Regular(nn.Module):
         self.activation = activation()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.activation(x + self.extension(x))
+        return self.activation(self.extension(x) + x)
 
 
 class Down(nn.Module):
@@ -81,7 +81,7 @@ class Down(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         main, indices = self.pool(x)
         main = nn.functional.pad(main, (0, 0, 0, 0, 0, self.new_channels))
-        return self.activation(main + self.extension(x)), indices
+        return self.activation(self.extension(x) + main), indices
 
 
 class Up(nn.Module):
@@ -103,7 +103,7 @@ class Up(nn.Module):
     def forward(self, x: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         # The function, for torch.jit.script fails on nn.MaxUnpool2d
         main = nn.functional.max_unpool2d(self.main(x), indices, [2, 2], [2, 2])
-        return torch.relu(main + self.extension(x))
+        return torch.relu(self.extension(x) + main)
 
 
 def context(channels: int, dropout: float) -> nn.Sequential:
