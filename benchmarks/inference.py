@@ -81,7 +81,7 @@ def floor_rows(settings: Settings, scan: str, fold: str) -> list[Row]:
     wanted = settings_of(fold)
     front = Front(window_hu=wanted["window_hu"], spacing_mm=wanted["spacing_mm"])
     image = read_scan(scan)
-    voxels = torch.from_numpy(front.image(image, scan))
+    voxels = torch.from_numpy(front.image(image, scan)[0])
     box = lung_box(voxels, front.grid(Geometry.of(image)).spacing_mm, MARGIN_MM)
     size = fitted(box, voxels.shape, [MULTIPLE] * 3).size
     padded = [-(-length // MULTIPLE) * MULTIPLE for length in size]

@@ -72,9 +72,9 @@ def stock(scan: str) -> Callable[[], None]:
             NormalizeIntensityd("image"),
         ]
     )
-    return lambda: _saved(prepare({"image": scan})["image"][0].numpy())
+    return lambda: _saved(prepare({"image": scan})["image"].numpy())
 
 
 def _saved(prepared: np.ndarray) -> None:
     with TemporaryDirectory() as folder:
-        np.save(Path(folder) / "image.npy", prepared[None].astype(np.float16))
+        np.save(Path(folder) / "image.npy", prepared.astype(np.float16))

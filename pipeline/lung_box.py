@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from scipy import ndimage
 
 from pipeline.errors import InputError
+from pipeline.simpleitk import sitk
 
 LOW_RESOLUTION_MM = 5.0
 # Smaller pockets of enclosed air are bowel, oesophagus and sinuses

@@ -113,7 +113,7 @@ def case(tmp_path: Any) -> dict[str, Any]:
     image = sitk.GetImageFromArray((chest().numpy() * 500).astype(np.int16).transpose(2, 1, 0))
     image.SetSpacing(SPACING_MM)
     sitk.WriteImage(image, str(tmp_path / "scan.nii.gz"))
-    prepared = torch.from_numpy(front.image(image, "scan")[None])
+    prepared = torch.from_numpy(front.image(image, "scan"))
     return {"image": prepared, "image_file": str(tmp_path / "scan.nii.gz"), "case": "case_7", "front": front}
 
 

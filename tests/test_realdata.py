@@ -60,7 +60,7 @@ def test_the_lung_box_holds_what_is_labelled_or_is_doubtful(file):
     if not label.is_file():
         pytest.skip("it has no labels")
     front, scan = Front(), read_scan(file)
-    voxels = torch.from_numpy(front.image(scan, file.name))
+    voxels = torch.from_numpy(front.image(scan, file.name)[0])
     labelled = front.label(read_scan(label)) > 0
     if file.name.startswith("elastix_rightlung"):
         with pytest.raises(DoubtfulLungsError):
