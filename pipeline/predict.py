@@ -30,7 +30,7 @@ TRAINED_ON = (
     "patients."
 )
 
-DEFAULT_MODE = "whole"
+DEFAULT_MODE = ""
 
 
 def predict(
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--mode",
         default=DEFAULT_MODE,
-        help=f"exact, whole, windows or fast (default: {DEFAULT_MODE}); '' for what the model's configuration says",
+        help="exact, whole, windows or fast (default: what the model's configuration says)",
     )
     given = parser.parse_args(arguments)
     predict(given.model, given.input, given.output, given.method, parse_weights(given.weights), given.mode)
