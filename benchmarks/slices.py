@@ -16,7 +16,6 @@ from pipeline.checkpoint import MODEL
 from pipeline.configuration import MODES, load
 from pipeline.ensemble import configuration_of, network_of
 from pipeline.machine import keep_allocations
-from pipeline.predict import DEFAULT_MODE
 
 NETWORKS = ("anam_net", "enet", "unet_2d")
 PIXELS, VOLUME_SLICES = 512, 300
@@ -30,7 +29,7 @@ def measure(settings: Settings) -> list[Row]:
     rows = []
     for network in NETWORKS:
         fold = str(untrained_fold(settings.scratch, network))
-        ways = {name: f"{network}, {name}" for name in ("one by one in float32", "as make predict")}
+        ways = {name: f"{network}, {name}" for name in ("one by one in float32", "MODE=whole")}
         reference, own = (
             Contestant(name, f"benchmarks.slices:{function}", {"fold": fold})
             for name, function in zip(ways.values(), ("one_by_one", "as_predicted"), strict=True)
@@ -79,10 +78,10 @@ def one_by_one(fold: str) -> Callable[[], None]:
 
 
 def as_predicted(fold: str) -> Callable[[], None]:
-    """What the inference configuration's inferer does in `make predict`'s own mode."""
+    """What the inference configuration's inferer does in MODE=whole."""
     keep_allocations()
     model = f"{fold}/{MODEL}"
-    parser = ConfigParser({**read_json(configuration_of(model)), **load([MODES / f"{DEFAULT_MODE}.yaml"])})
+    parser = ConfigParser({**read_json(configuration_of(model)), **load([MODES / "whole.yaml"])})
     parser.parse()
     network, inferer = network_of(model).eval(), parser.get_parsed_content("inferer")
     volume = _volume()
