@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 
 from evaluation.cases import OWN_CODES, Job, Row, read_labels, read_pair
@@ -26,6 +27,7 @@ from evaluation.severity_table import (
     severity_table,
 )
 from evaluation.table import WIDTH, listed, sentence
+from evaluation.whole_lungs import whole_lungs
 from pipeline.atomic import write_csv
 from pipeline.errors import InputError
 from pipeline.labels import LabelMap
@@ -56,20 +58,25 @@ def examine(job: Job, label_map: LabelMap) -> Finding:
     """Severity beside the reference's, and the flags of the prediction with its scan, where there is one."""
     reference, prediction = read_pair(job, label_map)
     arrays = sitk.GetArrayViewFromImage(reference), sitk.GetArrayViewFromImage(prediction)
-    severities = case_severities(*arrays, label_map, reference.GetSpacing()[::-1])
-    flags = job_flags(job, label_map, prediction)
+    spacing_mm = reference.GetSpacing()[::-1]
+    # Once for both, as it takes most of the time where infection is scattered
+    lungs = whole_lungs(arrays[1], spacing_mm) if label_map.classes == OWN_CODES.classes else None
+    severities = case_severities(*arrays, label_map, spacing_mm, lungs)
+    flags = job_flags(job, label_map, prediction, lungs)
     return Finding(job.case, job.fold, severities and severity_row(job.case, *severities), flags)
 
 
-def job_flags(job: Job, label_map: LabelMap, prediction: sitk.Image) -> tuple[Flag, ...]:
-    """The flags of a job's prediction, with its scan and others where there are any.
+def job_flags(
+    job: Job, label_map: LabelMap, prediction: sitk.Image, lungs: np.ndarray | None = None
+) -> tuple[Flag, ...]:
+    """The flags of a job's prediction, with its scan and others where there are any; `lungs` as for `case_flags`.
 
     None where the label map does not tell left lung, right lung and infection apart.
     """
     if label_map.classes != OWN_CODES.classes:
         return ()
     others = [read_labels(file, job.case, range(len(label_map.classes))) for file in job.others]
-    return tuple(case_flags(prediction, read_scan(job.scan) if job.scan else None, others, job.case))
+    return tuple(case_flags(prediction, read_scan(job.scan) if job.scan else None, others, job.case, lungs))
 
 
 def flag_cases(jobs: Iterable[Job], label_map: LabelMap) -> list[Finding]:

@@ -176,19 +176,24 @@ def judged(limits: Limits, value: float) -> Flag:
 
 
 def case_flags(
-    labels: sitk.Image, scan: sitk.Image | None = None, others: Sequence[sitk.Image] = (), name: str = "scan"
+    labels: sitk.Image,
+    scan: sitk.Image | None = None,
+    others: Sequence[sitk.Image] = (),
+    name: str = "scan",
+    lungs: np.ndarray | None = None,
 ) -> list[Flag]:
     """The flags of a predicted label map, in the order of EVERY; the last two need other predictions and the scan.
 
     `labels` and `others` hold the project's codes; `others` are of the same scan by other models: of other folds, of an
-    ensemble, of other networks. Raises InputError naming `name` where the grids differ.
+    ensemble, of other networks. `lungs` are the whole lungs of `labels`, where known, as `evaluation.whole_lungs` gives
+    them. Raises InputError naming `name` where the grids differ.
     """
     for what, image in (("scan", scan), *(("other label map", other) for other in others)):
         if image is not None and (differences := Geometry.of(labels).differences(Geometry.of(image))):
             raise InputError(
                 f"{name}: the {what} lies on another grid: {'; '.join(differences)}; give those of one scan."
             )
-    flags = anatomy_flags(sitk.GetArrayViewFromImage(labels), labels.GetSpacing()[::-1])
+    flags = anatomy_flags(sitk.GetArrayViewFromImage(labels), labels.GetSpacing()[::-1], lungs)
     if others:
         masks = [infected(sitk.GetArrayViewFromImage(image)) for image in (labels, *others)]
         flags.append(judged(AGREEMENT, agreement(masks)))
@@ -197,12 +202,13 @@ def case_flags(
     return flags
 
 
-def anatomy_flags(labels: np.ndarray, spacing_mm: Sequence[float]) -> list[Flag]:
-    """The four that a label map alone gives; the spacing is in the order of the axes."""
+def anatomy_flags(labels: np.ndarray, spacing_mm: Sequence[float], lungs: np.ndarray | None = None) -> list[Flag]:
+    """The four that a label map alone gives; the spacing is in the order of the axes, `lungs` as for `case_flags`."""
     box = bounding_box(labels > 0)
     # Half of a chest CT lies around the lungs and need not be searched for parts
     inside = labels if box is None else labels[box]
-    sides = whole_lungs(inside, spacing_mm)
+    sides = whole_lungs(labels, spacing_mm) if lungs is None else lungs
+    sides = sides if box is None else sides[box]
     left, right = sides == LEFT_LUNG, sides == RIGHT_LUNG
     return [
         judged(LUNG_VOLUME, volume_ml(inside > 0, spacing_mm)),

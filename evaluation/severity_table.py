@@ -32,19 +32,24 @@ SeverityRow = dict[str, Any]
 
 
 def case_severities(
-    reference: np.ndarray, prediction: np.ndarray, label_map: LabelMap, spacing_mm: Sequence[float]
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    label_map: LabelMap,
+    spacing_mm: Sequence[float],
+    found_lungs: np.ndarray | None = None,
 ) -> tuple[Severity, Severity] | None:
     """Severity of a reference in the project's codes and of a prediction in the label map's class numbers.
 
     Where the label map has no left and right lung, the predicted infection is judged within the reference's lungs, and
     what lies outside them is not counted. None where the label map has no infection. Both arrays have one shape; the
-    spacing is in millimetres, in the order of their axes.
+    spacing is in millimetres, in the order of their axes. `found_lungs` are the prediction's whole lungs, where known.
     """
     numbers = label_map.infection_classes
     if not numbers:
         return None
     lungs = whole_lungs(reference, spacing_mm)
-    found_lungs = whole_lungs(prediction, spacing_mm) if label_map.classes == OWN_CODES.classes else lungs
+    if found_lungs is None:
+        found_lungs = whole_lungs(prediction, spacing_mm) if label_map.classes == OWN_CODES.classes else lungs
     return severity(lungs, infected(reference)), severity(found_lungs, belongs(prediction, numbers))
 
 
