@@ -26,7 +26,6 @@ from pipeline.configuration import BUNDLES, load
 from pipeline.ensemble import MEAN, Ensemble, configuration_of, network_of
 from pipeline.errors import InputError
 from pipeline.labels import LABEL_MAPS
-from pipeline.lung_box import whole
 from pipeline.scan import Geometry, file_sha256
 from pipeline.simpleitk import sitk
 
@@ -175,7 +174,7 @@ class LungFinder:
         )
         grid = front.grid(Geometry.of(scan))
         prepared = torch.from_numpy(front.image(scan, name))
-        box = crop.box(prepared[0], grid.spacing_mm, name) if crop else whole(prepared.shape[1:])
+        box = crop.box(prepared[0], grid.spacing_mm, name)
         seen = prepared[(slice(None), *box.slices)].contiguous()[None].to(device)
         fast = mixed and device.type == "cuda"
         with torch.inference_mode(), torch.autocast("cuda", enabled=fast):

@@ -127,8 +127,11 @@ class FoldedBatchNorms(Inferer):
         self.enabled = enabled
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
-        # Here, since only now all weights are surely loaded; folding what is folded does nothing
-        return self.inferer(inputs, fold_batch_norms(network) if self.enabled else network, *args, **kwargs)
+        # Here, since only now all weights are surely loaded; folding what is folded does nothing. A plain function that
+        # calls a network, as `pipeline.features` has it, is no module
+        if self.enabled and isinstance(network, torch.nn.Module):
+            network = fold_batch_norms(network)
+        return self.inferer(inputs, network, *args, **kwargs)
 
 
 def channels_last(network: torch.nn.Module, spatial_dims: int) -> torch.nn.Module:

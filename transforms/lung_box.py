@@ -34,6 +34,7 @@ class CropToLungsd(MapTransform):
         smallest: voxels of the box along each axis at least, likewise.
         spatial_dims: of the network. For slices (2) only those without lungs go: in-plane they stay what they were
             trained on.
+        enabled: false leaves every scan whole.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class CropToLungsd(MapTransform):
         multiple: int = 1,
         smallest: Sequence[int] = (1, 1, 1),
         spatial_dims: int = 3,
+        enabled: bool = True,
     ) -> None:
         super().__init__(keys)
         self.front = front
@@ -51,10 +53,11 @@ class CropToLungsd(MapTransform):
         self.multiple = multiple
         self.smallest = smallest
         self.spatial_dims = spatial_dims
+        self.enabled = enabled
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         cropped = dict(data)
-        for key in self.key_iterator(data):
+        for key in self.key_iterator(data) if self.enabled else ():
             file = data[f"{key}_file"]
             box = self.box(data[key][0], self.front.grid(read_geometry(file)).spacing_mm, str(data.get("case", file)))
             cropped[SIZE] = torch.tensor(data[key].shape[1:])
@@ -66,6 +69,8 @@ class CropToLungsd(MapTransform):
         """Of (H, W, D); `name` is said in the log."""
         find = content_box if self.front.within_lungs else lung_box
         everything = whole(voxels.shape)
+        if not self.enabled:
+            return everything
         try:
             found = find(voxels, spacing_mm, self.margin_mm)
         except DoubtfulLungsError as doubt:
