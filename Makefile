@@ -42,6 +42,21 @@ MEMBERS ?= {}
 LEAKY ?=
 # Members trained side by side: on two cores two are done in the time of one; large ones may not fit into memory
 JOBS ?= $(if $(filter demo quick,$(PRESET)),2,1)
+# The same of make cv, compare and ablation, which run one after the other unless JOBS is given
+SIDE_BY_SIDE := $(if $(filter-out file undefined,$(origin JOBS)),$(JOBS),1)
+# Where cv, lopo, compare and ablation run: here, or as jobs of a cluster; see bundles/common/cluster.yaml
+LAUNCH ?= local
+CLUSTER ?=
+PARTITION ?=
+ACCOUNT ?=
+GRES ?=
+TIME ?=
+CPUS ?=
+MEM ?=
+EXTRA ?=
+DRY ?=
+CLUSTER_SETTINGS = {'file': '$(CLUSTER)', 'partition': '$(PARTITION)', 'account': '$(ACCOUNT)', 'gres': '$(GRES)', \
+  'time': '$(TIME)', 'cpus': '$(CPUS)', 'mem': '$(MEM)', 'extra': '$(EXTRA)', 'dry': '$(filter-out 0,$(DRY))'}
 MODEL ?= runs/$(subst >,-,$(NETWORK))/cv/fold0
 INPUT ?= $(PHANTOM)/images
 OVERRIDES ?= {}
@@ -79,6 +94,7 @@ help: ## print this list
 	@echo "             UNLABELED=folder K=n ROUNDS=n SUPERVISED=folder"
 	@echo "             NETWORKS=\"a b\" PAPER=name EXP=1|2|3 PREPARATION=paper|window BY_PATIENT=1"
 	@echo "             AGAINST=network STRUCTURE=infection"
+	@echo "             LAUNCH=local|slurm PARTITION= GRES=gpu:1 TIME=24:00:00 CPUS= MEM= ACCOUNT= EXTRA=\"--qos=x\" CLUSTER=file DRY=1"
 	@echo "             TEST=folder METHOD=vote|mean WEIGHTS=\"2 1\" MEMBERS=\"{3: {'learning_rate': 0.002}}\" LEAKY=1 JOBS=$(JOBS)"
 	@echo "             SPLIT=patients|lopo|published SEED=$(SEED) INPUT=scans MODEL=fold OVERRIDES=\"{'max_epochs': 20}\""
 
@@ -116,8 +132,8 @@ check-data: $(READY) $(if $(DATA),,data) ## read every scan of DATA and its labe
 cv: $(READY) $(if $(DATA),,data) ## cross-validate: make cv FOLDS=5 [NETWORK= DATA= PRESET= SPLIT= OUT= FOLD=k for one alone]
 	@$(BUNDLE_RUN) --config_file bundles/common/cross_validation.yaml --meta_file bundles/common/metadata.json \
 	  --network "$(NETWORK)" --dataset_dir "'$(DATASET)'" --preset "$(PRESET)" --folds $(FOLDS) --only_fold $(FOLD) \
-	  --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" --lungs "$(LUNGS)" \
-	  $(if $(OUT),--output_dir "'$(OUT)'",)
+	  --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" --lungs "$(LUNGS)" --jobs $(SIDE_BY_SIDE) \
+	  --where "$(LAUNCH)" --cluster "\"$(CLUSTER_SETTINGS)\"" $(if $(OUT),--output_dir "'$(OUT)'",)
 
 .PHONY: cache
 cache: $(READY) $(if $(DATA),,data) ## prepare every scan of a cross-validation for training elsewhere: make cache [as make cv]
@@ -143,6 +159,7 @@ lopo: $(READY) $(if $(DATA),,data) $(if $(filter $(PHANTOM_TEST),$(TEST)),$(PHAN
 	@$(BUNDLE_RUN) --config_file bundles/common/leave_one_out.yaml --meta_file bundles/common/metadata.json \
 	  --network "$(NETWORK)" --dataset_dir "'$(DATASET)'" --preset "$(PRESET)" --seed $(SEED) --lungs "$(LUNGS)" \
 	  --overrides "\"$(OVERRIDES)\"" --members "\"$(MEMBERS)\"" --method "$(METHOD)" --jobs $(JOBS) \
+	  --where "$(LAUNCH)" --cluster "\"$(CLUSTER_SETTINGS)\"" \
 	  --leaky $(if $(filter-out 0,$(LEAKY)),True,False) $(if $(TEST),--test_dir "'$(TEST)'",) $(if $(OUT),--output_dir "'$(OUT)'",)
 
 .PHONY: ensemble
@@ -160,13 +177,23 @@ experiment: $(READY) $(if $(DATA),,data) ## a paper's experiment: make experimen
 .PHONY: ablation
 ablation: $(READY) $(if $(DATA),,data) ## a paper's ablation table: make ablation PAPER=chs_net|eamc_loss|eamc_dilation [DATA= FOLDS= PRESET= OUT=]
 	@$(PY) -m pipeline.ablation --paper "$(PAPER)" --data "$(DATASET)" --preset "$(PRESET)" --folds $(FOLDS) \
-	  --split "$(SPLIT)" --seed $(SEED) --overrides "$(OVERRIDES)" $(if $(OUT),--output "$(OUT)",)
+	  --split "$(SPLIT)" --seed $(SEED) --overrides "$(OVERRIDES)" $(if $(OUT),--output "$(OUT)",) \
+	  --jobs $(SIDE_BY_SIDE) --launch "$(LAUNCH)" --cluster "$(CLUSTER_SETTINGS)"
 
 .PHONY: compare
 compare: $(READY) $(if $(DATA),,data) ## cross-validate several networks, compare them: make compare NETWORKS="a b" [DATA= FOLDS= PRESET= SPLIT= OUT= AGAINST= STRUCTURE=]
 	@$(PY) -m pipeline.compare --networks "$(NETWORKS)" --data "$(DATASET)" --preset "$(PRESET)" --folds $(FOLDS) \
 	  --split "$(SPLIT)" --seed $(SEED) --overrides "$(OVERRIDES)" $(if $(OUT),--output "$(OUT)",) \
-	  --structures "$(STRUCTURE)" --against "$(AGAINST)"
+	  --structures "$(STRUCTURE)" --against "$(AGAINST)" \
+	  --jobs $(SIDE_BY_SIDE) --launch "$(LAUNCH)" --cluster "$(CLUSTER_SETTINGS)"
+
+.PHONY: status
+status: $(READY) ## what of a run is queued, running, done, failed and why: make status RUN=runs/unet_3d/cv
+	@$(PY) -m pipeline.status "$(if $(RUN),$(RUN),$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv))"
+
+.PHONY: cancel
+cancel: $(READY) ## end the jobs and processes of a run; the same command goes on later: make cancel RUN=runs/unet_3d/cv
+	@$(PY) -m pipeline.status --cancel "$(if $(RUN),$(RUN),$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv))"
 
 .PHONY: profile
 profile: $(READY) ## what networks cost, beside the Anam-Net paper's table: make profile [NETWORKS="anam_net enet" OUT=]

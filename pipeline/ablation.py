@@ -28,10 +28,12 @@ from pipeline.configuration import COMMON, LOGGING, load, parse_overrides
 from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError, report_plainly
 from pipeline.folds import BY_PATIENT
-from pipeline.in_turn import run_in_turn
+from pipeline.in_turn import prepare_all, run_in_turn
 from pipeline.labels import label_map
+from pipeline.launch import add_launch_options, launch
 from pipeline.slice_sets import are_public
 from pipeline.study import Study, load_study
+from pipeline.units import Unit
 
 ABLATIONS = COMMON / "ablations"
 HEADS = ("row", "structure")
@@ -62,6 +64,7 @@ class Ablation:
         overrides: keys of train.yaml and inference.yaml to change in every row, or the text of such a dictionary.
         split: `patients`, `published` or a JSON file.
         seed: of the split and of the trainings.
+        jobs: how many folds of a row run side by side.
     """
 
     paper: str
@@ -72,16 +75,32 @@ class Ablation:
     overrides: Mapping[str, Any] | str = field(default_factory=dict)
     split: str = BY_PATIENT
     seed: int = 0
+    jobs: int = 1
 
     def run(self) -> str:
         """Do what is missing, write the results and give them as text; InputError for what the user can mend."""
-        trainings = {row["name"]: self.cross_validation(row) for row in self.description["rows"]}
         means: list[dict[str, Any]] = []
         shown = ""
-        for name, training in run_in_turn(f"{self.paper}, row", trainings):
+        for name, training in run_in_turn(f"{self.paper}, row", self.trainings):
             means += self.means(name, training)
             shown = self.results(means, training)
-        return shown
+        return f"{shown}\nResults are in {self.output_dir}."
+
+    def prepare(self) -> list[Unit]:
+        """As `CrossValidation.prepare`, for all rows."""
+        return prepare_all(self.trainings)
+
+    def units(self) -> list[Unit]:
+        return [unit for training in self.trainings.values() for unit in training.units()]
+
+    @property
+    def place(self) -> Path:
+        return Path(self.output_dir)
+
+    @cached_property
+    def trainings(self) -> dict[str, CrossValidation]:
+        """The cross-validation of each row."""
+        return {row["name"]: self.cross_validation(row) for row in self.description["rows"]}
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -110,6 +129,7 @@ class Ablation:
             split=self.split,
             seed=self.seed,
             overrides={**given, **own},
+            jobs=self.jobs,
         )
 
     def means(self, name: str, training: CrossValidation) -> list[dict[str, Any]]:
@@ -216,13 +236,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--overrides", default="{}", help="a dictionary of keys to change: \"{'max_epochs': 20}\"")
     parser.add_argument("--split", default=BY_PATIENT, help="patients (default), published or a JSON file")
     parser.add_argument("--seed", type=int, default=0, help="of the split and of the trainings (default: %(default)s)")
+    add_launch_options(parser)
     given = parser.parse_args(arguments)
     output = Path(given.output, given.paper) if given.output else Path("runs", "ablation", given.paper, given.preset)
     ablation = Ablation(
-        given.paper, given.data, given.folds, given.preset, str(output), given.overrides, given.split, given.seed
+        paper=given.paper,
+        data_dir=given.data,
+        folds=given.folds,
+        preset=given.preset,
+        output_dir=str(output),
+        overrides=given.overrides,
+        split=given.split,
+        seed=given.seed,
+        jobs=given.jobs,
     )
-    print(ablation.run(), flush=True)
-    print(f"Results are in {output}.", flush=True)
+    launch(ablation, given.launch, given.cluster)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,14 @@ import csv
 import json
 import math
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\..+")
 
 
 @contextmanager
@@ -29,11 +32,39 @@ def replacing(target: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_unfinished(folder: str | Path) -> None:
+    """Remove what `replacing` left in a folder when its process was killed; nobody else may be writing there."""
+    for file in Path(folder).glob(".*"):
+        if _TEMPORARY.fullmatch(file.name):
+            file.unlink(missing_ok=True)
+
+
 def write_json(target: str | Path, content: Any) -> None:
     """Write readable JSON (indent 1, final newline) atomically; NaN is refused, since JSON has none."""
     text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     with replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def keep_json(target: str | Path, content: Any) -> Any:
+    """Write JSON as `write_json` does unless the file is there; what is in the file then.
+
+    Of several processes that come at once one writes, and all of them get what that one wrote.
+    """
+    target = Path(target)
+    if not target.exists():
+        mine = target.with_name(f".{uuid.uuid4().hex}.{target.name}")
+        write_json(mine, content)
+        try:
+            # Unlike renaming, linking refuses a name that is taken
+            os.link(mine, target)
+        except OSError:
+            # Where a file system has no links, two that come at once with different content are not told apart
+            if not target.exists():
+                os.replace(mine, target)
+        finally:
+            mine.unlink(missing_ok=True)
+    return read_json(target)
 
 
 def read_json(source: str | Path) -> Any:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pickle
 import resource
+import struct
 import time
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,16 +20,21 @@ import torch
 from ignite.engine import Events
 from monai.engines import Workflow
 
-from pipeline.atomic import replacing, write_json
+from pipeline.atomic import remove_unfinished, replacing, write_json
 from pipeline.errors import InputError
 from pipeline.provenance import provenance
 
 logger = logging.getLogger(__name__)
 MODEL, LAST, PREVIOUS, FINISHED = "model.pt", "last.pt", "previous.pt", "training.json"
+# What reading a damaged file can end in; torch and zipfile each have several of their own
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError,
+    ValueError, AttributeError,
+)  # fmt: skip
 
 
 class TrainingCheckpoint:
-    """Handler for a trainer, to be the last of its handlers.
+    """Handler for a trainer, to be after those whose state it saves.
 
     After every epoch: `model.pt`, the network's plain state dict, when `metric` is the lowest so far, or always where
     the last epoch's weights are wanted; then `last.pt`, all that is needed to go on as if nothing had happened (the one
@@ -67,6 +76,8 @@ class TrainingCheckpoint:
     def resume(self, engine: Workflow) -> None:
         """Restore the state after the last whole epoch, if there is one."""
         self.began = time.monotonic()
+        if idist.get_rank() == 0:
+            remove_unfinished(self.folder)
         state = self._newest_state()
         if state is None:
             return
@@ -111,6 +122,7 @@ class TrainingCheckpoint:
         }
         with replacing(last) as temporary:
             torch.save(state, temporary)
+            flush_to_disk(temporary)
             if last.exists():
                 os.replace(last, self.folder / PREVIOUS)
 
@@ -143,21 +155,53 @@ class TrainingCheckpoint:
         return self.seconds + time.monotonic() - self.began
 
     def _newest_state(self) -> dict[str, Any] | None:
+        damaged = []
         for name in (LAST, PREVIOUS):
             file = self.folder / name
             if not file.exists():
                 continue
             try:
-                return torch.load(file, map_location="cpu", weights_only=True)
-            except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-                logger.warning("%s is damaged (%s); trying the one before", file, _first_line(error))
+                state: dict[str, Any] = read_state(file)
+                return state
+            except InputError as error:
+                logger.warning("%s", error)
+                damaged.append(name)
+        if damaged:
+            logger.warning("%s: no whole checkpoint is left, beginning anew", self.folder)
         return None
+
+
+def read_state(file: str | Path) -> Any:
+    """What torch.save wrote, on the CPU; nothing but tensors and plain values is unpickled.
+
+    Raises InputError where any part of the file is not what was written. torch.load alone would take a flipped bit for
+    another weight: it does not compare the checksums that torch.save writes.
+    """
+    content = io.BytesIO(Path(file).read_bytes())
+    try:
+        with zipfile.ZipFile(content) as parts:
+            if (part := parts.testzip()) is not None:
+                raise ValueError(f"the checksum of its {part} is another")
+        content.seek(0)
+        return torch.load(content, map_location="cpu", weights_only=True)
+    except DAMAGE as error:
+        raise InputError(f"{file} is damaged ({_first_line(error)}); delete it.") from error
 
 
 def save_atomically(state: Mapping[str, Any], file: str | Path) -> None:
     """torch.save under a temporary name, then rename."""
     with replacing(file) as temporary:
         torch.save(state, temporary)
+        flush_to_disk(temporary)
+
+
+def flush_to_disk(file: Path) -> None:
+    """Wait until a file's content is on the disk: a node that fails later must not leave its name without it."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def load_weights(network: torch.nn.Module, file: str | Path) -> torch.nn.Module:
@@ -168,8 +212,8 @@ def load_weights(network: torch.nn.Module, file: str | Path) -> torch.nn.Module:
     if not Path(file).is_file():
         raise InputError(f"{file}: there is no such model; train first, or give MODEL another path.")
     try:
-        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    except (RuntimeError, EOFError, pickle.UnpicklingError, AttributeError) as error:
+        network.load_state_dict(read_state(file))
+    except (InputError, RuntimeError, AttributeError, TypeError) as error:
         raise InputError(
             f"{file}: does not hold weights of this network ({_first_line(error)}); give the model that was trained "
             "with this network and preset."

@@ -21,7 +21,9 @@ from pipeline.configuration import LOGGING
 from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError, report_plainly
 from pipeline.folds import BY_PATIENT
-from pipeline.in_turn import run_in_turn
+from pipeline.in_turn import prepare_all, run_in_turn
+from pipeline.launch import add_launch_options, launch
+from pipeline.units import Unit
 
 RUNS = Path("runs")
 
@@ -42,6 +44,7 @@ class Networks:
         overrides: keys of train.yaml and inference.yaml to change in every network, or the text of such a dictionary.
         structures: those on which the networks are tested against each other, all where none is named.
         against: the network that all others are tested against; empty: every two.
+        jobs: how many folds of a network run side by side.
     """
 
     networks: Sequence[str]
@@ -54,11 +57,24 @@ class Networks:
     overrides: Mapping[str, Any] | str = field(default_factory=dict)
     structures: Sequence[str] = ()
     against: str = ""
+    jobs: int = 1
 
     def run(self) -> str:
         """Run what is missing, write the comparison and give its tables as text; InputError for what can be mended."""
         finished = [training.output_dir for _, training in run_in_turn("network", self.trainings)]
-        return compare_runs(finished, self.page, self.structures, self.against)
+        shown = compare_runs(finished, self.page, self.structures, self.against)
+        return f"{shown}\nThe comparison is {self.page}."
+
+    def prepare(self) -> list[Unit]:
+        """As `CrossValidation.prepare`, for all networks."""
+        return prepare_all(self.trainings)
+
+    def units(self) -> list[Unit]:
+        return [unit for training in self.trainings.values() for unit in training.units()]
+
+    @property
+    def place(self) -> Path:
+        return self.page.parent
 
     @property
     def page(self) -> Path:
@@ -84,6 +100,7 @@ class Networks:
                 split=self.split,
                 seed=self.seed,
                 overrides=self.overrides,
+                jobs=self.jobs,
             )
             for name in names
         }
@@ -103,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the split and of the trainings (default: %(default)s)")
     parser.add_argument("--structures", default="", help="test on these alone; choose before looking")
     parser.add_argument("--against", default="", help="test all others against this network; choose before looking")
+    add_launch_options(parser)
     given = parser.parse_args(arguments)
     networks = Networks(
         networks=given.networks.split(),
@@ -115,9 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         overrides=given.overrides,
         structures=given.structures.split(),
         against=given.against,
+        jobs=given.jobs,
     )
-    print(networks.run(), flush=True)
-    print(f"The comparison is {networks.page}.", flush=True)
+    launch(networks, given.launch, given.cluster)
 
 
 if __name__ == "__main__":

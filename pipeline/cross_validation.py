@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ from evaluation.report.cross_validation import write_report
 from evaluation.statistics import interval_text
 from evaluation.summary import summarise
 from evaluation.table import tables
-from pipeline.atomic import read_json, write_json
-from pipeline.bundle_process import run_bundle
+from pipeline.atomic import keep_json, read_json, write_json
+from pipeline.bundle_process import run_bundle, signals_passed_on
 from pipeline.cache import CaseCache
 from pipeline.cascade import FIRST, Stage, result_label_map, stage_overrides, stages_of
 from pipeline.checkpoint import FINISHED, MODEL
@@ -37,6 +37,7 @@ from pipeline.labels import label_map
 from pipeline.machine import cores
 from pipeline.progress import duration
 from pipeline.study import PREDICTIONS, PROBABILITIES, Study, check_unchanged, open_study, without_label
+from pipeline.units import RUN, Unit, recorded
 
 logger = logging.getLogger(__name__)
 # How long the held-out cases of a fold took that were segmented last, with the start of the program
@@ -85,10 +86,10 @@ class CrossValidation:
         """Run what is missing, then evaluate; raises InputError for what the user can mend."""
         began = time.monotonic()
         study = self.begin()
+        with signals_passed_on():
+            self.run_folds(study, [unit.fold for unit in self.units()])
         if self.only_fold >= 0:
-            self.run_fold(study, self.only_fold)
             return
-        self.run_folds(study, range(self.folds))
         self.evaluate(study)
         logger.info("Done in %s. Results are in %s", duration(time.monotonic() - began), self.output_dir)
 
@@ -113,9 +114,37 @@ class CrossValidation:
         check_unchanged(study)
         for stage in self.stages:
             check_kinds(study.datalist, label_map(self.configuration(TRAIN, stage)["label_map"]))
+        if self.only_fold >= 0:
+            study.held_out(self.only_fold)  # refuses a fold that does not exist
         self.keep_all(configurations)
         self.warn_of_leaks(study)
+        write_json(Path(self.output_dir) / RUN, asdict(self))
         return study
+
+    @classmethod
+    def of(cls, folder: str | Path) -> CrossValidation:
+        """The one that was begun in a folder; its settings are those on the disk."""
+        try:
+            known = read_json(Path(folder) / RUN)
+        except FileNotFoundError as error:
+            raise InputError(f"{folder}: no run was begun here; begin one with `make cv OUT={folder}`.") from error
+        of_folds = {int(fold): own for fold, own in known["fold_overrides"].items()}
+        return cls(**{**known, "output_dir": str(folder), "fold_overrides": of_folds, "jobs": 1})
+
+    def prepare(self) -> list[Unit]:
+        """Check everything and write down what units need, and give them, so that each can run on its own."""
+        self.begin()
+        return self.units()
+
+    def units(self) -> list[Unit]:
+        return [
+            Unit(self.output_dir, fold) for fold in ([self.only_fold] if self.only_fold >= 0 else range(self.folds))
+        ]
+
+    def is_done(self, study: Study, fold: int) -> bool:
+        """Whether a fold's trainings are finished and its held-out cases segmented."""
+        trained = all((self.folder(stage) / f"fold{fold}" / FINISHED).exists() for stage in self.stages)
+        return trained and not study.unpredicted(fold)
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -124,6 +153,11 @@ class CrossValidation:
 
     def folder(self, stage: Stage) -> Path:
         return Path(self.output_dir) / stage.name
+
+    @property
+    def place(self) -> Path:
+        """Of what belongs to all folds."""
+        return Path(self.output_dir)
 
     def configurations(self) -> dict[Path, dict[str, Any]]:
         """Every file of settings that this run needs, and its content; a fold has its own where it differs."""
@@ -172,10 +206,7 @@ class CrossValidation:
 
     def keep(self, file: Path, content: dict[str, Any]) -> None:
         """Write a file of settings; raise InputError when the folder was begun with another one."""
-        if not file.exists():
-            write_json(file, content)
-            return
-        before = read_json(file)
+        before = keep_json(file, content)
         changed = sorted(key for key in {*content, *before} if content.get(key) != before.get(key))
         if changed:
             raise InputError(
@@ -188,18 +219,22 @@ class CrossValidation:
         if self.jobs == 1:
             # Here and not in a thread, where Ctrl-C would wait for the fold's end
             for fold in folds:
-                self.run_fold(study, fold)
+                self.run_unit(study, fold)
             return
         pool = ThreadPoolExecutor(self.jobs)
         try:
-            for done in [pool.submit(self.run_fold, study, fold) for fold in folds]:
+            for done in [pool.submit(self.run_unit, study, fold) for fold in folds]:
                 done.result()
         finally:
             pool.shutdown(cancel_futures=True)
 
+    def run_unit(self, study: Study, fold: int) -> None:
+        """`run_fold`, and its record."""
+        with recorded(self.output_dir, f"fold{fold}"):
+            self.run_fold(study, fold)
+
     def run_fold(self, study: Study, fold: int) -> None:
         """Train fold `fold` unless that is done, and infer those held-out cases that have no prediction yet."""
-        study.held_out(fold)  # refuses a fold that does not exist, before anything is started
         for stage in self.stages:
             self.train(study, fold, stage)
         if missing := study.unpredicted(fold):

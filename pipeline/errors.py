@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from types import TracebackType
 
 SHOW_TRACEBACK = "PNEUMOBUNDLE_TRACEBACK"
+# A file for the cause of a process' end, which the one that started it reads
+CAUSE_FILE = "PNEUMOBUNDLE_CAUSE_FILE"
 
 
 class InputError(Exception):
@@ -34,12 +37,29 @@ def one_sentence(error: InputError) -> str:
     return text.rsplit(marker, 1)[-1] if "Original Traceback" in text else text
 
 
+def innermost(error: BaseException) -> BaseException:
+    """The first in a chain of causes."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def last_line(error: BaseException) -> str:
+    """The kind of an error and the last line of what it says, which is where torch puts a worker's own error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__, *lines[-1:]])
+
+
 def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print an InputError as one line and exit with status 2; anything else but Ctrl-C keeps its traceback."""
     if issubclass(kind, KeyboardInterrupt):
         print("stopped; the same command goes on from here.", file=sys.stderr, flush=True)
         raise SystemExit(130)
     mistake = input_error_in(error)
+    if os.environ.get(CAUSE_FILE):
+        # Of a wrapped error the innermost says most
+        cause = one_sentence(mistake) if mistake else last_line(innermost(error))
+        Path(os.environ[CAUSE_FILE]).write_text(cause, encoding="utf-8")
     if mistake is None or os.environ.get(SHOW_TRACEBACK):
         sys.__excepthook__(kind, error, trace)
         return

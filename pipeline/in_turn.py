@@ -7,8 +7,22 @@ from collections.abc import Iterator, Mapping
 
 from pipeline.configuration import TRAIN
 from pipeline.cross_validation import CrossValidation
+from pipeline.units import Unit
 
 logger = logging.getLogger(__name__)
+
+
+def check_all(trainings: Mapping[str, CrossValidation]) -> None:
+    """Raise InputError for what is wrong in any configuration."""
+    for training in trainings.values():
+        for stage in training.stages:
+            training.configuration(TRAIN, stage)
+
+
+def prepare_all(trainings: Mapping[str, CrossValidation]) -> list[Unit]:
+    """Write down what the units of all need, and give them; InputError before anything is written, where it can be."""
+    check_all(trainings)
+    return [unit for training in trainings.values() for unit in training.prepare()]
 
 
 def run_in_turn(what: str, trainings: Mapping[str, CrossValidation]) -> Iterator[tuple[str, CrossValidation]]:
@@ -17,9 +31,7 @@ def run_in_turn(what: str, trainings: Mapping[str, CrossValidation]) -> Iterator
     Raises InputError for what the user can mend, that in any configuration before the first is trained: the last one's
     error would come days later.
     """
-    for training in trainings.values():
-        for stage in training.stages:
-            training.configuration(TRAIN, stage)
+    check_all(trainings)
     for place, (name, training) in enumerate(trainings.items(), 1):
         logger.info("%s %d of %d: %s", what, place, len(trainings), name)
         training.run()

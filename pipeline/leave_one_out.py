@@ -33,6 +33,7 @@ from pipeline.layouts import list_cases
 from pipeline.members import ANSWERED, SEEN, WINDOWS
 from pipeline.progress import duration
 from pipeline.study import ENSEMBLE_SCORES, Study, open_study
+from pipeline.units import Unit
 
 logger = logging.getLogger(__name__)
 
@@ -74,12 +75,7 @@ class LeaveOneOut:
     def run(self) -> None:
         """Do what is missing, then print the tables; InputError for what the user can mend."""
         began = time.monotonic()
-        check_method(self.method, None, self.count)
-        self.check_members()
-        study = open_study(self.output_dir, self.dataset_dir, self.count, ONE_PATIENT_OUT, self.seed)
-        if self.test_dir is not None:
-            # Before days of training, and the last that is read of it until they are over
-            refuse_overlap(read_datalist(self.test_dir), study.datalist["training"])
+        study = self.check()
         self.cross_validation.run()
         rows = read_metrics_csv(Path(self.output_dir) / METRICS_FILE)
         groups, severities = self.scores(study, rows)
@@ -90,6 +86,28 @@ class LeaveOneOut:
         # Again, now with the ensemble
         logger.info("Report: %s", write_report(Path(self.output_dir)))
         logger.info("Done in %s. Results are in %s", duration(time.monotonic() - began), self.output_dir)
+
+    def check(self) -> Study:
+        """Refuse what cannot be scored in the end, before days of training; the study."""
+        check_method(self.method, None, self.count)
+        self.check_members()
+        study = open_study(self.output_dir, self.dataset_dir, self.count, ONE_PATIENT_OUT, self.seed)
+        if self.test_dir is not None:
+            # The last that is read of it until the trainings are over
+            refuse_overlap(read_datalist(self.test_dir), study.datalist["training"])
+        return study
+
+    def prepare(self) -> list[Unit]:
+        """As `CrossValidation.prepare`."""
+        self.check()
+        return self.cross_validation.prepare()
+
+    def units(self) -> list[Unit]:
+        return self.cross_validation.units()
+
+    @property
+    def place(self) -> Path:
+        return Path(self.output_dir)
 
     @cached_property
     def count(self) -> int:

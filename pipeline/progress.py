@@ -6,17 +6,24 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
+import ignite.distributed as idist
 from ignite.engine import Events
 from monai.engines import Workflow
 from tqdm import tqdm
+
+from pipeline.atomic import write_json
+from pipeline.machine import memory_mib
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 LOG_EVERY_S = 30.0
 LONG_RUN_S = 3600.0
 PACE_ITERATIONS = 5
+# In a training's folder: how far it is
+PROGRESS = "progress.json"
 
 
 def progress_bar(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
@@ -47,12 +54,15 @@ class TrainingProgress:
         name: said at the start of each line, such as `fold 2`.
         runs: how many runs like this one the user asked for; the warning counts them all.
         quicker: what to say when the run will take over an hour, such as the name of a quicker preset; "" for nothing.
+        folder: gets `progress.json`, which `make status` reads, at the end of every epoch and every half minute; None
+            for no such file.
     """
 
-    def __init__(self, name: str, runs: int = 1, quicker: str = "") -> None:
+    def __init__(self, name: str, runs: int = 1, quicker: str = "", folder: str | Path | None = None) -> None:
         self.name = name
         self.runs = runs
         self.quicker = quicker
+        self.folder = None if folder is None else Path(folder)
         self.bar: Any = None
 
     def attach(self, engine: Workflow) -> None:
@@ -64,7 +74,7 @@ class TrainingProgress:
     def started(self, engine: Workflow) -> None:
         self.paces: list[float] = []
         self.warned = False
-        self.last = time.monotonic()
+        self.last = self.told = time.monotonic()
 
     def epoch_started(self, engine: Workflow) -> None:
         self.epoch_began = self.last = time.monotonic()
@@ -81,6 +91,31 @@ class TrainingProgress:
         if not self.warned and len(self.paces) == PACE_ITERATIONS:
             self.warned = True
             self.warn_if_long(engine, sorted(self.paces)[len(self.paces) // 2])
+        if now - self.told > LOG_EVERY_S:
+            self.told = now
+            self.heartbeat(engine, now - self.epoch_began)
+
+    def heartbeat(self, engine: Workflow, seconds: float) -> None:
+        """Within a long epoch: that it lives, how fast it is, and what it holds of the memory."""
+        steps = engine.state.iteration - (engine.state.epoch - 1) * engine.state.epoch_length
+        loss = engine.state.output["loss"].item()
+        patches = steps * engine.state.output["image"].shape[0]
+        whole = seconds / steps * engine.state.epoch_length
+        self.write(engine, {"loss": loss}, whole, whole - seconds)
+        if self.bar is None:
+            logger.info(
+                "%s: step %d of %d, loss %.4f, %.3g patches/s, %d MiB",
+                self._epoch(engine), steps, engine.state.epoch_length, loss, patches / seconds, memory_mib(),
+            )  # fmt: skip
+
+    def write(self, engine: Workflow, losses: dict[str, float], epoch_s: float, this_epoch_s: float) -> None:
+        """Note how far it is; `epoch_s` is what an epoch takes and `this_epoch_s` what is left of this one."""
+        if self.folder is None or idist.get_rank() > 0:
+            return
+        left = this_epoch_s + epoch_s * (engine.state.max_epochs - engine.state.epoch)
+        state = {"epoch": engine.state.epoch, "max_epochs": engine.state.max_epochs}
+        numbers = {name: round(value, 4) for name, value in losses.items() if value == value}
+        write_json(self.folder / PROGRESS, {**state, "losses": numbers, "seconds_left": round(left), "at": time.time()})
 
     def warn_if_long(self, engine: Workflow, pace_s: float) -> None:
         """Say how long the run takes at most, from the median of the first steps."""
@@ -100,6 +135,8 @@ class TrainingProgress:
             self.bar = None
         seconds = time.monotonic() - self.epoch_began
         left = seconds * (engine.state.max_epochs - engine.state.epoch)
+        self.told = time.monotonic()
+        self.write(engine, engine.state.metrics, seconds, 0.0)
         losses = ", ".join(f"{name} {value:.4f}" for name, value in engine.state.metrics.items())
         logger.info("%s: %s, %.0f s, at most %s left", self._epoch(engine), losses, seconds, duration(left))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.atomic import read_json, write_json
+from pipeline.atomic import keep_json, read_json
 from pipeline.datalist import load_datalist, read_datalist
 from pipeline.errors import InputError
 from pipeline.folds import held_out_cases, make_folds, training_cases, validation_cases
@@ -66,7 +66,9 @@ def open_study(
     Raises InputError when the folder belongs to another data set or another split.
     """
     folder = Path(output_dir)
-    datalist = _kept_or_made(folder / DATALIST, lambda: read_datalist(dataset_dir))
+    listed = folder / DATALIST
+    # An existing one is not made again: that reads every scan
+    datalist = load_datalist(listed) if listed.exists() else keep_json(listed, read_datalist(dataset_dir))
     asked = os.path.abspath(dataset_dir)
     # A study that came with a filled cache, but without the scans, is of a folder of another machine
     if datalist["dataset_dir"] != asked and os.path.exists(asked):
@@ -75,7 +77,7 @@ def open_study(
             f"runs/{Path(asked).name}, or delete that folder."
         )
     wanted = make_folds(datalist, folds, split, seed)
-    kept = _kept_or_made(folder / FOLDS, lambda: wanted)
+    kept = keep_json(folder / FOLDS, wanted)
     if kept != wanted:
         raise InputError(
             f"{folder}: was split into {len(kept['folds'])} folds (split {kept['split']}, seed {kept['seed']}), now "
@@ -116,9 +118,3 @@ def check_unchanged(study: Study) -> None:
             f"case {changed[0]}: has changed, come or gone since {study.folder} was begun ({len(changed)} such cases); "
             "choose another OUT, or delete that folder."
         )
-
-
-def _kept_or_made(file: Path, make: Any) -> dict[str, Any]:
-    if not file.exists():
-        write_json(file, make())
-    return read_json(file)

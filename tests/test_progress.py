@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from ignite.engine import Engine
 
 from pipeline.progress import PACE_ITERATIONS, InferenceProgress, TrainingProgress, duration, progress_bar
@@ -78,7 +79,7 @@ def test_only_the_epochs_that_are_left_count(caplog):
 
 
 def test_a_long_training_is_announced_once(caplog, slow_clock):
-    trainer = Engine(lambda engine, batch: None)
+    trainer = Engine(lambda engine, batch: {"loss": torch.tensor(1.0), "image": torch.zeros(2, 1)})
     TrainingProgress("fold 2", quicker=QUICKER).attach(trainer)
     trainer.run(range(PACE_ITERATIONS + 2), max_epochs=100)
     assert caplog.text.count("takes up to") == 1

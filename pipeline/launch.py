@@ -1,0 +1,109 @@
+"""Where the units of a run are run: here, one after another or side by side, or on a SLURM cluster.
+
+    python -m pipeline.launch runs/unet_3d/cv/slurm/work.json
+
+is what a cluster runs when all units are through: the same run here, which then only evaluates and reports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging.config
+import pydoc
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.atomic import read_json, write_json
+from pipeline.bundle_process import signals_passed_on
+from pipeline.configuration import LOGGING, parse_overrides
+from pipeline.cross_validation import CrossValidation
+from pipeline.errors import InputError, report_plainly
+from pipeline.slurm import WORK, Cluster, submit
+from pipeline.study import load_study
+from pipeline.units import REPORT, Unit, recorded
+
+LOCAL, SLURM = "local", "slurm"
+
+
+class Work(Protocol):
+    """A dataclass that is one cross-validation or is made of several."""
+
+    @property
+    def place(self) -> Path:
+        """The folder of what belongs to all of it."""
+
+    def prepare(self) -> list[Unit]:
+        """Check everything, write down what the units need, and give them."""
+
+    def units(self) -> list[Unit]:
+        """Of a work that was prepared."""
+
+    def run(self) -> str | None:
+        """Run what is missing, evaluate and report; what is left to print."""
+
+
+def launch(work: Any, where: str = LOCAL, cluster: Mapping[str, Any] | str = "{}") -> None:
+    """Run a `Work` here, or hand its units to a cluster with settings beyond cluster.yaml's; InputError for others."""
+    if where == LOCAL:
+        if (shown := work.run()) is not None:
+            print(shown, flush=True)
+    elif where == SLURM:
+        given = dict(parse_overrides(cluster))
+        dry = bool(given.pop("dry", False))
+        asked = Cluster.read(given)
+        units = work.prepare()
+        write_json(work.place / WORK, described(work))
+        print(submit(work.place, [unit for unit in units if not _is_done(unit)], len(units), asked, dry), flush=True)
+    else:
+        raise InputError(f"LAUNCH is {where!r}, expected {LOCAL} or {SLURM}.")
+
+
+def add_launch_options(parser: argparse.ArgumentParser) -> None:
+    """The options of a command that calls `launch`."""
+    parser.add_argument("--launch", default=LOCAL, help=f"{LOCAL} (default) or {SLURM}")
+    parser.add_argument("--cluster", default="{}", help="a dictionary of settings of bundles/common/cluster.yaml")
+    parser.add_argument("--jobs", type=int, default=1, help="folds side by side, where local (default: %(default)s)")
+
+
+def described(work: Any) -> dict[str, Any]:
+    """What `made` makes the same work of again."""
+    if not is_dataclass(work) or isinstance(work, type):
+        raise TypeError(f"{work!r} is no instance of a dataclass")
+    return {"what": f"{type(work).__module__}.{type(work).__qualname__}", "arguments": asdict(work)}
+
+
+def made(description: Mapping[str, Any]) -> Any:
+    """The work of a description."""
+    kind: Any = pydoc.locate(description["what"])
+    return kind(**description["arguments"])
+
+
+def finish(work: Any) -> None:
+    """Evaluate and report; InputError naming the units that are not done."""
+    with recorded(work.place, REPORT):
+        units = work.units()
+        if missing := [str(unit) for unit in units if not _is_done(unit)]:
+            raise InputError(
+                f"{len(missing)} of {len(units)} are not done: {', '.join(missing)}; `make status RUN={work.place}` "
+                "says why."
+            )
+        with signals_passed_on():
+            launch(work)
+
+
+def _is_done(unit: Unit) -> bool:
+    return CrossValidation.of(unit.folder).is_done(load_study(unit.folder), unit.fold)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    report_plainly()
+    logging.config.fileConfig(LOGGING, disable_existing_loggers=False)
+    parser = argparse.ArgumentParser(prog="python -m pipeline.launch", description="Evaluate and report a run.")
+    parser.add_argument("work", help="the file work.json that LAUNCH=slurm wrote")
+    finish(made(read_json(parser.parse_args(arguments).work)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,318 @@
+"""A run's units as jobs of a SLURM cluster: readable sbatch files in <run>/slurm, an array, and a job that reports.
+
+A task of the array is a unit of `pipeline.units`. It is warned before its time limit, saves, puts itself back into the
+queue and goes on later with the same weights as if nothing had happened. The report's job begins when all tasks have
+ended well, and is removed by SLURM when one has failed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from pipeline.atomic import read_json, replacing, write_json
+from pipeline.configuration import COMMON, load
+from pipeline.errors import InputError
+from pipeline.stop_signal import STOP_WITHIN, STOPPED_STATUS
+from pipeline.units import Unit
+
+logger = logging.getLogger(__name__)
+FOLDER, FINISH, JOBS = "slurm", "finish", "jobs.json"
+WORK = Path(FOLDER, "work.json")
+DEFAULTS, SITE = COMMON / "cluster.yaml", Path("cluster.yaml")
+# Of the seconds that SLURM warns before the end, what is left for ending
+ENDING_S = 30
+# SLURM's own default, where it does not tell
+MAX_ARRAY_SIZE = 1001
+# States from which no job comes back
+OVER = (
+    "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What to ask a cluster for; `bundles/common/cluster.yaml` says what each is, and has the defaults."""
+
+    partition: str | None
+    account: str | None
+    gres: str | None
+    time: str
+    cpus: int
+    mem: str
+    at_once: int
+    warn_s: int
+    extra: str
+    setup: str
+    finish_time: str
+    finish_cpus: int
+    finish_mem: str
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> Cluster:
+        """The defaults, the site's file, then what is given and not empty; InputError for keys and values unknown.
+
+        `file` among the given ones names the site's file.
+        """
+        chosen = {key: value for key, value in given.items() if value not in ("", None)}
+        site = Path(chosen.pop("file", SITE))
+        if not site.is_file() and site != SITE:
+            raise InputError(f"CLUSTER is {site}: there is no such file.")
+        known = [field.name for field in fields(cls)]
+        settings: dict[str, Any] = load([DEFAULTS])
+        for source, more in ((str(site), load([site]) if site.is_file() else {}), ("command line", chosen)):
+            if unknown := sorted(more.keys() - known):
+                raise InputError(f"{source}: {unknown[0]!r} is no setting of a cluster; known: {', '.join(known)}.")
+            settings |= more
+        for name in ("time", "finish_time"):
+            if not isinstance(settings[name], str):
+                raise InputError(f"{site}: {name} is {settings[name]!r}, expected text: put it in quotes, '24:00:00'.")
+        for name in ("cpus", "finish_cpus", "at_once", "warn_s"):
+            if not str(settings[name]).isdigit() or int(settings[name]) < 1:
+                raise InputError(f"{name.upper()} is {settings[name]!r}, expected a whole number from 1 on.")
+            settings[name] = int(settings[name])
+        limit_s = seconds_of(settings["time"])
+        if limit_s is not None and limit_s <= settings["warn_s"]:
+            raise InputError(
+                f"TIME is {settings['time']}, but a training saves and stops {settings['warn_s']} s before its end "
+                "(warn_s of cluster.yaml); give more."
+            )
+        return cls(**settings)
+
+
+def seconds_of(limit: str) -> int | None:
+    """Seconds of a time limit as SLURM reads them: `30` minutes, `1:30` of these, `1:00:00`, `2-12` days and hours.
+
+    None for any other text, which SLURM may know.
+    """
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", limit)
+    if found is None:
+        return None
+    days, *parts = (None if part is None else int(part) for part in found.groups())
+    given = [part for part in parts if part is not None]
+    # With days the first of the others is hours; without, it depends on how many there are
+    units = (3600, 60, 1) if days is not None or len(given) == 3 else (60, 1)
+    return (days or 0) * 86400 + sum(part * unit for part, unit in zip(given, units, strict=False))
+
+
+def submit(folder: Path, units: Sequence[Unit], of: int, cluster: Cluster, dry: bool = False) -> str:
+    """Write the sbatch files of units and of the job that reports, and hand them to SLURM unless `dry`.
+
+    `of` is how many units there are with those that are done. Gives what to tell the user. Raises InputError where
+    there is no SLURM, it refuses, or jobs of the same run are in its queue.
+    """
+    if not dry and shutil.which("sbatch") is None:
+        raise InputError("LAUNCH=slurm: there is no sbatch here; call it on a cluster's login node, or with DRY=1.")
+    if active := active_jobs(folder):
+        raise InputError(f"{folder}: jobs {', '.join(active)} of this run are in the queue; `make cancel` them first.")
+    size = max_array_size()
+    parts = [list(units[first : first + size]) for first in range(0, len(units), size)]
+    place = folder / FOLDER
+    place.mkdir(parents=True, exist_ok=True)
+    for stale in place.glob("*.sbatch"):
+        stale.unlink()
+    names = ["units"] if len(parts) == 1 else [f"units_{number}" for number in range(len(parts))]
+    for name, part in zip(names, parts, strict=True):
+        _write(place / f"{name}.sbatch", units_script(folder, name, part, cluster))
+    _write(place / f"{FINISH}.sbatch", finish_script(folder, cluster))
+    commands = [["sbatch", "--parsable", str(place / f"{name}.sbatch")] for name in names]
+    finish = ["sbatch", "--parsable", str(place / f"{FINISH}.sbatch")]
+    counted = f"{len(units)} of {of} units are left to run; {place} has the sbatch files."
+    if dry:
+        after = [*finish[:2], "--dependency=afterok:IDS", "--kill-on-invalid-dep=yes", *finish[2:]]
+        return "\n".join([counted, "Nothing was submitted (DRY=1). By hand:", *map(shlex.join, [*commands, after])])
+    jobs: dict[str, Any] = {"arrays": []}
+    for command, part in zip(commands, parts, strict=True):
+        job = _sbatch(command)
+        jobs["arrays"].append({"job": job, "units": [[unit.folder, unit.fold] for unit in part]})
+        # At once: whoever is interrupted here can still cancel what is submitted
+        write_json(place / JOBS, jobs)
+    ids = [array["job"] for array in jobs["arrays"]]
+    # Without the second option it would wait for ever when a unit has failed
+    after = [f"--dependency=afterok:{':'.join(ids)}", "--kill-on-invalid-dep=yes"] if ids else []
+    jobs["finish"] = _sbatch([*finish[:2], *after, *finish[2:]])
+    write_json(place / JOBS, jobs)
+    run = shlex.quote(str(folder))
+    return "\n".join(
+        [
+            counted,
+            f"Submitted: {', '.join([*(f'array {job}' for job in ids), 'report ' + jobs['finish']])}.",
+            f"  make status RUN={run}    what is queued, running, done and failed",
+            f"  make cancel RUN={run}    end all of it; the same command goes on from there",
+            f"  squeue -j {','.join([*ids, jobs['finish']])};  tail -f {shlex.quote(str(place))}/*.log",
+        ]
+    )
+
+
+def units_script(folder: Path, name: str, units: Sequence[Unit], cluster: Cluster) -> str:
+    """The sbatch file of an array whose task n runs the n-th of units."""
+    run_unit = f"{shlex.quote(sys.executable)} -m pipeline.run_unit"
+    options = {
+        "array": f"0-{len(units) - 1}%{cluster.at_once}",
+        "time": cluster.time,
+        "gres": cluster.gres,
+        "cpus-per-task": cluster.cpus,
+        "mem": cluster.mem,
+        "signal": f"B:USR1@{cluster.warn_s}",
+        "output": f"{_pattern(folder / FOLDER / name)}_%a.log",
+    }
+    cases = [f"{place}) unit=({shlex.quote(unit.folder)} {unit.fold}) ;;" for place, unit in enumerate(units)]
+    return "\n".join(
+        [
+            *_head(folder_name(folder), options, cluster),
+            f"export {STOP_WITHIN}={max(0, cluster.warn_s - ENDING_S)}",
+            "case $SLURM_ARRAY_TASK_ID in",
+            *cases,
+            "esac",
+            "",
+            "# Before the time limit (USR1) the training saves and ends with status 75; then this goes back into the",
+            "# queue, and goes on from there. After TERM it just ends.",
+            "asked= pid=",
+            'trap \'asked=USR1; [ -z "$pid" ] || kill -USR1 "$pid"\' USR1',
+            'trap \'asked=TERM; [ -z "$pid" ] || kill -TERM "$pid"\' TERM',
+            f'{run_unit} "${{unit[@]}}" &',
+            "pid=$!",
+            'wait "$pid"; status=$?',
+            "# A signal ends `wait` while the training still runs",
+            'while kill -0 "$pid" 2>/dev/null; do wait "$pid"; status=$?; done',
+            f'if [ "$asked" = USR1 ] && [ $status = {STOPPED_STATUS} ]; then',
+            '  echo "$(date +%T) back into the queue"',
+            '  scontrol requeue "$SLURM_JOB_ID" && sleep 60',
+            "fi",
+            "exit $status",
+            "",
+        ]
+    )
+
+
+def finish_script(folder: Path, cluster: Cluster) -> str:
+    """The sbatch file of the job that evaluates and reports."""
+    options = {
+        "time": cluster.finish_time,
+        "cpus-per-task": cluster.finish_cpus,
+        "mem": cluster.finish_mem,
+        "output": f"{_pattern(folder / FOLDER / FINISH)}.log",
+    }
+    work = shlex.quote(str(folder / WORK))
+    command = f"exec {shlex.quote(sys.executable)} -m pipeline.launch {work}"
+    return "\n".join([*_head(f"{folder_name(folder)}-report", options, cluster), command, ""])
+
+
+def _head(name: str, options: Mapping[str, Any], cluster: Cluster) -> list[str]:
+    """What both files begin with."""
+    common = {"job-name": name, "partition": cluster.partition, "account": cluster.account, "chdir": os.getcwd()}
+    asked = {key: value for key, value in {**common, **options}.items() if value is not None}
+    return [
+        "#!/bin/bash",
+        *(f"#SBATCH --{key}={_quoted(str(value))}" for key, value in asked.items()),
+        "#SBATCH --requeue",
+        "#SBATCH --open-mode=append",
+        *(f"#SBATCH {option}" for option in shlex.split(cluster.extra)),
+        "",
+        *([cluster.setup.rstrip(), ""] if cluster.setup.strip() else []),
+        "# As many threads as cores were given, and every line of the log at once",
+        'export OMP_NUM_THREADS="${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}" PYTHONUNBUFFERED=1',
+    ]
+
+
+def folder_name(folder: Path) -> str:
+    """A short name of a run: the last two parts of its path, with nothing that needs quotes."""
+    return re.sub(r"[^\w.-]+", "_", "-".join(folder.absolute().parts[-2:]))
+
+
+def _quoted(value: str) -> str:
+    return f'"{value}"' if re.search(r"\s", value) else value
+
+
+def _pattern(path: Path) -> str:
+    """A path as the beginning of a file name pattern of sbatch, whose own signs are % and backslash."""
+    return str(path).replace("%", "%%")
+
+
+def _write(file: Path, text: str) -> None:
+    with replacing(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _sbatch(command: Sequence[str]) -> str:
+    """Submit; the job's number."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise InputError(f"{shlex.join(command)}: sbatch refuses ({said[-1]}); `make cancel` ends what it has taken.")
+    # With --parsable it is the number, or number;cluster
+    return done.stdout.strip().partition(";")[0]
+
+
+def max_array_size() -> int:
+    """How many tasks an array may have here; SLURM's default where there is no cluster to ask."""
+    told = _ask(["scontrol", "show", "config"]) or ""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", told, flags=re.MULTILINE)
+    return int(found[1]) if found else MAX_ARRAY_SIZE
+
+
+def jobs_of(folder: Path) -> dict[str, Any]:
+    """What was submitted last for a run: its arrays with their units, and the job that reports."""
+    file = folder / FOLDER / JOBS
+    return read_json(file) if file.is_file() else {"arrays": []}
+
+
+def job_ids(folder: Path) -> list[str]:
+    jobs = jobs_of(folder)
+    return [*(array["job"] for array in jobs["arrays"]), *([jobs["finish"]] if "finish" in jobs else [])]
+
+
+def known_jobs(ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Job, such as `12_3` or `13` -> its state and SLURM's reason, of those jobs that SLURM still knows.
+
+    By the queue, which keeps ended jobs for some minutes, and by accounting where there is any. Raises InputError where
+    SLURM does not answer, which is not to be taken for an empty queue.
+    """
+    if not ids or shutil.which("squeue") is None:
+        return {}
+    listed = ",".join(ids)
+    # Without accounting sacct fails
+    told = _ask(["sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State", "--jobs", listed]) or ""
+    past = {job: (state.partition(" ")[0], "") for job, _, state in (row.partition("|") for row in told.splitlines())}
+    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%r", "--jobs", listed]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # It says so of jobs that it has forgotten
+    if done.returncode and "Invalid job id" not in done.stderr:
+        raise InputError(f"squeue does not answer ({done.stderr.strip()}); try again later.")
+    rows = (line.split("|") for line in done.stdout.splitlines())
+    return {**past, **{job: (state, reason) for job, state, reason in rows}}
+
+
+def is_over(state: str) -> bool:
+    """Whether a job in this state will not run any more."""
+    return state in OVER
+
+
+def active_jobs(folder: Path) -> list[str]:
+    """The jobs of a run that are queued or running, arrays once."""
+    known = known_jobs(job_ids(folder))
+    return sorted({job.partition("_")[0] for job, (state, _) in known.items() if not is_over(state)})
+
+
+def cancel(ids: Sequence[str]) -> None:
+    """End jobs, waiting ones too."""
+    done = subprocess.run(["scancel", *ids], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InputError(f"scancel {' '.join(ids)} fails ({done.stderr.strip()}).")
+
+
+def _ask(command: Sequence[str]) -> str | None:
+    """What a SLURM command prints; None where there is none, or it fails."""
+    if shutil.which(command[0]) is None:
+        return None
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else None
