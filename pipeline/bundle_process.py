@@ -24,8 +24,9 @@ from pipeline.errors import CAUSE_FILE, InputError
 from pipeline.stop_signal import SIGNALS, STOPPED_STATUS
 
 logger = logging.getLogger(__name__)
-# The bundles that this process runs now, and the signals that it has got
+# The bundles that this process runs now, how many it is starting, and the signals that it has got
 _running: set[subprocess.Popen[bytes]] = set()
+_starting: list[str] = []
 _got: list[int] = []
 
 
@@ -58,9 +59,17 @@ def run_bundle(what: str, arguments: Mapping[str, Any], threads: int = 0) -> Non
 def _status_of(command: list[str], environment: Mapping[str, str]) -> int:
     if _got:
         return STOPPED_STATUS
-    with subprocess.Popen(command, env=environment) as process:
+    _starting.append(command[0])
+    try:
+        process = subprocess.Popen(command, env=environment)
         _running.add(process)
+    finally:
+        _starting.pop()
+    with process:
         try:
+            if _got:
+                # It came while the bundle was started
+                process.send_signal(_got[-1])
             return process.wait()
         except BaseException:
             process.kill()
@@ -89,7 +98,7 @@ def signals_passed_on() -> Iterator[None]:
 
 def _pass_on(number: int, frame: FrameType | None) -> None:
     _got.append(number)
-    if not _running:
+    if not _running and not _starting:
         raise SystemExit(STOPPED_STATUS)
     for process in list(_running):
         process.send_signal(number)

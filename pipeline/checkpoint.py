@@ -121,8 +121,7 @@ class TrainingCheckpoint:
             "seconds": self._seconds_so_far(),
         }
         with replacing(last) as temporary:
-            torch.save(state, temporary)
-            flush_to_disk(temporary)
+            write_state(state, temporary)
             if last.exists():
                 os.replace(last, self.folder / PREVIOUS)
 
@@ -191,17 +190,16 @@ def read_state(file: str | Path) -> Any:
 def save_atomically(state: Mapping[str, Any], file: str | Path) -> None:
     """torch.save under a temporary name, then rename."""
     with replacing(file) as temporary:
-        torch.save(state, temporary)
-        flush_to_disk(temporary)
+        write_state(state, temporary)
 
 
-def flush_to_disk(file: Path) -> None:
-    """Wait until a file's content is on the disk: a node that fails later must not leave its name without it."""
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def write_state(state: Mapping[str, Any], file: Path) -> None:
+    """torch.save, then wait until it is on the disk: a node that fails later must not leave a name without content."""
+    # Into a stream: given a name, torch writes that into the file, and equal weights would not be equal files
+    with file.open("wb") as stream:
+        torch.save(state, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def load_weights(network: torch.nn.Module, file: str | Path) -> torch.nn.Module:

@@ -114,43 +114,60 @@ def submit(folder: Path, units: Sequence[Unit], of: int, cluster: Cluster, dry: 
         raise InputError("LAUNCH=slurm: there is no sbatch here; call it on a cluster's login node, or with DRY=1.")
     if active := active_jobs(folder):
         raise InputError(f"{folder}: jobs {', '.join(active)} of this run are in the queue; `make cancel` them first.")
-    size = max_array_size()
-    parts = [list(units[first : first + size]) for first in range(0, len(units), size)]
-    place = folder / FOLDER
-    place.mkdir(parents=True, exist_ok=True)
-    for stale in place.glob("*.sbatch"):
-        stale.unlink()
-    names = ["units"] if len(parts) == 1 else [f"units_{number}" for number in range(len(parts))]
-    for name, part in zip(names, parts, strict=True):
-        _write(place / f"{name}.sbatch", units_script(folder, name, part, cluster))
-    _write(place / f"{FINISH}.sbatch", finish_script(folder, cluster))
-    commands = [["sbatch", "--parsable", str(place / f"{name}.sbatch")] for name in names]
-    finish = ["sbatch", "--parsable", str(place / f"{FINISH}.sbatch")]
-    counted = f"{len(units)} of {of} units are left to run; {place} has the sbatch files."
+    arrays = write_files(folder, units, cluster)
+    counted = f"{len(units)} of {of} units are left to run; {folder / FOLDER} has the sbatch files."
     if dry:
-        after = [*finish[:2], "--dependency=afterok:IDS", "--kill-on-invalid-dep=yes", *finish[2:]]
-        return "\n".join([counted, "Nothing was submitted (DRY=1). By hand:", *map(shlex.join, [*commands, after])])
-    jobs: dict[str, Any] = {"arrays": []}
-    for command, part in zip(commands, parts, strict=True):
-        job = _sbatch(command)
-        jobs["arrays"].append({"job": job, "units": [[unit.folder, unit.fold] for unit in part]})
-        # At once: whoever is interrupted here can still cancel what is submitted
-        write_json(place / JOBS, jobs)
-    ids = [array["job"] for array in jobs["arrays"]]
-    # Without the second option it would wait for ever when a unit has failed
-    after = [f"--dependency=afterok:{':'.join(ids)}", "--kill-on-invalid-dep=yes"] if ids else []
-    jobs["finish"] = _sbatch([*finish[:2], *after, *finish[2:]])
-    write_json(place / JOBS, jobs)
-    run = shlex.quote(str(folder))
+        commands = [*map(_command, arrays), _command(folder / FOLDER / f"{FINISH}.sbatch", _after(["IDS"]))]
+        return "\n".join([counted, "Nothing was submitted (DRY=1). By hand:", *map(shlex.join, commands)])
+    ids = submit_files(folder, arrays)
+    run, logs = shlex.quote(str(folder)), shlex.quote(str(folder / FOLDER))
     return "\n".join(
         [
             counted,
-            f"Submitted: {', '.join([*(f'array {job}' for job in ids), 'report ' + jobs['finish']])}.",
+            f"Submitted: {', '.join([*(f'array {job}' for job in ids[:-1]), f'report {ids[-1]}'])}.",
             f"  make status RUN={run}    what is queued, running, done and failed",
             f"  make cancel RUN={run}    end all of it; the same command goes on from there",
-            f"  squeue -j {','.join([*ids, jobs['finish']])};  tail -f {shlex.quote(str(place))}/*.log",
+            f"  squeue -j {','.join(ids)};  tail -f {logs}/*.log",
         ]
     )
+
+
+def write_files(folder: Path, units: Sequence[Unit], cluster: Cluster) -> dict[Path, list[Unit]]:
+    """The sbatch files of a run, in place of earlier ones; those of its arrays, and the units of each."""
+    place = folder / FOLDER
+    for stale in place.glob("*.sbatch"):
+        stale.unlink()
+    size = max_array_size()
+    arrays = {}
+    for number, first in enumerate(range(0, len(units), size)):
+        name = f"units_{number}" if len(units) > size else "units"
+        arrays[place / f"{name}.sbatch"] = part = list(units[first : first + size])
+        _write(place / f"{name}.sbatch", units_script(folder, name, part, cluster))
+    _write(place / f"{FINISH}.sbatch", finish_script(folder, cluster))
+    return arrays
+
+
+def submit_files(folder: Path, arrays: Mapping[Path, Sequence[Unit]]) -> list[str]:
+    """Submit what `write_files` wrote; the jobs' numbers, the report's last."""
+    jobs: dict[str, Any] = {"arrays": []}
+    for file, units in arrays.items():
+        jobs["arrays"].append({"job": _sbatch(file), "units": [[unit.folder, unit.fold] for unit in units]})
+        # At once: whoever is interrupted here can still cancel what is submitted
+        write_json(folder / FOLDER / JOBS, jobs)
+    ids = [array["job"] for array in jobs["arrays"]]
+    jobs["finish"] = _sbatch(folder / FOLDER / f"{FINISH}.sbatch", _after(ids))
+    write_json(folder / FOLDER / JOBS, jobs)
+    return [*ids, jobs["finish"]]
+
+
+def _after(ids: Sequence[str]) -> list[str]:
+    """Options of a job that begins when others have ended well."""
+    # Without the second one it would wait for ever when one of them has failed
+    return [f"--dependency=afterok:{':'.join(ids)}", "--kill-on-invalid-dep=yes"] if ids else []
+
+
+def _command(file: Path, options: Sequence[str] = ()) -> list[str]:
+    return ["sbatch", "--parsable", *options, str(file)]
 
 
 def units_script(folder: Path, name: str, units: Sequence[Unit], cluster: Cluster) -> str:
@@ -181,9 +198,9 @@ def units_script(folder: Path, name: str, units: Sequence[Unit], cluster: Cluste
             'trap \'asked=TERM; [ -z "$pid" ] || kill -TERM "$pid"\' TERM',
             f'{run_unit} "${{unit[@]}}" &',
             "pid=$!",
+            "# A signal ends `wait` early; once the training is over it tells how that ended",
+            'while kill -0 "$pid" 2>/dev/null; do wait "$pid"; done',
             'wait "$pid"; status=$?',
-            "# A signal ends `wait` while the training still runs",
-            'while kill -0 "$pid" 2>/dev/null; do wait "$pid"; status=$?; done',
             f'if [ "$asked" = USR1 ] && [ $status = {STOPPED_STATUS} ]; then',
             '  echo "$(date +%T) back into the queue"',
             '  scontrol requeue "$SLURM_JOB_ID" && sleep 60',
@@ -243,8 +260,9 @@ def _write(file: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _sbatch(command: Sequence[str]) -> str:
-    """Submit; the job's number."""
+def _sbatch(file: Path, options: Sequence[str] = ()) -> str:
+    """Submit a file; the job's number."""
+    command = _command(file, options)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]

@@ -29,7 +29,7 @@ from pipeline.slurm import FOLDER, active_jobs, cancel, is_over, job_ids, jobs_o
 from pipeline.study import load_study
 from pipeline.units import DONE, REPORT, RUN, RUNNING, Unit, lives, read_record
 
-QUEUED, WAITING, LOST = "queued", "not begun", "lost"
+QUEUED, WAITING, CANCELLED, LOST = "queued", "not begun", "cancelled", "lost"
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,8 @@ def _line(
     if state and not is_over(state):
         told, what = (QUEUED, f"job {job}, {reason}") if state == "PENDING" else (RUNNING, f"job {job}")
         return Line(name, told, _and(what, progress))
+    if state == "CANCELLED":
+        return Line(name, CANCELLED, progress)
     if record is None or (job is not None and record["job"] != job):
         # The job never came to write anything down
         return Line(name, LOST, f"job {job} ended as {state}") if state else Line(name, WAITING, progress)

@@ -52,7 +52,7 @@ class Bundles:
         self.asked.append((name, str(arguments.get("output_dir", folder))))
         if name == TRAIN:
             fold = folder / f"fold{arguments['fold']}"
-            fold.mkdir()
+            fold.mkdir(exist_ok=True)
             (fold / MODEL).write_text(str(folder))
             write_json(fold / FINISHED, {})
             return

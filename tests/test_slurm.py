@@ -1,0 +1,167 @@
+"""Runs on a real SLURM: an array and its report, a warning before the time limit, a failing fold, cancel.
+
+A reachable SLURM is used. Without one, PNEUMOBUNDLE_SLURM_UP may name a program that starts one on this machine:
+`program up DIR`, then `program env DIR` prints lines of `export NAME=value`, and `program down DIR` ends it. It needs
+one node that sees the temporary folder, with a core and 2 GB for a job.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from pipeline.configuration import ROOT
+from pipeline.cross_validation import CrossValidation
+from pipeline.launch import launch
+from pipeline.phantom import write_phantom
+from pipeline.slurm import active_jobs, is_over, job_ids, jobs_of, known_jobs
+from pipeline.status import cancel_run, status_lines
+
+pytestmark = pytest.mark.slurm
+STARTER = "PNEUMOBUNDLE_SLURM_UP"
+PATIENCE_S = 1800
+
+
+def reachable() -> bool:
+    return shutil.which("sinfo") is not None and subprocess.run(["sinfo"], capture_output=True).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[None]:
+    """A SLURM that answers."""
+    if reachable():
+        yield
+        return
+    starter = os.environ.get(STARTER)
+    if starter is None:
+        pytest.skip(f"there is no SLURM: sinfo does not answer, and {STARTER} names no program that starts one")
+    place = tmp_path_factory.mktemp("cluster")
+    place.chmod(0o755)
+    started = subprocess.run([starter, "up", str(place)], capture_output=True, text=True, check=False)
+    if started.returncode:
+        pytest.skip(f"{STARTER} could not start a SLURM: {started.stderr[-200:]}")
+    told = subprocess.run([starter, "env", str(place)], capture_output=True, text=True, check=True).stdout
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in re.findall(r"export (\w+)=(\S+)", told):
+            environment.setenv(name, value)
+        yield
+        subprocess.run([starter, "down", str(place)], check=True)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("with space") / "phantom"
+    write_phantom(folder, patients=5, coarsening=3.0)
+    return folder
+
+
+@pytest.fixture
+def make(cluster, tiny_training, data, tmp_path, monkeypatch) -> Iterator[Callable[..., CrossValidation]]:
+    """Cross-validations in folders with a space; their jobs are ended after the test."""
+    # Where a job finds the project's packages, as `make` does
+    monkeypatch.chdir(ROOT)
+    made = []
+
+    def training(name: str, folds: int = 2, **overrides) -> CrossValidation:
+        tiny = {**tiny_training(features=[4, 8, 8]), "cache_dir": str(data.parent / "cache"), **overrides}
+        out = tmp_path / "run of tests" / name
+        made.append(CrossValidation("unet_3d", str(data), folds, "demo", str(out), overrides=tiny))
+        return made[-1]
+
+    yield training
+    for each in made:
+        if active_jobs(each.place):
+            cancel_run(each.place)
+
+
+ASKED = {"cpus": 1, "mem": "1200M", "time": "30:00", "finish_cpus": 1, "finish_mem": "1200M", "finish_time": "30:00"}
+submit = partial(launch, where="slurm", cluster=ASKED)
+
+
+def wait(place: Path, for_what: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not for_what():
+        assert time.monotonic() < end, [line for log in place.glob("slurm/*.log") for line in log.open()][-20:]
+        time.sleep(1)
+
+
+def wait_for_all(place: Path) -> dict[str, str]:
+    """Wait until no job of a run is queued or running; how each ended."""
+    wait(place, lambda: not active_jobs(place))
+    return {job: state for job, (state, _) in known_jobs(job_ids(place)).items()}
+
+
+def test_an_array_and_its_report_equal_the_local_run_bit_for_bit(make):
+    remote, local = make("remote", folds=5), make("local", folds=5)
+    submit(remote)
+    wait_for_all(remote.place)
+    assert {line.state for line in status_lines(remote.place)} == {"done"}
+    launch(local)
+    for name in ("metrics.csv", "severity.csv", "flags.csv", "summary.json", *(f"fold{k}/model.pt" for k in range(5))):
+        assert (remote.place / name).read_bytes() == (local.place / name).read_bytes(), name
+
+
+def test_a_fold_that_is_warned_goes_back_into_the_queue_and_ends_alike(make):
+    settings = {"max_epochs": 40, "iterations_per_epoch": 3, "val_interval": 0}
+    warned, straight = make("warned", **settings), make("straight", **settings)
+    warned.only_fold = straight.only_fold = 0
+    submit(warned)
+    array = jobs_of(warned.place)["arrays"][0]["job"]
+    wait(warned.place, (warned.place / "fold0" / "previous.pt").exists)
+    # What SLURM itself sends before the time limit
+    subprocess.run(["scancel", "--signal=USR1", "--batch", f"{array}_0"], check=True)
+    wait(warned.place, lambda: "back into the queue" in (warned.place / "slurm" / "units_0.log").read_text())
+    ends = wait_for_all(warned.place)
+    assert ends[f"{array}_0"] == "COMPLETED"
+    assert "going on after epoch" in (warned.place / "slurm" / "units_0.log").read_text()
+    launch(straight)
+    for name in ("model.pt", "history.csv"):
+        assert (warned.place / "fold0" / name).read_bytes() == (straight.place / "fold0" / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_a_fold_that_needs_more_than_its_time_limit_is_done_in_several(make):
+    training = make("limited", max_epochs=400, iterations_per_epoch=3, val_interval=0)
+    training.only_fold = 0
+    site = training.place.parent / "cluster.yaml"
+    site.parent.mkdir(parents=True, exist_ok=True)
+    site.write_text("warn_s: 30\n")
+    launch(training, "slurm", {**ASKED, "time": "1:00", "file": str(site)})
+    ends = wait_for_all(training.place)
+    assert set(ends.values()) == {"COMPLETED"}
+    log = (training.place / "slurm" / "units_0.log").read_text()
+    assert log.count("back into the queue") == log.count("going on after epoch") > 0
+
+
+def test_a_failing_fold_is_told_and_the_report_does_not_wait_for_ever(make):
+    training = make("failing")
+    training.prepare()
+    (training.place / "fold1").write_text("a file where the fold's folder should be")
+    submit(training)
+    ends = wait_for_all(training.place)
+    jobs = jobs_of(training.place)
+    assert ends[f"{jobs['arrays'][0]['job']}_1"] == "FAILED"
+    assert ends.get(jobs["finish"], "CANCELLED") == "CANCELLED"
+    first, second, report = status_lines(training.place)
+    assert (first.state, second.state, report.state) == ("done", "failed", "cancelled")
+    assert "fold1" in second.why
+
+
+def test_cancel_ends_all_and_the_same_command_goes_on(make):
+    training = make("cancelled", max_epochs=3)
+    submit(training)
+    assert cancel_run(training.place).startswith("Ended: job ")
+    ends = wait_for_all(training.place)
+    assert all(is_over(state) for state in ends.values())
+    submit(training)
+    wait_for_all(training.place)
+    assert json.loads((training.place / "summary.json").read_text())

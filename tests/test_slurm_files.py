@@ -1,0 +1,183 @@
+"""The sbatch files that a run writes, and what it asks a cluster for; no cluster is needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from pipeline.atomic import read_json, write_json
+from pipeline.compare import Networks
+from pipeline.cross_validation import CrossValidation
+from pipeline.errors import InputError
+from pipeline.launch import described, finish, launch, made
+from pipeline.leave_one_out import LeaveOneOut
+from pipeline.slurm import JOBS, WORK, Cluster, seconds_of, units_script
+from pipeline.status import status_lines
+from pipeline.units import REPORT, Unit, read_record
+
+
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch, tmp_path):
+    """Neither a SLURM nor a cluster.yaml of the machine that the tests run on."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+
+
+@pytest.fixture
+def make(write_dataset, tmp_path):
+    data = write_dataset(tmp_path / "my scans", ["a", "b", "c", "d"])
+    return partial(CrossValidation, "unet_3d", str(data), 2, "demo", str(tmp_path / "my runs" / "cv"))
+
+
+@pytest.fixture
+def commands(monkeypatch, tmp_path):
+    """Stand-ins for SLURM's programs: sbatch counts jobs, squeue knows of none; what each was called with."""
+    place, calls = tmp_path / "bin", tmp_path / "calls"
+    place.mkdir()
+    answers = {
+        "sbatch": f"wc -l < {calls}",
+        "squeue": "cat queue 2>/dev/null; true",
+        "scontrol": "echo MaxArraySize = 3",
+    }
+    for name, answer in answers.items():
+        (place / name).write_text(f'#!/bin/bash\necho "{name} $*" >> {calls}\n{answer}\n')
+        (place / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{place}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr("shutil.which", lambda name: str(place / name) if name in answers else None)
+    return lambda program: [line for line in calls.read_text().splitlines() if line.startswith(program)]
+
+
+def script_of(**settings) -> str:
+    units = [Unit("my runs/cv", 0), Unit("my runs/cv", 3)]
+    return units_script(Path("my runs/cv"), "units", units, Cluster.read(settings))
+
+
+def test_the_file_is_read_by_bash(tmp_path):
+    (tmp_path / "units.sbatch").write_text(script_of())
+    subprocess.run(["bash", "-n", str(tmp_path / "units.sbatch")], check=True)
+
+
+def test_what_is_asked_for_stands_at_the_top():
+    settings = {"partition": "gpu", "gres": "gpu:1", "time": "12:00:00", "extra": "--qos=high --comment='a b'"}
+    script = script_of(**settings, at_once=7)
+    for line in ("--partition=gpu", "--gres=gpu:1", "--time=12:00:00", "--qos=high", "--array=0-1%7"):
+        assert f"\n#SBATCH {line}\n" in script
+    assert "account" not in script
+
+
+def test_each_task_names_its_fold():
+    assert "\n1) unit=('my runs/cv' 3) ;;\n" in script_of()
+
+
+def test_a_path_with_a_space_or_percent_is_quoted_for_sbatch():
+    assert '\n#SBATCH --output="a b%%/slurm/units_%a.log"\n' in units_script(
+        Path("a b%"), "units", [Unit("a", 0)], Cluster.read({})
+    )
+
+
+def test_the_sites_file_stands_below_the_command_line_and_above_the_defaults(tmp_path):
+    (tmp_path / "cluster.yaml").write_text("partition: site\nmem: 8G\n")
+    read = Cluster.read({"mem": "32G", "account": ""})
+    assert (read.partition, read.mem, read.account, read.cpus) == ("site", "32G", None, 4)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"partitoin": "gpu"}, "command line: 'partitoin' is no setting"),
+        ({"file": "no.yaml"}, "CLUSTER is no.yaml: there is no such file"),
+        ({"cpus": "many"}, "CPUS is 'many', expected a whole number"),
+        ({"time": "5:00"}, "TIME is 5:00, but a training saves and stops 300 s before"),
+        ({"time": 86400}, "put it in quotes"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(given, said):
+    with pytest.raises(InputError, match=said):
+        Cluster.read(given)
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds"),
+    [("30", 1800), ("1:30", 90), ("2:00:01", 7201), ("1-0", 86400), ("2-12:30", 217800), ("UNLIMITED", None)],
+)
+def test_time_limits_are_read_as_slurm_reads_them(limit, seconds):
+    assert seconds_of(limit) == seconds
+
+
+def test_dry_writes_everything_and_submits_nothing(make, bundles, commands, tmp_path, capsys):
+    launch(make(), "slurm", {"dry": "1"})
+    assert "Nothing was submitted" in capsys.readouterr().out
+    place = tmp_path / "my runs" / "cv" / "slurm"
+    assert sorted(file.name for file in place.iterdir()) == ["finish.sbatch", "units.sbatch", "work.json"]
+    assert commands("sbatch") == []
+
+
+def test_the_report_waits_for_all_and_is_removed_when_one_fails(make, bundles, commands, tmp_path):
+    launch(make(), "slurm")
+    array, report = commands("sbatch")
+    assert "units.sbatch" in array
+    assert "--dependency=afterok:" in report
+    assert "--kill-on-invalid-dep=yes" in report
+    assert list(read_json(tmp_path / "my runs" / "cv" / "slurm" / JOBS)) == ["arrays", "finish"]
+
+
+def test_only_what_is_left_is_submitted(make, bundles, commands, tmp_path):
+    training = make()
+    training.run_fold(training.begin(), 0)
+    launch(make(), "slurm")
+    (array,) = read_json(tmp_path / "my runs" / "cv" / "slurm" / JOBS)["arrays"]
+    assert array["units"] == [[training.output_dir, 1]]
+
+
+def test_more_units_than_an_array_may_have_are_several_arrays(write_dataset, bundles, commands, tmp_path):
+    data = write_dataset(tmp_path / "scans", ["a", "b", "c", "d"])
+    launch(LeaveOneOut("unet_3d", str(data), "demo", str(tmp_path / "lopo")), "slurm")
+    arrays = read_json(tmp_path / "lopo" / "slurm" / JOBS)["arrays"]
+    assert [len(array["units"]) for array in arrays] == [3, 1]
+    ids = ":".join(array["job"] for array in arrays)
+    assert f"--dependency=afterok:{ids} " in commands("sbatch")[-1]
+
+
+def test_a_run_that_is_in_the_queue_is_not_submitted_again(make, bundles, commands, tmp_path):
+    launch(make(), "slurm")
+    job = read_json(tmp_path / "my runs" / "cv" / "slurm" / JOBS)["finish"]
+    (tmp_path / "queue").write_text(f"{job}|PENDING|Dependency\n")
+    with pytest.raises(InputError, match=f"jobs {job} of this run are in the queue"):
+        launch(make(), "slurm")
+    assert status_lines(tmp_path / "my runs" / "cv")[-1].why == f"job {job}, Dependency"
+
+
+def test_without_a_cluster_it_says_so(make, bundles):
+    with pytest.raises(InputError, match="there is no sbatch here"):
+        launch(make(), "slurm")
+
+
+def test_another_place_to_run_is_refused(make):
+    with pytest.raises(InputError, match="LAUNCH is 'slrum', expected local or slurm"):
+        launch(make(), "slrum")
+
+
+def test_the_report_is_the_same_run_here_once_all_is_done(make, bundles, tmp_path):
+    launch(make(), "slurm", {"dry": "1"})
+    work = made(read_json(tmp_path / "my runs" / "cv" / WORK))
+    with pytest.raises(InputError, match=r"2 of 2 are not done: .* fold 0, .* fold 1;"):
+        finish(work)
+    assert read_record(work.place, REPORT)["state"] == "failed"
+    for fold in range(2):
+        work.run_fold(work.begin(), fold)
+    finish(work)
+    assert (tmp_path / "my runs" / "cv" / "report.html").is_file()
+
+
+def test_a_comparison_is_written_down_and_made_again(tmp_path, write_dataset, bundles):
+    data = write_dataset(tmp_path / "scans", ["a", "b", "c", "d"])
+    networks = Networks(["enet", "lednet"], str(data), 2, "demo", str(tmp_path / "out"))
+    launch(networks, "slurm", "{'dry': '1'}")
+    write_json(tmp_path / "work.json", described(networks))
+    again = made(read_json(tmp_path / "work.json"))
+    assert [str(unit) for unit in again.units()] == [str(unit) for unit in networks.units()]
+    assert len(status_lines(tmp_path / "out")) == 4
