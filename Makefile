@@ -55,8 +55,10 @@ CPUS ?=
 MEM ?=
 EXTRA ?=
 DRY ?=
+MISSING ?=
 CLUSTER_SETTINGS = {'file': '$(CLUSTER)', 'partition': '$(PARTITION)', 'account': '$(ACCOUNT)', 'gres': '$(GRES)', \
-  'time': '$(TIME)', 'cpus': '$(CPUS)', 'mem': '$(MEM)', 'extra': '$(EXTRA)', 'dry': '$(filter-out 0,$(DRY))'}
+  'time': '$(TIME)', 'cpus': '$(CPUS)', 'mem': '$(MEM)', 'extra': '$(EXTRA)', 'dry': '$(filter-out 0,$(DRY))', \
+  'report_anyway': '$(MISSING)'}
 MODEL ?= runs/$(subst >,-,$(NETWORK))/cv/fold0
 INPUT ?= $(PHANTOM)/images
 OVERRIDES ?= {}
@@ -94,7 +96,7 @@ help: ## print this list
 	@echo "             UNLABELED=folder K=n ROUNDS=n SUPERVISED=folder"
 	@echo "             NETWORKS=\"a b\" PAPER=name EXP=1|2|3 PREPARATION=paper|window BY_PATIENT=1"
 	@echo "             AGAINST=network STRUCTURE=infection"
-	@echo "             LAUNCH=local|slurm PARTITION= GRES=gpu:1 TIME=24:00:00 CPUS= MEM= ACCOUNT= EXTRA=\"--qos=x\" CLUSTER=file DRY=1"
+	@echo "             LAUNCH=local|slurm PARTITION= GRES=gpu:1 TIME=24:00:00 CPUS= MEM= ACCOUNT= EXTRA=\"--qos=x\" CLUSTER=file DRY=1 MISSING=1"
 	@echo "             TEST=folder METHOD=vote|mean WEIGHTS=\"2 1\" MEMBERS=\"{3: {'learning_rate': 0.002}}\" LEAKY=1 JOBS=$(JOBS)"
 	@echo "             SPLIT=patients|lopo|published SEED=$(SEED) INPUT=scans MODEL=fold OVERRIDES=\"{'max_epochs': 20}\""
 
@@ -186,6 +188,10 @@ compare: $(READY) $(if $(DATA),,data) ## cross-validate several networks, compar
 	  --split "$(SPLIT)" --seed $(SEED) --overrides "$(OVERRIDES)" $(if $(OUT),--output "$(OUT)",) \
 	  --structures "$(STRUCTURE)" --against "$(AGAINST)" \
 	  --jobs $(SIDE_BY_SIDE) --launch "$(LAUNCH)" --cluster "$(CLUSTER_SETTINGS)"
+
+.PHONY: evaluate
+evaluate: $(READY) ## score the folds that are done so far, and name the others: make evaluate RUN=runs/unet_3d/cv
+	@$(PY) -m pipeline.launch --finished "$(if $(RUN),$(RUN),$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv))"
 
 .PHONY: status
 status: $(READY) ## what of a run is queued, running, done, failed and why: make status RUN=runs/unet_3d/cv

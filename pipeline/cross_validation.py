@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -36,7 +36,15 @@ from pipeline.errors import InputError
 from pipeline.labels import label_map
 from pipeline.machine import cores
 from pipeline.progress import duration
-from pipeline.study import PREDICTIONS, PROBABILITIES, Study, check_unchanged, open_study, without_label
+from pipeline.study import (
+    PREDICTIONS,
+    PROBABILITIES,
+    Study,
+    check_unchanged,
+    load_study,
+    open_study,
+    without_label,
+)
 from pipeline.units import RUN, Unit, recorded
 
 logger = logging.getLogger(__name__)
@@ -294,10 +302,24 @@ class CrossValidation:
         if leaking:
             logger.warning("This split has scans of one patient on both sides: %s", ", ".join(leaking))
 
-    def evaluate(self, study: Study) -> None:
-        """Score every prediction on the scanner's grid, write the tables and the report, and print the former."""
+    def evaluate_finished(self) -> None:
+        """As `evaluate`, of those folds that are done, naming the others; InputError where there is none."""
+        study = load_study(self.output_dir)
+        done = [fold for fold in range(self.folds) if self.is_done(study, fold)]
+        if not done:
+            raise InputError(f"{self.output_dir}: no fold is done yet; see `make status RUN={self.output_dir}`.")
+        self.evaluate(study, done)
+        if missing := sorted(set(range(self.folds)) - set(done)):
+            logger.warning("Not all folds: these numbers are without fold %s", ", ".join(map(str, missing)))
+
+    def evaluate(self, study: Study, folds: Iterable[int] | None = None) -> None:
+        """Score every prediction on the scanner's grid, write the tables and the report, and print the former.
+
+        Of the given folds alone, or of all.
+        """
         classes = label_map(self.result_label_map())
-        jobs = [self.job(study, case, fold) for fold in range(self.folds) for case in study.held_out(fold)]
+        scored = range(self.folds) if folds is None else folds
+        jobs = [self.job(study, case, fold) for fold in scored for case in study.held_out(fold)]
         rows, findings = evaluate_cases(jobs, classes), examine_cases(jobs, classes)
         summary = {**summarise(rows), **findings_summary(findings, rows)}
         folder = Path(self.output_dir)

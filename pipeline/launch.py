@@ -17,9 +17,10 @@ from typing import Any, Protocol
 
 from pipeline.atomic import read_json, write_json
 from pipeline.bundle_process import signals_passed_on
-from pipeline.configuration import LOGGING, parse_overrides
+from pipeline.configuration import LOGGING, TRAIN, parse_overrides
 from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError, report_plainly
+from pipeline.preflight import KEPT, WRITTEN, bytes_of_training, check_build, check_disk
 from pipeline.slurm import WORK, Cluster, submit
 from pipeline.study import load_study
 from pipeline.units import REPORT, Unit, recorded
@@ -53,11 +54,26 @@ def launch(work: Any, where: str = LOCAL, cluster: Mapping[str, Any] | str = "{}
         given = dict(parse_overrides(cluster))
         dry = bool(given.pop("dry", False))
         asked = Cluster.read(given)
+        if asked.report_anyway and not isinstance(work, CrossValidation):
+            raise InputError("MISSING (report_anyway) is for `make cv`: other reports need all of their folds.")
+        check_build(asked.gres)
         units = work.prepare()
-        write_json(work.place / WORK, described(work))
-        print(submit(work.place, [unit for unit in units if not _is_done(unit)], len(units), asked, dry), flush=True)
+        left = [unit for unit in units if not _is_done(unit)]
+        check_disk(work.place, bytes_needed(left, asked.at_once))
+        write_json(work.place / WORK, {**described(work), "anyway": asked.report_anyway})
+        print(submit(work.place, left, len(units), asked, dry), flush=True)
     else:
         raise InputError(f"LAUNCH is {where!r}, expected {LOCAL} or {SLURM}.")
+
+
+def bytes_needed(units: Sequence[Unit], at_once: int) -> int:
+    """On the disk, for the checkpoints of units of which so many run at the same time."""
+    sizes = {}
+    for folder in {unit.folder for unit in units}:
+        training = CrossValidation.of(folder)
+        sizes[folder] = [bytes_of_training(training.configuration(TRAIN, stage)) for stage in training.stages]
+    written = sorted((WRITTEN * max(sizes[unit.folder]) for unit in units), reverse=True)
+    return KEPT * sum(sum(sizes[unit.folder]) for unit in units) + sum(written[:at_once])
 
 
 def add_launch_options(parser: argparse.ArgumentParser) -> None:
@@ -80,11 +96,15 @@ def made(description: Mapping[str, Any]) -> Any:
     return kind(**description["arguments"])
 
 
-def finish(work: Any) -> None:
-    """Evaluate and report; InputError naming the units that are not done."""
+def finish(work: Any, anyway: bool = False) -> None:
+    """Evaluate and report; of a cross-validation `anyway` where units are not done, else InputError naming them."""
     with recorded(work.place, REPORT):
         units = work.units()
-        if missing := [str(unit) for unit in units if not _is_done(unit)]:
+        missing = [str(unit) for unit in units if not _is_done(unit)]
+        if missing and anyway:
+            work.evaluate_finished()
+            return
+        if missing:
             raise InputError(
                 f"{len(missing)} of {len(units)} are not done: {', '.join(missing)}; `make status RUN={work.place}` "
                 "says why."
@@ -101,8 +121,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report_plainly()
     logging.config.fileConfig(LOGGING, disable_existing_loggers=False)
     parser = argparse.ArgumentParser(prog="python -m pipeline.launch", description="Evaluate and report a run.")
-    parser.add_argument("work", help="the file work.json that LAUNCH=slurm wrote")
-    finish(made(read_json(parser.parse_args(arguments).work)))
+    parser.add_argument("work", help="the file work.json that LAUNCH=slurm wrote, or a folder")
+    parser.add_argument("--finished", action="store_true", help="evaluate what is done of the run in a folder")
+    given = parser.parse_args(arguments)
+    if given.finished:
+        CrossValidation.of(given.work).evaluate_finished()
+        return
+    description = read_json(given.work)
+    finish(made(description), description["anyway"])
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from typing import Any
 from pipeline.atomic import read_json, replacing, write_json
 from pipeline.configuration import COMMON, load
 from pipeline.errors import InputError
+from pipeline.preflight import NEEDS_CUDA
 from pipeline.stop_signal import STOP_WITHIN, STOPPED_STATUS
 from pipeline.units import Unit
 
@@ -56,6 +57,7 @@ class Cluster:
     finish_time: str
     finish_cpus: int
     finish_mem: str
+    report_anyway: bool
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Cluster:
@@ -86,6 +88,7 @@ class Cluster:
                 f"TIME is {settings['time']}, but a training saves and stops {settings['warn_s']} s before its end "
                 "(warn_s of cluster.yaml); give more."
             )
+        settings["report_anyway"] = settings["report_anyway"] not in (False, "0")
         return cls(**settings)
 
 
@@ -117,9 +120,9 @@ def submit(folder: Path, units: Sequence[Unit], of: int, cluster: Cluster, dry: 
     arrays = write_files(folder, units, cluster)
     counted = f"{len(units)} of {of} units are left to run; {folder / FOLDER} has the sbatch files."
     if dry:
-        commands = [*map(_command, arrays), _command(folder / FOLDER / f"{FINISH}.sbatch", _after(["IDS"]))]
+        commands = [*map(_command, arrays), _command(folder / FOLDER / f"{FINISH}.sbatch", _after(["IDS"], cluster))]
         return "\n".join([counted, "Nothing was submitted (DRY=1). By hand:", *map(shlex.join, commands)])
-    ids = submit_files(folder, arrays)
+    ids = submit_files(folder, arrays, cluster)
     run, logs = shlex.quote(str(folder)), shlex.quote(str(folder / FOLDER))
     return "\n".join(
         [
@@ -147,7 +150,7 @@ def write_files(folder: Path, units: Sequence[Unit], cluster: Cluster) -> dict[P
     return arrays
 
 
-def submit_files(folder: Path, arrays: Mapping[Path, Sequence[Unit]]) -> list[str]:
+def submit_files(folder: Path, arrays: Mapping[Path, Sequence[Unit]], cluster: Cluster) -> list[str]:
     """Submit what `write_files` wrote; the jobs' numbers, the report's last."""
     jobs: dict[str, Any] = {"arrays": []}
     for file, units in arrays.items():
@@ -155,15 +158,16 @@ def submit_files(folder: Path, arrays: Mapping[Path, Sequence[Unit]]) -> list[st
         # At once: whoever is interrupted here can still cancel what is submitted
         write_json(folder / FOLDER / JOBS, jobs)
     ids = [array["job"] for array in jobs["arrays"]]
-    jobs["finish"] = _sbatch(folder / FOLDER / f"{FINISH}.sbatch", _after(ids))
+    jobs["finish"] = _sbatch(folder / FOLDER / f"{FINISH}.sbatch", _after(ids, cluster))
     write_json(folder / FOLDER / JOBS, jobs)
     return [*ids, jobs["finish"]]
 
 
-def _after(ids: Sequence[str]) -> list[str]:
-    """Options of a job that begins when others have ended well."""
+def _after(ids: Sequence[str], cluster: Cluster) -> list[str]:
+    """Options of the report's job, which begins when the others have ended well, or have ended."""
+    when = "afterany" if cluster.report_anyway else "afterok"
     # Without the second one it would wait for ever when one of them has failed
-    return [f"--dependency=afterok:{':'.join(ids)}", "--kill-on-invalid-dep=yes"] if ids else []
+    return [f"--dependency={when}:{':'.join(ids)}", "--kill-on-invalid-dep=yes"] if ids else []
 
 
 def _command(file: Path, options: Sequence[str] = ()) -> list[str]:
@@ -186,6 +190,7 @@ def units_script(folder: Path, name: str, units: Sequence[Unit], cluster: Cluste
     return "\n".join(
         [
             *_head(folder_name(folder), options, cluster),
+            *([f"export {NEEDS_CUDA}=1"] if "gpu" in (cluster.gres or "") else []),
             f"export {STOP_WITHIN}={max(0, cluster.warn_s - ENDING_S)}",
             "case $SLURM_ARRAY_TASK_ID in",
             *cases,

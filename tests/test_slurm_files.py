@@ -173,6 +173,28 @@ def test_the_report_is_the_same_run_here_once_all_is_done(make, bundles, tmp_pat
     assert (tmp_path / "my runs" / "cv" / "report.html").is_file()
 
 
+def test_the_report_names_missing_folds_where_that_was_asked_for(make, bundles, commands, tmp_path, caplog):
+    training = make()
+    launch(training, "slurm", {"report_anyway": "1"})
+    assert "--dependency=afterany:" in commands("sbatch")[-1]
+    training.run_fold(training.begin(), 1)
+    finish(made(read_json(tmp_path / "my runs" / "cv" / WORK)), anyway=True)
+    assert "these numbers are without fold 0" in caplog.text
+    assert "these numbers are without fold 0." in (tmp_path / "my runs" / "cv" / "report.html").read_text()
+
+
+def test_a_comparison_of_missing_folds_is_refused():
+    with pytest.raises(InputError, match="is for `make cv`"):
+        launch(Networks(["enet", "lednet"], "scans", 2, "demo"), "slurm", {"report_anyway": "1"})
+
+
+def test_nothing_is_evaluated_where_no_fold_is_done(make, bundles):
+    training = make()
+    training.prepare()
+    with pytest.raises(InputError, match="no fold is done yet"):
+        training.evaluate_finished()
+
+
 def test_a_comparison_is_written_down_and_made_again(tmp_path, write_dataset, bundles):
     data = write_dataset(tmp_path / "scans", ["a", "b", "c", "d"])
     networks = Networks(["enet", "lednet"], str(data), 2, "demo", str(tmp_path / "out"))

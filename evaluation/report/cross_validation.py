@@ -46,11 +46,19 @@ def report(run: Run, shown: int = SHOWN, interval: Interval | None = None, inter
     return document(
         title=f"{'Leave-one-patient-out' if run.ensemble else 'Cross-validation'} of {run.network}",
         subtitle=f"Chest CT segmentation, {cases} cases, {folds} folds, preset {preset}",
-        remarks=[f"Data: {about}"] if about else [],
+        remarks=[*([f"Data: {about}"] if about else []), *missing_folds(run)],
         key_numbers=sections.key_numbers(run.rows, interval),
         sections=[section for section in every if section],
         footer=f"Written by {program()} on {date.today().isoformat()}. {USE}",
     )
+
+
+def missing_folds(run: Run) -> list[str]:
+    """A sentence on the folds of which there are no scores, where there are any of others."""
+    missing = sorted(set(range(len(run.folds.get("folds", ())))) - {int(row["fold"]) for row in run.rows})
+    if not missing or not run.rows:
+        return []
+    return [f"Not all folds: these numbers are without fold {', '.join(map(str, missing))}."]
 
 
 def program() -> str:
