@@ -23,6 +23,8 @@ from pipeline.phantom import write_phantom
 from pipeline.stop_signal import STOP_WITHIN, STOPPED_STATUS, StopOnSignal
 
 EPOCHS = 12
+# Seconds of computing after which a training is killed, from its start to some epochs later
+MOMENTS_S = (0.2, 1.2)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,15 @@ def equal(one, other) -> bool:
     return one == other
 
 
+def wait_for_cpu(number: int, seconds: float) -> None:
+    """Wait until a child has computed for so long, or is over."""
+    while True:
+        fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+        if fields[0] == "Z" or sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") >= seconds:
+            return
+        time.sleep(0.005)
+
+
 def kill_and_go_on(begin: Callable, folder: Path, kills: int, seed: int) -> list[Path]:
     """Trainings that are killed at random moments until there were so many kills; their folders."""
     moments, done = random.Random(seed), []
@@ -99,7 +110,7 @@ def kill_and_go_on(begin: Callable, folder: Path, kills: int, seed: int) -> list
         while True:
             number = begin(out)
             if kills > 0:
-                time.sleep(moments.uniform(0.3, 3.0))
+                wait_for_cpu(number, moments.uniform(*MOMENTS_S))
                 os.kill(number, signal.SIGKILL)
             status = status_of(number)
             if status == 0:
