@@ -60,6 +60,15 @@ def train_with(tiny, data, out, until=None, **more):
     return trainer
 
 
+def test_the_seed_alone_decides_the_first_weights(tiny_training, data, tmp_path):
+    begun = []
+    for before in (1, 2):
+        torch.manual_seed(before)
+        ready = workflow(tiny_training(features=[4, 8, 8]), data, tmp_path)
+        begun.append(ready.parser.get_parsed_content("network").state_dict())
+    assert equal(*begun)
+
+
 def weights(out):
     return torch.load(out / "fold0" / "model.pt", weights_only=True)
 
