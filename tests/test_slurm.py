@@ -7,7 +7,6 @@ one node that sees the temporary folder, with a core and 2 GB for a job.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -142,6 +141,7 @@ def test_a_fold_that_needs_more_than_its_time_limit_is_done_in_several(make):
     assert log.count("back into the queue") == log.count("going on after epoch") > 0
 
 
+@pytest.mark.slow
 def test_a_failing_fold_is_told_and_the_report_does_not_wait_for_ever(make):
     training = make("failing")
     training.prepare()
@@ -156,12 +156,20 @@ def test_a_failing_fold_is_told_and_the_report_does_not_wait_for_ever(make):
     assert "fold1" in second.why
 
 
-def test_cancel_ends_all_and_the_same_command_goes_on(make):
-    training = make("cancelled", max_epochs=3)
-    submit(training)
-    assert cancel_run(training.place).startswith("Ended: job ")
+def test_the_report_is_removed_when_a_task_has_failed(make):
+    training = make("removed")
+    # Before Python is started: task 0 ends well, task 1 does not
+    launch(training, "slurm", {**ASKED, "setup": "exit $SLURM_ARRAY_TASK_ID"})
     ends = wait_for_all(training.place)
-    assert all(is_over(state) for state in ends.values())
-    submit(training)
-    wait_for_all(training.place)
-    assert json.loads((training.place / "summary.json").read_text())
+    jobs = jobs_of(training.place)
+    assert ends[f"{jobs['arrays'][0]['job']}_1"] == "FAILED"
+    assert ends.get(jobs["finish"], "CANCELLED") == "CANCELLED"
+
+
+def test_cancel_ends_all_and_the_same_command_is_taken_again(make):
+    training = make("cancelled")
+    for _ in range(2):
+        launch(training, "slurm", {**ASKED, "setup": "sleep 600"})
+        assert cancel_run(training.place).startswith("Ended: job ")
+        assert all(is_over(state) for state in wait_for_all(training.place).values())
+        assert {line.state for line in status_lines(training.place)} == {"cancelled"}
