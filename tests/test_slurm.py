@@ -1,8 +1,8 @@
 """Runs on a real SLURM: an array and its report, a warning before the time limit, a failing fold, cancel.
 
 They submit jobs, so they run only where PNEUMOBUNDLE_SLURM_UP asks for it: `running` for the SLURM that answers, or a
-program that starts one on this machine: `program up DIR`, then `program env DIR` prints lines of `export NAME=value`, and
-`program down DIR` ends it. It needs one node that sees the temporary folder, with a core and 2 GB for a job.
+program that starts one on this machine: `program up DIR`, then `program env DIR` prints lines of `export NAME=value`,
+and `program down DIR` ends it. It needs one node that sees the temporary folder, with a core and 2 GB for a job.
 """
 
 from __future__ import annotations
