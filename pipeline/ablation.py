@@ -28,12 +28,11 @@ from pipeline.configuration import COMMON, LOGGING, load, parse_overrides
 from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError, report_plainly
 from pipeline.folds import BY_PATIENT
-from pipeline.in_turn import prepare_all, run_in_turn
+from pipeline.in_turn import Several, run_in_turn
 from pipeline.labels import label_map
 from pipeline.launch import add_launch_options, launch
 from pipeline.slice_sets import are_public
 from pipeline.study import Study, load_study
-from pipeline.units import Unit
 
 ABLATIONS = COMMON / "ablations"
 HEADS = ("row", "structure")
@@ -52,7 +51,7 @@ RULES = {
 
 
 @dataclass(frozen=True)
-class Ablation:
+class Ablation(Several):
     """A paper's ablation table on one data set.
 
     Args:
@@ -85,13 +84,6 @@ class Ablation:
             means += self.means(name, training)
             shown = self.results(means, training)
         return f"{shown}\nResults are in {self.output_dir}."
-
-    def prepare(self) -> list[Unit]:
-        """As `CrossValidation.prepare`, for all rows."""
-        return prepare_all(self.trainings)
-
-    def units(self) -> list[Unit]:
-        return [unit for training in self.trainings.values() for unit in training.units()]
 
     @property
     def place(self) -> Path:

@@ -21,15 +21,14 @@ from pipeline.configuration import LOGGING
 from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError, report_plainly
 from pipeline.folds import BY_PATIENT
-from pipeline.in_turn import prepare_all, run_in_turn
+from pipeline.in_turn import Several, run_in_turn
 from pipeline.launch import add_launch_options, launch
-from pipeline.units import Unit
 
 RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
-class Networks:
+class Networks(Several):
     """Several networks on one data set.
 
     Args:
@@ -64,13 +63,6 @@ class Networks:
         finished = [training.output_dir for _, training in run_in_turn("network", self.trainings)]
         shown = compare_runs(finished, self.page, self.structures, self.against)
         return f"{shown}\nThe comparison is {self.page}."
-
-    def prepare(self) -> list[Unit]:
-        """As `CrossValidation.prepare`, for all networks."""
-        return prepare_all(self.trainings)
-
-    def units(self) -> list[Unit]:
-        return [unit for training in self.trainings.values() for unit in training.units()]
 
     @property
     def place(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 
 from pipeline.configuration import TRAIN
@@ -19,10 +20,21 @@ def check_all(trainings: Mapping[str, CrossValidation]) -> None:
             training.configuration(TRAIN, stage)
 
 
-def prepare_all(trainings: Mapping[str, CrossValidation]) -> list[Unit]:
-    """Write down what the units of all need, and give them; InputError before anything is written, where it can be."""
-    check_all(trainings)
-    return [unit for training in trainings.values() for unit in training.prepare()]
+class Several(ABC):
+    """What is made of several cross-validations, as a `pipeline.launch.Work`."""
+
+    @property
+    @abstractmethod
+    def trainings(self) -> Mapping[str, CrossValidation]:
+        """By name, in their order."""
+
+    def prepare(self) -> list[Unit]:
+        """As `CrossValidation.prepare`, for all; InputError before anything is written, where it can be."""
+        check_all(self.trainings)
+        return [unit for training in self.trainings.values() for unit in training.prepare()]
+
+    def units(self) -> list[Unit]:
+        return [unit for training in self.trainings.values() for unit in training.units()]
 
 
 def run_in_turn(what: str, trainings: Mapping[str, CrossValidation]) -> Iterator[tuple[str, CrossValidation]]:
