@@ -12,12 +12,12 @@ from typing import Any
 import SimpleITK as sitk
 
 from evaluation.cases import read_labels
-from evaluation.severity import GRADES, Severity
-from evaluation.severity_table import case_severities
+from evaluation.severity import GRADES, Severity, severity
+from evaluation.severity_table import predicted_severity
 from evaluation.table import WIDTH, aligned, shortened
+from evaluation.whole_lungs import whole_lungs
 from pipeline.atomic import write_csv
-from pipeline.labels import LabelMap
-from pipeline.scan import read_scan
+from pipeline.labels import LabelMap, infected
 
 SPREAD = "smallest and largest infected share that a voting member alone finds; not a confidence interval"
 COLUMNS = (
@@ -76,17 +76,16 @@ def case_severity(
 
     The reference holds the project's codes, the others the numbers of the label map's classes.
     """
-    spacing_mm = read_scan(reference).GetSpacing()[::-1]
-    truth = sitk.GetArrayFromImage(read_labels(reference, case, label_map.codes))
-    pairs = []
+    if not label_map.infection_classes:
+        return None
+    image = read_labels(reference, case, label_map.codes)
+    truth, spacing_mm = sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
+    lungs = whole_lungs(truth, spacing_mm)
+    found = []
     for file in (ensemble, *members):
         labels = sitk.GetArrayFromImage(read_labels(file, case, range(len(label_map.classes))))
-        pair = case_severities(truth, labels, label_map, spacing_mm)
-        if pair is None:
-            return None
-        pairs.append(pair)
-    (of_reference, of_ensemble), *of_members = pairs
-    return CaseSeverity(case, of_reference, of_ensemble, tuple(found for _, found in of_members))
+        found.append(predicted_severity(labels, label_map, spacing_mm, lungs))
+    return CaseSeverity(case, severity(lungs, infected(truth)), found[0], tuple(found[1:]))
 
 
 def write_severity_csv(cases: Iterable[CaseSeverity], file: str | Path) -> None:

@@ -44,13 +44,24 @@ def case_severities(
     what lies outside them is not counted. None where the label map has no infection. Both arrays have one shape; the
     spacing is in millimetres, in the order of their axes. `found_lungs` are the prediction's whole lungs, where known.
     """
-    numbers = label_map.infection_classes
-    if not numbers:
+    if not label_map.infection_classes:
         return None
     lungs = whole_lungs(reference, spacing_mm)
+    found = predicted_severity(prediction, label_map, spacing_mm, lungs, found_lungs)
+    return severity(lungs, infected(reference)), found
+
+
+def predicted_severity(
+    prediction: np.ndarray,
+    label_map: LabelMap,
+    spacing_mm: Sequence[float],
+    lungs: np.ndarray,
+    found_lungs: np.ndarray | None = None,
+) -> Severity:
+    """Severity of a prediction alone; `lungs` are the reference's whole lungs, all else as for `case_severities`."""
     if found_lungs is None:
         found_lungs = whole_lungs(prediction, spacing_mm) if label_map.classes == OWN_CODES.classes else lungs
-    return severity(lungs, infected(reference)), severity(found_lungs, belongs(prediction, numbers))
+    return severity(found_lungs, belongs(prediction, label_map.infection_classes))
 
 
 def severity_row(case: str, reference: Severity, prediction: Severity) -> SeverityRow:

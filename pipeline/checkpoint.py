@@ -6,7 +6,6 @@ import io
 import logging
 import os
 import pickle
-import resource
 import struct
 import time
 import zipfile
@@ -22,6 +21,7 @@ from monai.engines import Workflow
 
 from pipeline.atomic import remove_unfinished, replacing, write_json
 from pipeline.errors import InputError
+from pipeline.machine import peak_memory_mib
 from pipeline.provenance import provenance
 
 logger = logging.getLogger(__name__)
@@ -223,11 +223,6 @@ def refuse_finished(folder: str | Path) -> None:
     """Raise InputError when the folder already holds a finished training."""
     if (Path(folder) / FINISHED).exists():
         raise InputError(f"{folder}: this training is finished; choose another output folder, or delete this one.")
-
-
-def peak_memory_mib() -> float:
-    """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _first_line(error: BaseException) -> str:

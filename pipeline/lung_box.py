@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from evaluation.bounding_box import bounding_box
 from pipeline.errors import InputError
 from pipeline.simpleitk import sitk
 
@@ -81,12 +82,11 @@ def content_box(voxels: torch.Tensor, spacing_mm: Sequence[float], margin_mm: fl
 
     Raises DoubtfulLungsError where nothing is left.
     """
-    content = voxels > voxels.min()
-    if not content.any():
+    box = bounding_box((voxels > voxels.min()).numpy())
+    if box is None:
         raise DoubtfulLungsError("nothing but air was found")
-    along = [content.amax([other for other in range(3) if other != axis]).nonzero() for axis in range(3)]
-    first, after = (np.array([int(places[end]) for places in along]) for end in (0, -1))
-    return _with_margin(first, after + 1, margin_mm / np.array(spacing_mm), voxels.shape)
+    first, after = (np.array(ends) for ends in zip(*((side.start, side.stop) for side in box), strict=True))
+    return _with_margin(first, after, margin_mm / np.array(spacing_mm), voxels.shape)
 
 
 def fitted(box: Box, size: Sequence[int], multiple: Sequence[int], smallest: Sequence[int] = (1, 1, 1)) -> Box:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from evaluation.bounding_box import Box, bounding_box
 from pipeline.scan import Geometry
 
 
@@ -61,7 +62,7 @@ def label_on_scanner(probabilities: torch.Tensor, grid: Geometry, scanner: Geome
     box = _box_of_others(probabilities)
     if box is None:
         return label
-    ranges = [_touching(table, *box[table.axis]) for table in tables]
+    ranges = [_touching(table, box[table.axis]) for table in tables]
     used = [slice(int(t.low[r].min()), int(t.high[r].max()) + 1) for t, r in zip(tables, ranges, strict=True)]
     # (C, z, y, x) of the scanner, on the prepared grid's voxels in the box
     order = [table.axis for table in tables]
@@ -90,21 +91,16 @@ def _between_same_planes(table: AxisTable) -> list[np.ndarray]:
     return np.split(np.arange(len(low)), np.flatnonzero(np.diff(low)) + 1)
 
 
-def _box_of_others(probabilities: torch.Tensor) -> list[tuple[int, int]] | None:
-    """First and last voxel along each axis where class 0 is not the largest; None where there is none."""
-    others = probabilities[0] < probabilities[1:].amax(0) if len(probabilities) > 1 else torch.zeros(0)
-    if not others.any():
+def _box_of_others(probabilities: torch.Tensor) -> Box | None:
+    """The box around the voxels where class 0 is not the largest; None where there is none."""
+    if len(probabilities) == 1:
         return None
-    box = []
-    for axis in range(3):
-        along = others.amax([other for other in range(3) if other != axis]).nonzero()
-        box.append((int(along[0]), int(along[-1])))
-    return box
+    return bounding_box((probabilities[0] < probabilities[1:].amax(0)).numpy())
 
 
-def _touching(table: AxisTable, first: int, last: int) -> slice:
-    """The scanner's voxels that have a neighbour in first..last; adjacent ones, as both grids are regular."""
-    touching = ((table.high >= first) & (table.low <= last)).nonzero()
+def _touching(table: AxisTable, side: slice) -> slice:
+    """The scanner's voxels that have a neighbour in a side of a box; adjacent ones, as both grids are regular."""
+    touching = ((table.high >= side.start) & (table.low < side.stop)).nonzero()
     return slice(int(touching[0]), int(touching[-1]) + 1)
 
 

@@ -17,6 +17,7 @@ import pytest
 import SimpleITK as sitk
 
 from pipeline.datalist import read_datalist
+from pipeline.phantom import write_phantom
 
 SIZE, SPACING_MM, ORIGIN_MM = (24, 20, 12), (1.2, 1.5, 3.0), (-14.0, 30.0, -200.0)
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -165,3 +166,11 @@ def open_file(browser: Any) -> Iterator[Callable[..., Any]]:
     yield opened
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """A folder with three tiny patients in `phantom`; a module may have data of its own."""
+    folder = tmp_path_factory.mktemp("data")
+    write_phantom(folder / "phantom", patients=3, coarsening=4.0)
+    return folder

@@ -13,14 +13,6 @@ from monai.bundle import ConfigWorkflow
 from pipeline.checkpoint import TrainingCheckpoint, load_weights, refuse_finished
 from pipeline.configuration import COMMON, TRAIN, merged
 from pipeline.errors import InputError
-from pipeline.phantom import write_phantom
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    write_phantom(folder / "phantom", patients=3, coarsening=4.0)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -49,40 +50,19 @@ def overrides(tiny_training):
 @pytest.fixture(scope="module")
 def bundle_of(folder, overrides):
     """A network's bundle, exported once."""
-    made = {}
-
-    def bundle(network):
-        if network not in made:
-            made[network] = exported(network, folder / "bundles", overrides)
-        return made[network]
-
-    return bundle
+    return cache(lambda network: exported(network, folder / "bundles", overrides))
 
 
 @pytest.fixture(scope="module")
 def run_of(folder, overrides):
     """The run of two members of a network, made once."""
-    made = {}
-
-    def run(network):
-        if network not in made:
-            made[network] = small_run(network, folder / "runs" / network, overrides)
-        return made[network]
-
-    return run
+    return cache(lambda network: small_run(network, folder / "runs" / network, overrides))
 
 
 @pytest.fixture(scope="module")
 def ensemble_of(folder, run_of):
     """The bundle of that run's two members, exported once."""
-    made = {}
-
-    def bundle(network):
-        if network not in made:
-            made[network] = export(ensemble_from_run(network, run_of(network)), folder / "ensembles")
-        return made[network]
-
-    return bundle
+    return cache(lambda network: export(ensemble_from_run(network, run_of(network)), folder / "ensembles"))
 
 
 def failures(bundle):

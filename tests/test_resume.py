@@ -19,19 +19,11 @@ from test_checkpoint import workflow
 
 from pipeline.checkpoint import LAST, MODEL, PREVIOUS, TrainingCheckpoint, read_state
 from pipeline.errors import InputError
-from pipeline.phantom import write_phantom
 from pipeline.stop_signal import STOP_WITHIN, STOPPED_STATUS, StopOnSignal
 
 EPOCHS = 12
 # Seconds of computing after which a training is killed, from its start to some epochs later
 MOMENTS_S = (0.2, 1.2)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    write_phantom(folder / "phantom", patients=3, coarsening=4.0)
-    return folder
 
 
 @pytest.fixture(scope="module")
