@@ -39,7 +39,7 @@ from transforms.deform_and_crop import DeformAndCrop
 
 OWN, PLAIN, MONAI = "own", "plain batchgenerators", "MONAI, linear"
 # MONAI's are few, as each takes seconds
-PATCHES = {OWN: 40, PLAIN: 40, MONAI: 12}
+PATCHES = {OWN: 16, PLAIN: 16, MONAI: 6}
 STEPS, BATCH = 2, 2
 MOST_SHARE = 0.10
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -81,7 +81,7 @@ def prepared_volume(scratch: Path) -> Path:
         image = Front(order=3).image(read_scan(scan), str(scan))
         codes = np.digitize(image, np.quantile(image, (0.5, 0.8, 0.95))).astype(np.uint8)
         with replacing(target) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, image=image[None].astype(np.float16), label=codes[None])
+            np.savez(stream, image=image.astype(np.float16), label=codes)
     return target
 
 

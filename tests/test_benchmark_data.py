@@ -42,3 +42,11 @@ def test_stock_and_own_preparation_agree(tmp_path, make_chest: Callable, monkeyp
     small = tuple(map(min, kept[0].shape, kept[1].shape))
     stock, own = (array[tuple(map(slice, small))].ravel() for array in kept)
     assert np.corrcoef(stock, own)[0, 1] > 0.8
+
+
+def test_every_way_takes_the_volume_as_the_cache_holds_it(tmp_path, make_chest: Callable, monkeypatch):
+    scan = tmp_path / "scan.nii.gz"
+    sitk.WriteImage(make_chest(size=(60, 50, 40), spacing_mm=(3.0, 3.0, 3.0))[0], str(scan))
+    monkeypatch.setattr(training, "large_scan", lambda scratch: scan)
+    kept = np.load(training.prepared_volume(tmp_path))
+    assert kept["image"].shape == kept["label"].shape == (1, 113, 94, 44)

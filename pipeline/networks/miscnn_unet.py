@@ -52,8 +52,9 @@ class UpBlock(nn.Module):
         self.up = nn.ConvTranspose3d(in_channels, out_channels, kernel_size=2, stride=2)
         self.block = Block(2 * out_channels, out_channels, residual, momentum)
 
-    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        return self.block(torch.cat([self.up(x), skip], dim=1))
+    def forward(self, x: torch.Tensor, skips: list[torch.Tensor]) -> torch.Tensor:
+        # Taken out of the list, the encoder's features go as soon as they are joined
+        return self.block(torch.cat([self.up(x), skips.pop()], dim=1))
 
 
 class MIScnnUNet(nn.Module):
@@ -98,6 +99,8 @@ class MIScnnUNet(nn.Module):
         for level, block in enumerate(self.encoder):
             x = block(x if level == 0 else self.pool(x))
             skips.append(x)
-        for level, up_block in enumerate(self.decoder):
-            x = up_block(x, skips[len(skips) - 2 - level])
+        # The coarsest is what the decoder begins with
+        skips.pop()
+        for up_block in self.decoder:
+            x = up_block(x, skips)
         return self.output(x)
