@@ -12,11 +12,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any, cast
 
 from pipeline.atomic import read_json
 
@@ -68,42 +69,65 @@ class Outcome:
     repeats: tuple[float, ...]
 
 
+class Starter:
+    """Starts contestants of one environment, each in a process of its own: see `benchmarks.measured`.
+
+    Args:
+        environment: variables, beside those of the caller that no allocator reads.
+        modules: imported before the first is started.
+    """
+
+    def __init__(self, environment: Mapping[str, str], modules: Iterable[str]) -> None:
+        # Settings of whoever calls are no contestant's
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.measured", *modules],
+            cwd=ROOT,
+            env={**inherited, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.requests, self.answers = cast(IO[str], self.process.stdin), cast(IO[str], self.process.stdout)
+
+    def run(self, contestant: Contestant) -> dict[str, Any]:
+        """`seconds`, `peak_bytes` and `numbers` of one run; RuntimeError with the last lines of what it said."""
+        with TemporaryDirectory() as folder:
+            answer, errors = Path(folder) / "answer.json", Path(folder) / "errors.txt"
+            request = {"function": contestant.function, "arguments": dict(contestant.arguments)}
+            print(json.dumps({**request, "answer": str(answer), "errors": str(errors)}), file=self.requests, flush=True)
+            status = self.answers.readline().strip() or "unknown, as its starter ended"
+            if status != "0":
+                last = "\n".join(errors.read_text().splitlines()[-ERROR_LINES:]) if errors.is_file() else ""
+                raise RuntimeError(f"{contestant.name} ended with status {status}:\n{last}")
+            return read_json(answer)
+
+    def close(self) -> None:
+        """End the starter once its last contestant is through."""
+        self.process.communicate()
+
+
 def run_alternately(contestants: Sequence[Contestant], repeats: int) -> dict[str, Outcome]:
     """Each contestant `repeats` times, one after the other in turn; outcomes by name.
 
     Raises RuntimeError with the last lines of a process that fails.
     """
     results: dict[str, list[dict[str, Any]]] = {contestant.name: [] for contestant in contestants}
-    for number in range(repeats):
-        for contestant in contestants:
-            found = run_once(contestant)
-            results[contestant.name].append(found)
-            logger.info(
-                "%s, %d of %d: %.2f s, %.2f GiB",
-                contestant.name, number + 1, repeats, found["seconds"], found["peak_bytes"] / GIB,
-            )  # fmt: skip
+    with ExitStack() as starters:
+        started = {}
+        for environment in {frozenset(contestant.environment.items()) for contestant in contestants}:
+            alike = [each for each in contestants if frozenset(each.environment.items()) == environment]
+            modules = dict.fromkeys(each.function.partition(":")[0] for each in alike)
+            started[environment] = starters.enter_context(closing(Starter(dict(environment), modules)))
+        for number in range(repeats):
+            for contestant in contestants:
+                found = started[frozenset(contestant.environment.items())].run(contestant)
+                results[contestant.name].append(found)
+                logger.info(
+                    "%s, %d of %d: %.2f s, %.2f GiB",
+                    contestant.name, number + 1, repeats, found["seconds"], found["peak_bytes"] / GIB,
+                )  # fmt: skip
     return {name: _outcome(runs) for name, runs in results.items()}
-
-
-def run_once(contestant: Contestant) -> dict[str, Any]:
-    """`seconds`, `peak_bytes` and `numbers` of one run in a new process."""
-    with TemporaryDirectory() as folder:
-        answer = Path(folder) / "answer.json"
-        # Settings of whoever calls are no contestant's
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
-        command = [sys.executable, "-m", "benchmarks.measured", contestant.function, json.dumps(contestant.arguments)]
-        done = subprocess.run(
-            [*command, str(answer)],
-            cwd=ROOT,
-            env={**inherited, **contestant.environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            last = "\n".join(done.stderr.splitlines()[-ERROR_LINES:])
-            raise RuntimeError(f"{contestant.name} ended with status {done.returncode}:\n{last}")
-        return read_json(answer)
 
 
 def _outcome(runs: Sequence[Mapping[str, Any]]) -> Outcome:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from benchmarks.__main__ import benchmark
-from benchmarks.contest import TUNED_ALLOCATOR, Contestant, run_alternately, run_once
+from benchmarks.contest import GIB, TUNED_ALLOCATOR, Contestant, run_alternately
 from benchmarks.machine_name import machine
 from benchmarks.row import Row, shown, table
 from benchmarks.settings import Settings
@@ -37,18 +38,29 @@ def test_what_the_measured_part_returns_is_kept():
 
 
 def test_peak_memory_is_that_of_the_process():
-    small, large = (run_once(contestant("allocating", mebibytes=size))["peak_bytes"] for size in (1, 201))
-    assert large - small == pytest.approx(200 * MEBI, rel=0.1)
+    both = [replace(contestant("allocating", mebibytes=size), name=f"{size} MiB") for size in (201, 1)]
+    large, small = run_alternately(both, 1).values()
+    assert (large.peak_gib - small.peak_gib) * GIB == pytest.approx(200 * MEBI, rel=0.1)
 
 
 def test_allocator_settings_of_the_caller_are_no_contestants(monkeypatch):
     monkeypatch.setenv("MALLOC_MMAP_MAX_", "0")
-    assert run_once(contestant("telling_the_allocator"))["numbers"] == dict.fromkeys(TUNED_ALLOCATOR, 0)
+    assert run_alternately([contestant("telling_the_allocator")], 1)["some"].numbers == dict.fromkeys(
+        TUNED_ALLOCATOR, 0
+    )
+
+
+def test_allocator_settings_of_a_contestant_are_its_own():
+    tuned = replace(contestant("telling_the_allocator"), name="tuned")
+    tuned = replace(tuned, environment={**tuned.environment, **TUNED_ALLOCATOR})
+    found = run_alternately([tuned, contestant("telling_the_allocator")], 1)
+    assert found["tuned"].numbers == dict.fromkeys(TUNED_ALLOCATOR, 1)
+    assert found["some"].numbers == dict.fromkeys(TUNED_ALLOCATOR, 0)
 
 
 def test_a_contestant_that_fails_is_named_with_its_reason():
     with pytest.raises(RuntimeError, match=r"some ended with status 1[\s\S]*a reason"):
-        run_once(contestant("failing"))
+        run_alternately([contestant("failing")], 1)
 
 
 def test_the_table_says_how_many_times_and_whether_the_goal_is_met():
