@@ -1,0 +1,270 @@
+"""What the header of a DICOM file says of each slice in it; pixels and what names the patient stay unread."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.config import disable_value_validation
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    EnhancedCTImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+)
+
+ENHANCED = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
+CT_CLASSES = (CTImageStorage, *ENHANCED)
+PREAMBLE_BYTES, MAGIC = 128, b"DICM"
+# A file without preamble begins with its first tag, of group 2 or 8, little endian
+FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
+# A deflated file unpacks into memory as a whole; no CT file comes near this
+DEFLATED_LIMIT_BYTES = 2 << 30
+BLOCK_BYTES = 1 << 20
+# Names, dates of birth and numbers of patients are not among them
+TAGS = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "Modality",
+    "ImageType",
+    "PatientPosition",
+    "AcquisitionNumber",
+    "TemporalPositionIdentifier",
+    "ConvolutionKernel",
+    "InstanceNumber",
+    "SliceLocation",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+]
+
+
+class DamagedHeaderError(Exception):
+    """A file that begins as DICOM does cannot be understood; the message says what is wrong, without its values."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What all slices of a stack have in common.
+
+    `size` is (columns, rows), `pixel_spacing_mm` the same order; `orientation` holds the directions of a row and of a
+    column in LPS coordinates, None where the file does not say.
+    """
+
+    series_uid: str
+    study_uid: str
+    frame_of_reference_uid: str
+    modality: str
+    sop_class_uid: str
+    image_type: tuple[str, ...]
+    patient_position: str
+    size: tuple[int, int]
+    pixel_spacing_mm: tuple[float, float] | None
+    orientation: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice: a file, or a frame (from 0) of a multi-frame file; positions are those of the first voxel, LPS."""
+
+    file: Path
+    instance_uid: str
+    frame: int
+    stack: Stack
+    position_mm: tuple[float, float, float] | None
+    location_mm: float | None
+    number: int | None
+    thickness_mm: float | None
+    between_mm: float | None
+    # Acquisition, phase and kernel, by which two stacks of one series differ
+    acquisition: tuple[str, ...]
+
+
+def read_slices(file: Path) -> list[Slice]:
+    """The slices in a file, of whatever modality; none for a file that is not DICOM or belongs to no series.
+
+    Raises DamagedHeaderError for a DICOM file whose header cannot be read.
+    """
+    force = _begins_without_preamble(file)
+    if force is None:
+        return []
+    try:
+        with quiet_pydicom():
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=force, specific_tags=list(TAGS))
+            return list(_slices(dataset, file)) if dataset.get("SeriesInstanceUID") else []
+    except DamagedHeaderError:
+        raise
+    # pydicom lets through whatever a damaged value provokes: a dozen kinds, among them KeyError and struct.error
+    except Exception as error:
+        raise DamagedHeaderError("its header is damaged") from error
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Keep what pydicom warns of and logs to itself: it quotes values, which may name the patient."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with disable_value_validation(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _begins_without_preamble(file: Path) -> bool | None:
+    """Whether a DICOM file lacks its preamble; None where it is not DICOM."""
+    with file.open("rb") as stream:
+        start = stream.read(PREAMBLE_BYTES + 4096)
+    if start[PREAMBLE_BYTES:][:4] == MAGIC:
+        if DeflatedExplicitVRLittleEndian.encode() in start:
+            _check_deflated(file, start)
+        return False
+    # The next two bytes are the element, small in the first tag, and then the data type or a length
+    return True if start[:2] in FIRST_GROUPS and start[3:4] == b"\0" and len(start) > 8 else None
+
+
+def _check_deflated(file: Path, start: bytes) -> None:
+    """Count what a deflated file unpacks to without keeping it."""
+    # The length of the file meta information stands after its tag and type; what is deflated follows
+    length = int.from_bytes(start[PREAMBLE_BYTES + 12 : PREAMBLE_BYTES + 16], "little")
+    inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    with file.open("rb") as stream:
+        stream.seek(PREAMBLE_BYTES + 16 + length)
+        while block := inflater.unconsumed_tail or stream.read(BLOCK_BYTES):
+            try:
+                total += len(inflater.decompress(block, BLOCK_BYTES))
+            except zlib.error as error:
+                raise DamagedHeaderError("its compressed content is damaged") from error
+            if total > DEFLATED_LIMIT_BYTES:
+                raise DamagedHeaderError(f"it unpacks to more than {DEFLATED_LIMIT_BYTES >> 30} GiB")
+
+
+def _slices(dataset: Dataset, file: Path) -> Iterator[Slice]:
+    if _text(dataset, "SOPClassUID") not in ENHANCED:
+        yield _slice(dataset, file, 0, [dataset])
+        return
+    shared = _item(dataset, "SharedFunctionalGroupsSequence")
+    frames = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    if len(frames) != int(dataset.get("NumberOfFrames") or 0) or not frames:
+        raise DamagedHeaderError("its number of frames is not that of their descriptions")
+    for number, frame in enumerate(frames):
+        yield _slice(dataset, file, number, [dataset, *functional_groups(shared), *functional_groups(frame)])
+
+
+def functional_groups(item: Dataset | None) -> Iterator[Dataset]:
+    """The macros of a multi-frame file's functional groups, which hold what a classic file has at its top."""
+    for element in item or ():
+        if element.VR == "SQ" and len(element.value) == 1:
+            yield element.value[0]
+
+
+def _slice(dataset: Dataset, file: Path, frame: int, places: list[Dataset]) -> Slice:
+    """A slice from the datasets that describe it; of a value that several hold the last one counts."""
+
+    def numbers(name: str, count: int) -> tuple[float, ...] | None:
+        return next((found for place in reversed(places) if (found := _numbers(place, name, count))), None)
+
+    def number(name: str) -> float | None:
+        found = numbers(name, 1)
+        return found[0] if found else None
+
+    spacing_mm, position_mm = numbers("PixelSpacing", 2), numbers("ImagePositionPatient", 3)
+    types = [_texts(place, name) for place in places for name in ("ImageType", "FrameType")]
+    stack = Stack(
+        _text(dataset, "SeriesInstanceUID"),
+        _text(dataset, "StudyInstanceUID"),
+        _text(dataset, "FrameOfReferenceUID"),
+        _text(dataset, "Modality"),
+        _text(dataset, "SOPClassUID"),
+        next((found for found in reversed(types) if found), ()),
+        _text(dataset, "PatientPosition"),
+        (int(dataset.get("Columns") or 0), int(dataset.get("Rows") or 0)),
+        # Stored as the distances of rows, then of columns
+        (spacing_mm[1], spacing_mm[0]) if spacing_mm and min(spacing_mm) > 0 else None,
+        _directions(numbers("ImageOrientationPatient", 6)),
+    )
+    order = number("InstanceNumber")
+    return Slice(
+        file,
+        _text(dataset, "SOPInstanceUID"),
+        frame,
+        stack,
+        (position_mm[0], position_mm[1], position_mm[2]) if position_mm else None,
+        number("SliceLocation"),
+        None if order is None else int(order),
+        number("SliceThickness"),
+        number("SpacingBetweenSlices"),
+        tuple(
+            next((found for place in reversed(places) if (found := _text(place, name))), "")
+            for name in ("AcquisitionNumber", "TemporalPositionIdentifier", "ConvolutionKernel")
+        ),
+    )
+
+
+def _directions(orientation: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    """Directions of unit length at right angles, as rounding in the file leaves them nearly; refuses others."""
+    if orientation is None:
+        return None
+    row, column = orientation[:3], orientation[3:]
+    lengths = math.hypot(*row), math.hypot(*column)
+    if (
+        max(abs(length - 1) for length in lengths) > 0.01
+        or abs(sum(a * b for a, b in zip(row, column, strict=True))) > 0.01
+    ):
+        raise DamagedHeaderError("its directions of rows and columns are not at right angles")
+    return orientation
+
+
+def _item(dataset: Dataset, name: str) -> Dataset | None:
+    found = dataset.get(name)
+    return found[0] if found else None
+
+
+def _numbers(dataset: Dataset, name: str, count: int) -> tuple[float, ...] | None:
+    """As many finite numbers as expected, None where there is no value; DamagedHeaderError for anything else."""
+    value: Any = dataset.get(name)
+    if value is None or value == "":
+        return None
+    values = [value] if isinstance(value, str | int | float) else list(value)
+    if not values:
+        return None
+    try:
+        found = tuple(float(number) for number in values)
+    except (TypeError, ValueError) as error:
+        raise DamagedHeaderError(f"its {name} is not a number") from error
+    if len(found) != count or not all(math.isfinite(number) for number in found):
+        raise DamagedHeaderError(f"its {name} is not {count} finite number(s)")
+    return found
+
+
+def _text(dataset: Dataset, name: str) -> str:
+    value = dataset.get(name)
+    return "" if value is None else str(value)
+
+
+def _texts(dataset: Dataset, name: str) -> tuple[str, ...]:
+    value = dataset.get(name)
+    if not value:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(str(part) for part in value)

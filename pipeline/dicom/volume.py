@@ -1,0 +1,187 @@
+"""A series becomes one image in Hounsfield units, in its right place in the patient."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.pixels import iter_pixels
+from pydicom.uid import UID
+
+from pipeline.dicom.gdcm_decoder import use_gdcm
+from pipeline.dicom.grid import Grid, grid_of
+from pipeline.dicom.headers import ENHANCED, Slice, functional_groups, quiet_pydicom
+from pipeline.dicom.series import Series
+from pipeline.errors import InputError
+from pipeline.simpleitk import sitk
+
+logger = logging.getLogger(__name__)
+
+# The scale begins here; what scanners put outside their field of view (-2000, -3024) becomes this, which is air
+LOWEST_HU = -1024
+# 12 bits of 4096 values; extended scales go beyond it, where metal is
+HIGHEST_HU = 3071
+LARGEST_INT16 = np.iinfo(np.int16).max
+NOTES = "notes"
+TAGS = (
+    "ModalityLUTSequence",
+    "PixelPaddingValue",
+    "PixelRepresentation",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+)
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """How the stored values of a slice become Hounsfield units."""
+
+    slope: float
+    intercept: float
+    padding: int | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether whole numbers stay whole numbers."""
+        return self.slope.is_integer() and self.intercept.is_integer()
+
+    def hounsfield(self, stored: np.ndarray) -> np.ndarray:
+        """float32 HU from LOWEST_HU on; padding, wherever it lies outside the scale, is LOWEST_HU."""
+        hu = stored * np.float32(self.slope) + np.float32(self.intercept)
+        if self.padding is not None:
+            padding_hu = self.padding * self.slope + self.intercept
+            # Files exist that name 0 HU, which is water, as padding
+            if not LOWEST_HU <= padding_hu <= HIGHEST_HU:
+                hu[stored == self.padding] = LOWEST_HU
+        return np.maximum(hu, LOWEST_HU, out=hu)
+
+
+def read_series(series: Series) -> sitk.Image:
+    """The scan of a series in Hounsfield units on `grid_of(series)`, LPS; int16, float32 where its slope is no integer.
+
+    Padding outside the field of view becomes -1024 HU. Of slices that lie in one plane and are equal one is taken.
+    What a user should know is logged and stands in the image's meta data under `notes`, a line each. Raises
+    InputError where slices are missing, irregular, damaged, or differ in one plane.
+    """
+    grid = grid_of(series)
+    voxels, repeated = _filled(series, grid)
+    notes = [*series.notes, *_notes(series, grid, repeated)]
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing(grid.geometry.spacing_mm)
+    image.SetOrigin(grid.geometry.origin_mm)
+    image.SetDirection(grid.geometry.direction)
+    for note in notes:
+        logger.warning("%s: %s.", series, note)
+    image.SetMetaData(NOTES, "\n".join(notes))
+    return image
+
+
+def _filled(series: Series, grid: Grid) -> tuple[np.ndarray, list[int]]:
+    """Voxels (slices, rows, columns) in HU, and the planes that held a slice more than once."""
+    planes = {index: plane for plane, indices in enumerate(series.planes) for index in indices}
+    voxels: np.ndarray | None = None
+    filled, repeated = set(), []
+    for index, hu, is_whole in _hounsfield(series):
+        # The first slice tells the type, and that the size is no invention
+        if voxels is None:
+            voxels = np.full(grid.geometry.size[::-1], LOWEST_HU, np.int16 if is_whole else np.float32)
+        elif not is_whole and voxels.dtype == np.int16:
+            voxels = voxels.astype(np.float32)
+        plane = planes[index]
+        there = voxels[(plane, *grid.place(plane, series))]
+        if plane in filled and not np.array_equal(there, hu):
+            raise InputError(
+                f"{series}: {len(series.planes[plane])} different slices lie at {series.along_mm[index]:.2f} mm; "
+                "expected one; export the acquisitions as a series each."
+            )
+        if plane in filled:
+            repeated.append(plane)
+        filled.add(plane)
+        there[...] = hu
+    if voxels is None:
+        raise InputError(f"{series}: holds no slice; export the series again.")
+    return voxels, repeated
+
+
+def _notes(series: Series, grid: Grid, repeated: Sequence[int]) -> Iterator[str]:
+    if repeated:
+        places = ", ".join(f"{series.along_mm[series.planes[plane][0]]:.2f}" for plane in sorted({*repeated})[:5])
+        yield (
+            f"{len(repeated)} slice(s) are there twice with equal voxels (at {places} mm"
+            f"{' and elsewhere' if len({*repeated}) > 5 else ''}); one of each was taken"
+        )
+    if grid.tilted:
+        yield (
+            f"the gantry was tilted by {grid.tilt_degrees:.1f} degrees; slices were shifted by whole pixels onto an "
+            f"upright grid, no voxel further than {max(series.spacing_mm[:2]) / 2:.2f} mm from its place"
+        )
+
+
+def _hounsfield(series: Series) -> Iterator[tuple[int, np.ndarray, bool]]:
+    """Index, voxels (rows, columns) in HU and whether these are whole numbers, of every slice, file by file."""
+    use_gdcm()
+    of_file: dict[Path, list[int]] = defaultdict(list)
+    for index, each in enumerate(series.slices):
+        of_file[each.file].append(index)
+    for file, indices in of_file.items():
+        slices = [series.slices[index] for index in indices]
+        for index, (stored, rescale) in zip(indices, _stored(file, slices), strict=True):
+            if stored.shape != series.stack.size[::-1]:
+                raise InputError(f"{file}: its image has size {stored.shape}, not that of its header; export it again.")
+            hu = np.minimum(rescale.hounsfield(stored), LARGEST_INT16)
+            yield index, hu, rescale.is_whole
+
+
+def _stored(file: Path, slices: Sequence[Slice]) -> Iterator[tuple[np.ndarray, Rescale]]:
+    """The stored values of slices of one file, and what makes them Hounsfield units; InputError where it is damaged."""
+    header = Dataset()
+    # A classic file has one frame, whatever its header says
+    frames = [each.frame for each in slices] if slices[0].stack.sop_class_uid in ENHANCED else [0]
+    tags = [tag for name in TAGS if (tag := tag_for_keyword(name)) is not None]
+    try:
+        with quiet_pydicom():
+            decoded = list(iter_pixels(file, ds_out=header, specific_tags=tags, indices=frames))
+            rescales = [_rescale(header, frame, file) for frame in frames]
+    except InputError:
+        raise
+    # pydicom and the decoders behind it raise a dozen kinds for damaged content
+    except Exception as error:
+        syntax = header.get("TransferSyntaxUID", None)
+        kind = f" ({syntax.name})" if isinstance(syntax, UID) else ""
+        raise InputError(
+            f"{file}: its image is damaged, ends early, or is stored in a way{kind} that cannot be decoded; copy it "
+            "again, or export the series uncompressed."
+        ) from error
+    yield from zip(decoded, rescales, strict=True)
+
+
+def _rescale(header: Dataset, frame: int, file: Path) -> Rescale:
+    """From the header's top, or from the functional groups of a frame, which win over shared ones."""
+    places = [header]
+    for name, number in (("SharedFunctionalGroupsSequence", 0), ("PerFrameFunctionalGroupsSequence", frame)):
+        if name in header and len(header[name].value) > number:
+            places += functional_groups(header[name].value[number])
+    if any("ModalityLUTSequence" in place for place in places):
+        raise InputError(
+            f"{file}: its grey values need a look-up table; expected slope and intercept; export the series as CT."
+        )
+    slope, intercept = (
+        next((float(place[name].value) for place in reversed(places) if place.get(name) is not None), default)
+        for name, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
+    )
+    if not math.isfinite(slope) or not math.isfinite(intercept) or slope == 0:
+        raise InputError(f"{file}: has rescale slope {slope} and intercept {intercept}; export the series again.")
+    padding = header.get("PixelPaddingValue")
+    if padding is not None and header.get("PixelRepresentation") == 1:
+        # Some files hold a negative value with the type of unsigned ones
+        padding = (int(padding) + 0x8000) % 0x10000 - 0x8000
+    return Rescale(slope, intercept, padding if padding is None else int(padding))
