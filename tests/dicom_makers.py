@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,8 +37,7 @@ def classic(image: sitk.Image, slope: float = SLOPE, intercept: float = INTERCEP
     made = []
     for index, pixels in enumerate(stored):
         position = image.TransformIndexToPhysicalPoint((0, 0, index))
-        dataset = Dataset()
-        dataset.update(common)
+        dataset = deepcopy(common)
         dataset.SOPInstanceUID = generate_uid()
         dataset.InstanceNumber, dataset.AcquisitionNumber = str(index + 1), "1"
         dataset.ImagePositionPatient = _decimals(position)
@@ -61,7 +61,7 @@ def enhanced(image: sitk.Image, order: Sequence[int] | None = None, intercepts: 
     intercepts = intercepts or [INTERCEPT] * count
     dataset = _common(image, SLOPE, INTERCEPT, EnhancedCTImageStorage)
     dataset.SOPInstanceUID, dataset.InstanceNumber = generate_uid(), "1"
-    dataset.update(_enhanced_module())
+    dataset.update(_enhanced_module(generate_uid()))
     shared = Dataset()
     shared.PixelMeasuresSequence = [
         _item(PixelSpacing=_decimals(image.GetSpacing()[1::-1]), SliceThickness=f"{image.GetSpacing()[2]:.6g}")
@@ -144,6 +144,7 @@ def _common(image: sitk.Image, slope: float, intercept: float, sop_class: str) -
         ImageType=["ORIGINAL", "PRIMARY", "AXIAL"],
         Manufacturer="Synthetic",
         PatientPosition="HFS",
+        BodyPartExamined="CHEST",
     )
     study.Columns, study.Rows = image.GetSize()[:2]
     study.SamplesPerPixel, study.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -151,8 +152,15 @@ def _common(image: sitk.Image, slope: float, intercept: float, sop_class: str) -
     return study
 
 
-def _enhanced_module() -> Dataset:
+def _enhanced_module(organization: str) -> Dataset:
+    pointers = [
+        _item(DimensionOrganizationUID=organization, DimensionIndexPointer=pointer, FunctionalGroupPointer=0x00209111)
+        # Stack and place in it
+        for pointer in (0x00209056, 0x00209057)
+    ]
     return _item(
+        DimensionOrganizationSequence=[_item(DimensionOrganizationUID=organization)],
+        DimensionIndexSequence=pointers,
         ImageType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"],
         PixelPresentation="MONOCHROME",
         VolumetricProperties="VOLUME",
