@@ -25,6 +25,8 @@ from pydicom.uid import (
 # What must appear in no message, log, or name of a file
 PATIENT_NAME, PATIENT_ID, BIRTH_DATE, ACCESSION = "Plantagenet^Zoe", "PID-4711-X", "19470331", "ACC-0815"
 INTERCEPT, SLOPE = -1024, 1
+# As of an object that was made of a classic series: one that came from the scanner tells much more of it
+ENHANCED_TYPE = ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
 # SimpleITK's names of compressions that pydicom cannot write
 SIMPLEITK_COMPRESSION = {JPEGLosslessSV1: "JPEG", JPEG2000Lossless: "JPEG2000"}
 
@@ -46,7 +48,7 @@ def classic(image: sitk.Image, slope: float = SLOPE, intercept: float = INTERCEP
         dataset.SliceThickness = f"{image.GetSpacing()[2]:.6g}"
         dataset.PixelSpacing = _decimals(image.GetSpacing()[1::-1])
         dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = str(intercept), str(slope), "HU"
-        dataset.KVP, dataset.PositionReferenceIndicator = "120", None
+        dataset.KVP = "120"
         dataset.PixelData = pixels.tobytes()
         dataset["PixelData"].VR = "OW"
         dataset.file_meta = _meta(dataset)
@@ -144,6 +146,7 @@ def _common(image: sitk.Image, slope: float, intercept: float, sop_class: str) -
         ImageType=["ORIGINAL", "PRIMARY", "AXIAL"],
         Manufacturer="Synthetic",
         PatientPosition="HFS",
+        PositionReferenceIndicator=None,
         BodyPartExamined="CHEST",
     )
     study.Columns, study.Rows = image.GetSize()[:2]
@@ -161,7 +164,7 @@ def _enhanced_module(organization: str) -> Dataset:
     return _item(
         DimensionOrganizationSequence=[_item(DimensionOrganizationUID=organization)],
         DimensionIndexSequence=pointers,
-        ImageType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"],
+        ImageType=ENHANCED_TYPE,
         PixelPresentation="MONOCHROME",
         VolumetricProperties="VOLUME",
         VolumeBasedCalculationTechnique="NONE",
@@ -180,12 +183,17 @@ def _enhanced_module(organization: str) -> Dataset:
 
 def _enhanced_macros() -> Dataset:
     frame_type = _item(
-        FrameType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"],
+        FrameType=ENHANCED_TYPE,
         PixelPresentation="MONOCHROME",
         VolumetricProperties="VOLUME",
         VolumeBasedCalculationTechnique="NONE",
     )
-    return _item(CTImageFrameTypeSequence=[frame_type])
+    chest = _item(CodeValue="51185008", CodingSchemeDesignator="SCT", CodeMeaning="Chest")
+    return _item(
+        CTImageFrameTypeSequence=[frame_type],
+        IrradiationEventIdentificationSequence=[_item(IrradiationEventUID=generate_uid())],
+        FrameAnatomySequence=[_item(AnatomicRegionSequence=[chest], FrameLaterality="U")],
+    )
 
 
 def _frame(image: sitk.Image, index: int, place: int, intercept: float) -> Dataset:

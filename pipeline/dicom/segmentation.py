@@ -93,7 +93,7 @@ def write_segmentation(
     """
     if series.geometry_assumed:
         raise InputError(
-            f"{series}: its files do not tell where its slices lie, which a DICOM segmentation must; use the label file."
+            f"{series}: its files do not tell where its slices lie, as a DICOM segmentation must; use the label file."
         )
     grid = grid_of(series)
     if differences := Geometry.of(label).differences(grid.geometry):
