@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations, product
 
 import numpy as np
 import pytest
@@ -13,12 +14,14 @@ from torch.nn import functional
 from pipeline.errors import InputError
 from pipeline.front import Front, as_array, resample, unit
 from pipeline.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, infected
-from pipeline.scan import Geometry
+from pipeline.scan import Geometry, read_scan
 from transforms.prepare_scan import PrepareScand
 
 TURN = np.deg2rad(12)
 OBLIQUE = (np.cos(TURN), -np.sin(TURN), 0, np.sin(TURN), np.cos(TURN), 0, 0, 0, 1)
 LINEAR = Front(spacing_mm=(1.9, 1.6, 2.4))
+# All 48 orders and signs of the axes
+ORIENTATIONS = ["".join(ends) for axes in permutations(("RL", "AP", "IS")) for ends in product(*axes)]
 GUIDED = replace(LINEAR, guided=True)
 
 
@@ -69,11 +72,12 @@ def test_slices_may_have_a_number_of_pixels_instead_of_a_spacing():
     assert grid.spacing_mm == pytest.approx((0.8 * 630 / 512, 0.8 * 500 / 406, 5.0))
 
 
-@pytest.mark.parametrize("orientation", ["RAS", "LPI", "SPL", "ARI", "IRP"])
-def test_the_orientation_of_the_file_does_not_matter(make_chest, orientation):
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_the_orientation_of_the_file_does_not_matter(make_chest, tmp_path, orientation):
     scan, _ = make_chest()
     expected = LINEAR.image(scan, "a")
-    assert LINEAR.image(sitk.DICOMOrient(scan, orientation), "a") == pytest.approx(expected, abs=1e-3)
+    sitk.WriteImage(sitk.DICOMOrient(scan, orientation), str(tmp_path / "a.nii.gz"))
+    assert LINEAR.image(read_scan(tmp_path / "a.nii.gz"), "a") == pytest.approx(expected, abs=1e-3)
 
 
 def test_axes_grow_towards_left_back_and_head(make_image):
