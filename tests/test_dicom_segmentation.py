@@ -96,6 +96,14 @@ def test_a_series_without_positions_is_refused(tmp_path):
         there_and_back(tmp_path)
 
 
+def test_slices_that_share_a_uid_are_refused(tmp_path):
+    datasets = classic(chest()[0])
+    datasets[4].SOPInstanceUID = datasets[5].SOPInstanceUID
+    write(datasets, tmp_path)
+    with pytest.raises(InputError, match="share a SOP instance UID"):
+        there_and_back(tmp_path)
+
+
 def test_an_anonymised_series_without_patient_has_its_label_back(tmp_path):
     datasets = classic(chest()[0])
     for dataset in datasets:

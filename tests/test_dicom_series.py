@@ -115,10 +115,11 @@ def test_the_axial_series_with_the_most_slices_of_each_study_is_chosen(tmp_path)
         ({"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "MIP"]}, "it is a projection"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "it is a localizer"),
         ({"ImageOrientationPatient": CORONAL}, "its slices are not axial"),
+        ({"RescaleType": "Z_EFF"}, "its values are Z_EFF, not Hounsfield units"),
         ({"Rows": 65535}, "no CT has slices of 24 x 65535 pixels"),
         ({"PixelSpacing": None}, "no tag tells its pixel spacing"),
     ],
-    ids=["MR", "capture", "MIP", "localizer", "coronal", "huge", "spacing"],
+    ids=["MR", "capture", "MIP", "localizer", "coronal", "dual energy", "huge", "spacing"],
 )
 def test_a_series_that_is_no_axial_ct_is_refused_with_the_reason(tmp_path, changes, reason):
     slices = study(**changes)[0]
@@ -128,6 +129,16 @@ def test_a_series_that_is_no_axial_ct_is_refused_with_the_reason(tmp_path, chang
     write(slices, tmp_path)
     with pytest.raises(InputError, match=f"no axial CT series to segment: found .*{reason}"):
         choose_series(find_series(tmp_path))
+
+
+def test_of_series_with_equally_many_slices_the_original_is_chosen(tmp_path):
+    for derived_first in (True, False):
+        pair = study(2)
+        for dataset in pair[derived_first]:
+            dataset.ImageType = ["DERIVED", "PRIMARY", "AXIAL"]
+        write([*pair[0], *pair[1]], tmp_path / str(derived_first))
+        (chosen,) = choose_series(find_series(tmp_path / str(derived_first)))
+        assert chosen.uid == pair[not derived_first][0].SeriesInstanceUID
 
 
 def test_reports_and_single_slices_beside_a_scan_are_left_out_and_said(tmp_path, caplog):

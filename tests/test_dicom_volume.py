@@ -165,6 +165,21 @@ def test_a_tilt_that_no_gantry_has_is_refused_with_its_angle(tmp_path, scan):
         read(tmp_path)
 
 
+def test_a_slice_shifted_sideways_is_refused(tmp_path, scan):
+    datasets = classic(scan)
+    datasets[5].ImagePositionPatient = [ORIGIN_MM[0] + 4, *datasets[5].ImagePositionPatient[1:]]
+    write(datasets, tmp_path)
+    with pytest.raises(InputError, match=r"by up to 4.0 mm from a straight way"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("spacing_mm", [(1e-5, 1e-5, 1), (900, 900, 1), (1, 1, 900)], ids=str)
+def test_spacings_that_no_ct_has_are_refused(tmp_path, spacing_mm):
+    write(classic(chest(spacing_mm=spacing_mm)[0]), tmp_path)
+    with pytest.raises(InputError, match="which no CT's are"):
+        read(tmp_path)
+
+
 def test_a_missing_slice_is_refused_with_its_place(tmp_path, scan):
     datasets = classic(scan)
     del datasets[4]

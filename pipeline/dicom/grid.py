@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.dicom.series import Series, unsuitable
+from pipeline.dicom.series import unsuitable
+from pipeline.dicom.stack import Series
 from pipeline.errors import InputError
 from pipeline.scan import Geometry
 
@@ -14,6 +15,10 @@ from pipeline.scan import Geometry
 SLICE_TOLERANCE, ROUNDING_MM = 0.1, 0.1
 # No gantry tilts further
 LARGEST_TILT_DEGREES = 35.0
+# What positions of a few digits may stray; a scanner moves the table straight
+SIDEWAYS_MM = 1.0
+# Incremental scans leave gaps of up to 20 mm
+SPACING_MM, DISTANCE_MM = (0.01, 10.0), (0.01, 50.0)
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,8 @@ def grid_of(series: Series) -> Grid:
 
     Slices of a tilted gantry are each shifted by whole pixels onto an upright grid: voxels keep their values, none is
     further than half a pixel from its place, and a label finds its way back exactly. Raises InputError for a missing
-    slice, irregular distances (a slice more than a tenth of one, or 0.1 mm, off) and a tilt that no gantry has.
+    slice, irregular distances (a slice more than a tenth of one, or 0.1 mm, off), a tilt that no gantry has, and
+    implausible spacings.
     """
     if reason := unsuitable(series):
         raise InputError(f"{series}: cannot be read: {reason}; export the series again.")
@@ -56,14 +62,8 @@ def grid_of(series: Series) -> Grid:
     axes = series.orientation
     corners_mm = _corners_mm(series)
     across_mm = (corners_mm - corners_mm[0]) @ axes[:, :2]
+    tilt_degrees = _tilt_degrees(across_mm, spacing_mm, series)
     corners = np.rint(across_mm / (columns_mm, rows_mm)).astype(int)
-    step_mm = np.linalg.norm(across_mm[-1]) / (len(across_mm) - 1)
-    tilt_degrees = float(np.degrees(np.arctan2(step_mm, spacing_mm)))
-    if tilt_degrees > LARGEST_TILT_DEGREES:
-        raise InputError(
-            f"{series}: from slice to slice the way is {tilt_degrees:.0f} degrees off the slices' normal; a gantry "
-            f"tilts by {LARGEST_TILT_DEGREES:.0f} at most; export the series again."
-        )
     first = corners.min(axis=0)
     columns, rows = corners.max(axis=0) - first + series.stack.size
     origin_mm = corners_mm[0] + axes[:, :2] @ (first * (columns_mm, rows_mm))
@@ -74,6 +74,24 @@ def grid_of(series: Series) -> Grid:
         tuple(float(number) for number in axes.ravel()),
     )
     return Grid(geometry, corners - first, tilt_degrees)
+
+
+def _tilt_degrees(across_mm: np.ndarray, spacing_mm: float, series: Series) -> float:
+    """Angle of the way from slice to slice, (planes, 2) across the normal; InputError for what no gantry does."""
+    last = len(across_mm) - 1
+    degrees = float(np.degrees(np.arctan2(np.linalg.norm(across_mm[-1]) / last, spacing_mm)))
+    if degrees > LARGEST_TILT_DEGREES:
+        raise InputError(
+            f"{series}: from slice to slice the way is {degrees:.0f} degrees off the slices' normal; a gantry tilts "
+            f"by {LARGEST_TILT_DEGREES:.0f} at most; export the series again."
+        )
+    off_mm = np.abs(across_mm - np.outer(np.arange(last + 1) / last, across_mm[-1])).max()
+    if off_mm > SIDEWAYS_MM:
+        raise InputError(
+            f"{series}: slices are shifted sideways against each other, by up to {off_mm:.1f} mm from a straight way; "
+            f"expected less than {SIDEWAYS_MM:g} mm; export the series again."
+        )
+    return degrees
 
 
 def _slice_spacing_mm(series: Series) -> float:
@@ -90,6 +108,15 @@ def _slice_spacing_mm(series: Series) -> float:
             "made up for them, so export the series again."
         )
     spacing_mm = float(places[-1] - places[0]) / len(steps_mm)
+    for name, value_mm, (least_mm, most_mm) in (
+        ("pixels", min(series.spacing_mm[:2]), SPACING_MM),
+        ("pixels", max(series.spacing_mm[:2]), SPACING_MM),
+        ("slices", spacing_mm, DISTANCE_MM),
+    ):
+        if not least_mm <= value_mm <= most_mm:
+            raise InputError(
+                f"{series}: its {name} are {value_mm:g} mm apart, which no CT's are; export the series again."
+            )
     off_mm = np.abs(places - places[0] - spacing_mm * np.arange(len(places))).max()
     if off_mm > (tolerance_mm := max(SLICE_TOLERANCE * spacing_mm, ROUNDING_MM)):
         raise InputError(

@@ -50,6 +50,7 @@ TAGS = [
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
+    "RescaleType",
     "Rows",
     "Columns",
     "NumberOfFrames",
@@ -80,6 +81,7 @@ class Stack:
     size: tuple[int, int]
     pixel_spacing_mm: tuple[float, float] | None
     orientation: tuple[float, ...] | None
+    rescale_type: str
 
 
 @dataclass(frozen=True)
@@ -120,16 +122,17 @@ def read_slices(file: Path) -> list[Slice]:
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Keep what pydicom warns of and logs to itself: it quotes values, which may name the patient."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """Keep what pydicom and highdicom warn of and log to themselves: they quote values, which may name the patient."""
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("pydicom", "highdicom"))}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL)
     try:
         with disable_value_validation(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def _begins_without_preamble(file: Path) -> bool | None:
@@ -189,6 +192,9 @@ def _slice(dataset: Dataset, file: Path, frame: int, places: list[Dataset]) -> S
         found = numbers(name, 1)
         return found[0] if found else None
 
+    def text(name: str) -> str:
+        return next((found for place in reversed(places) if (found := _text(place, name))), "")
+
     spacing_mm, position_mm = numbers("PixelSpacing", 2), numbers("ImagePositionPatient", 3)
     types = [_texts(place, name) for place in places for name in ("ImageType", "FrameType")]
     stack = Stack(
@@ -203,6 +209,7 @@ def _slice(dataset: Dataset, file: Path, frame: int, places: list[Dataset]) -> S
         # Stored as the distances of rows, then of columns
         (spacing_mm[1], spacing_mm[0]) if spacing_mm and min(spacing_mm) > 0 else None,
         _directions(numbers("ImageOrientationPatient", 6)),
+        text("RescaleType"),
     )
     order = number("InstanceNumber")
     return Slice(
@@ -215,10 +222,7 @@ def _slice(dataset: Dataset, file: Path, frame: int, places: list[Dataset]) -> S
         None if order is None else int(order),
         number("SliceThickness"),
         number("SpacingBetweenSlices"),
-        tuple(
-            next((found for place in reversed(places) if (found := _text(place, name))), "")
-            for name in ("AcquisitionNumber", "TemporalPositionIdentifier", "ConvolutionKernel")
-        ),
+        tuple(text(name) for name in ("AcquisitionNumber", "TemporalPositionIdentifier", "ConvolutionKernel")),
     )
 
 

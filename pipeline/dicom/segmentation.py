@@ -19,7 +19,7 @@ from pydicom.uid import generate_uid
 from pipeline.atomic import replacing
 from pipeline.dicom.grid import Grid, grid_of
 from pipeline.dicom.headers import ENHANCED, Slice, quiet_pydicom
-from pipeline.dicom.series import Series
+from pipeline.dicom.stack import Series
 from pipeline.errors import InputError
 from pipeline.labels import label_map
 from pipeline.scan import Geometry
@@ -98,6 +98,10 @@ def write_segmentation(
     grid = grid_of(series)
     if differences := Geometry.of(label).differences(grid.geometry):
         raise InputError(f"{series}: the label is on another grid: {'; '.join(differences)}; label the scan as read.")
+    if len({(each.instance_uid, each.frame) for each in _shown(series)}) < series.number_of_slices:
+        raise InputError(
+            f"{series}: slices share a SOP instance UID, so a DICOM segmentation cannot name them; use the label file."
+        )
     names = list(label_map(classes).classes)[1:]
     sources, frames = _on_sources(sitk.GetArrayViewFromImage(label), series, grid)
     if (highest := int(frames.max())) > len(names):
@@ -166,17 +170,23 @@ def _shown(series: Series) -> list[Slice]:
     return [series.slices[plane[0]] for plane in series.planes]
 
 
+def source_headers(series: Series) -> list[Dataset]:
+    """All that the source files say but their pixels, as highdicom takes over patient and study from it."""
+    files = series.files if series.sop_class_uid in ENHANCED else [each.file for each in _shown(series)]
+    return [_header(file) for file in files]
+
+
 def _on_sources(label: np.ndarray, series: Series, grid: Grid) -> tuple[list[Dataset], np.ndarray]:
     """Headers of the source files, and the label (frames, rows, columns) of each of their frames."""
     parts = [label[(plane, *grid.place(plane, series))] for plane in range(series.number_of_slices)]
     if series.sop_class_uid not in ENHANCED:
-        return [_header(each.file, series) for each in _shown(series)], np.stack(parts).astype(np.uint8)
+        return source_headers(series), np.stack(parts).astype(np.uint8)
     if len(series.files) > 1:
         raise InputError(
             f"{series}: is spread over {len(series.files)} multi-frame files, and a DICOM segmentation refers to one; "
             "use the label file."
         )
-    source = _header(series.files[0], series)
+    (source,) = source_headers(series)
     # A file may hold frames that are no part of this stack
     frames = np.zeros((int(source.NumberOfFrames), *parts[0].shape), np.uint8)
     for plane, part in zip(series.planes, parts, strict=True):
@@ -185,8 +195,7 @@ def _on_sources(label: np.ndarray, series: Series, grid: Grid) -> tuple[list[Dat
     return [source], frames
 
 
-def _header(file: Path, series: Series) -> Dataset:
-    """All that a file says but its pixels, as highdicom takes over patient and study from it."""
+def _header(file: Path) -> Dataset:
     with quiet_pydicom():
         dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
         for name in MAY_BE_EMPTY:

@@ -6,20 +6,18 @@ import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from pydicom.uid import UID
 
 from pipeline.dicom.headers import CT_CLASSES, DamagedHeaderError, Slice, Stack, read_slices
+from pipeline.dicom.stack import STANDARD_ORIENTATION, Series, directions
 from pipeline.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-# Slices nearer to each other than this lie in one plane
-SAME_PLANE_MM = 0.01
 # Directions are written with four to six digits
 SAME_DIRECTION, SAME_SPACING_MM = 1e-3, 1e-4
 # A gantry is tilted by 30 degrees at most; a plane of a coronal or sagittal series by more than 45
@@ -27,111 +25,12 @@ AXIAL_NORMAL = 0.8
 # Words of an image type for what shows no single slices
 PROJECTIONS = ("MIP", "MINIP", "MIN_IP", "MAX_IP", "PROJECTION IMAGE", "VOLUME_RENDER")
 LOCALIZER = "LOCALIZER"
-STANDARD_ORIENTATION = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 # Pixels along a side; the largest detectors make 2048
 LARGEST_SLICE = 8192
+# "US" is unspecified; other types are maps of dual-energy CT, such as electron density
+HOUNSFIELD_TYPES = ("", "HU", "US")
 # Of a series that is two stacks at most this share of its slices lie in planes of their own
 TWO_STACKS = 0.75
-
-
-@dataclass(frozen=True)
-class Series:
-    """A stack of slices of one series, in slice order: along the normal of its rows and columns.
-
-    Args:
-        stack: what all its slices have in common.
-        slices: all of them, several in one plane included.
-        along_mm: where each lies along the normal.
-        assumed: what of its geometry no tag tells, in words; "" where nothing is assumed.
-        problem: why it cannot be read, in words; "" where the headers show nothing.
-        notes: what a user should know, in words.
-    """
-
-    stack: Stack
-    slices: tuple[Slice, ...]
-    along_mm: tuple[float, ...]
-    assumed: str = ""
-    problem: str = ""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def uid(self) -> str:
-        return self.stack.series_uid
-
-    @property
-    def study_uid(self) -> str:
-        return self.stack.study_uid
-
-    @property
-    def modality(self) -> str:
-        return self.stack.modality
-
-    @property
-    def sop_class_uid(self) -> str:
-        return self.stack.sop_class_uid
-
-    @property
-    def patient_position(self) -> str:
-        """Such as HFS, head first and supine; "" where the files do not say."""
-        return self.stack.patient_position
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Its files in slice order, each once."""
-        return tuple(dict.fromkeys(each.file for each in self.slices))
-
-    @property
-    def geometry_assumed(self) -> bool:
-        """Whether position or orientation come from no tag: left and right, or head and feet, may be swapped."""
-        return bool(self.assumed)
-
-    @cached_property
-    def planes(self) -> list[list[int]]:
-        """Indices of the slices in each plane, in slice order."""
-        found: list[list[int]] = []
-        for index, along_mm in enumerate(self.along_mm):
-            if found and along_mm - self.along_mm[found[-1][0]] < SAME_PLANE_MM:
-                found[-1].append(index)
-            else:
-                found.append([index])
-        return found
-
-    @property
-    def number_of_slices(self) -> int:
-        """How many planes there are."""
-        return len(self.planes)
-
-    @property
-    def orientation(self) -> np.ndarray:
-        """(3, 3): the unit directions of a row, of a column and of the slices, as columns; LPS coordinates."""
-        return directions(self.stack.orientation or STANDARD_ORIENTATION)
-
-    @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """Distances of voxels along a row, along a column and of slices (the median); nan where no tag tells."""
-        across = self.stack.pixel_spacing_mm or (float("nan"),) * 2
-        places = [self.along_mm[plane[0]] for plane in self.planes]
-        return (*across, float(np.median(np.diff(places))) if len(places) > 1 else float("nan"))
-
-    def __str__(self) -> str:
-        """One line without anything that names the patient: kind, slices, spacing, UID."""
-        kind = (
-            self.modality if self.sop_class_uid in CT_CLASSES else f"{self.modality} ({UID(self.sop_class_uid).name})"
-        )
-        if not all(self.stack.size):
-            return f"{kind}, no image, {self.uid}"
-        spacing = " x ".join(f"{spacing_mm:.2f}" for spacing_mm in self.spacing_mm if np.isfinite(spacing_mm))
-        size = " x ".join(str(count) for count in self.stack.size)
-        return f"{kind}, {self.number_of_slices} slice(s) of {size}, {spacing or 'unknown'} mm, {self.uid}"
-
-
-def directions(orientation: Sequence[float]) -> np.ndarray:
-    """(3, 3) right-handed rotation from the six numbers of an orientation, made exactly orthogonal."""
-    row = np.asarray(orientation[:3], float) / np.linalg.norm(orientation[:3])
-    column = np.asarray(orientation[3:], float)
-    column = column - row * (row @ column)
-    column /= np.linalg.norm(column)
-    return np.stack([row, column, np.cross(row, column)], axis=1)
 
 
 def find_series(folder: str | Path) -> list[Series]:
@@ -161,10 +60,14 @@ def _files(folder: Path) -> Iterator[Path]:
     """Every regular file, in an order that does not depend on the disk's."""
     if folder.is_file():
         yield folder
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=_say_unreadable):
         folders.sort()
         # What is neither file nor link to one, such as a named pipe, may never end
         yield from (file for name in sorted(names) if (file := Path(place, name)).is_file())
+
+
+def _say_unreadable(error: OSError) -> None:
+    logger.warning("%s: left out: %s; check who may read it.", error.filename, error.strerror)
 
 
 def _groups(slices: Sequence[Slice]) -> list[list[Slice]]:
@@ -180,6 +83,7 @@ def _groups(slices: Sequence[Slice]) -> list[list[Slice]]:
             stack.modality,
             stack.size,
             LOCALIZER in stack.image_type,
+            stack.rescale_type,
         ]
         for group in alike:
             if _alike(group[0].stack, stack):
@@ -276,6 +180,8 @@ def unsuitable(series: Series) -> str:
         return f"it is a projection ({projection.pop()})"
     if max(series.stack.size) > LARGEST_SLICE or not min(series.stack.size):
         return f"no CT has slices of {series.stack.size[0]} x {series.stack.size[1]} pixels"
+    if series.stack.rescale_type not in HOUNSFIELD_TYPES:
+        return f"its values are {series.stack.rescale_type}, not Hounsfield units"
     if series.number_of_slices < 2:
         return "it is one slice, not a volume" if not series.problem else series.problem
     if not series.stack.pixel_spacing_mm:
@@ -296,7 +202,10 @@ def choose_series(series: Sequence[Series], uid: str | None = None) -> list[Seri
         series = [each for each in series if each.uid == uid] or _none_fits(series, f"no series is {uid}")
     reasons = {each: unsuitable(each) or ("" if uid else _not_axial(each)) for each in series}
     chosen: dict[str, Series] = {}
-    for each in sorted(series, key=lambda each: (-each.number_of_slices, each.uid)):
+    # Of equals the one that the scanner made, not one that was computed of it
+    for each in sorted(
+        series, key=lambda each: (-each.number_of_slices, "ORIGINAL" not in each.stack.image_type, each.uid)
+    ):
         if not reasons[each]:
             best = chosen.setdefault(each.study_uid, each)
             if best is not each:

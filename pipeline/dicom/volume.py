@@ -18,7 +18,7 @@ from pydicom.uid import UID
 from pipeline.dicom.gdcm_decoder import use_gdcm
 from pipeline.dicom.grid import Grid, grid_of
 from pipeline.dicom.headers import ENHANCED, Slice, functional_groups, quiet_pydicom
-from pipeline.dicom.series import Series
+from pipeline.dicom.stack import Series
 from pipeline.errors import InputError
 from pipeline.simpleitk import sitk
 
@@ -147,21 +147,23 @@ def _stored(file: Path, slices: Sequence[Slice]) -> Iterator[tuple[np.ndarray, R
     # A classic file has one frame, whatever its header says
     frames = [each.frame for each in slices] if slices[0].stack.sop_class_uid in ENHANCED else [0]
     tags = [tag for name in TAGS if (tag := tag_for_keyword(name)) is not None]
-    try:
-        with quiet_pydicom():
-            decoded = list(iter_pixels(file, ds_out=header, specific_tags=tags, indices=frames))
-            rescales = [_rescale(header, frame, file) for frame in frames]
-    except InputError:
-        raise
-    # pydicom and the decoders behind it raise a dozen kinds for damaged content
-    except Exception as error:
-        syntax = header.get("TransferSyntaxUID", None)
-        kind = f" ({syntax.name})" if isinstance(syntax, UID) else ""
-        raise InputError(
-            f"{file}: its image is damaged, ends early, or is stored in a way{kind} that cannot be decoded; copy it "
-            "again, or export the series uncompressed."
-        ) from error
-    yield from zip(decoded, rescales, strict=True)
+    decoded = iter_pixels(file, ds_out=header, specific_tags=tags, indices=frames)
+    for frame in frames:
+        try:
+            with quiet_pydicom():
+                stored = next(decoded)
+                rescale = _rescale(header, frame, file)
+        except InputError:
+            raise
+        # pydicom and the decoders behind it raise a dozen kinds for damaged content
+        except Exception as error:
+            syntax = header.get("TransferSyntaxUID", None)
+            kind = f" ({syntax.name})" if isinstance(syntax, UID) else ""
+            raise InputError(
+                f"{file}: its image is damaged, ends early, or is stored in a way{kind} that cannot be decoded; copy "
+                "it again, or export the series uncompressed."
+            ) from error
+        yield stored, rescale
 
 
 def _rescale(header: Dataset, frame: int, file: Path) -> Rescale:
