@@ -141,6 +141,14 @@ def test_of_series_with_equally_many_slices_the_original_is_chosen(tmp_path):
         assert chosen.uid == pair[not derived_first][0].SeriesInstanceUID
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_class_that_is_no_uid_is_refused_without_a_warning(tmp_path):
+    for file in write(study()[0], tmp_path):
+        file.write_bytes(file.read_bytes().replace(b"1.2.840.10008.5.1.4.1.1.2\0", b"1.2.840.x0008.5.1.4.1.1.2\0"))
+    with pytest.raises(InputError, match=r"it is 1\.2\.840\.x0008"):
+        choose_series(find_series(tmp_path))
+
+
 def test_reports_and_single_slices_beside_a_scan_are_left_out_and_said(tmp_path, caplog):
     scan, single = study(2)
     write([*scan, single[0], report(scan[0])], tmp_path)

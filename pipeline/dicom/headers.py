@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.config import disable_value_validation
+from pydicom.config import IGNORE, disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
     EnhancedCTImageStorage,
@@ -133,6 +134,12 @@ def quiet_pydicom() -> Iterator[None]:
     finally:
         for logger, level in levels.items():
             logger.setLevel(level)
+
+
+def class_name(sop_class_uid: str) -> str:
+    """What an object of a SOP class is, in the standard's words; the UID where that is unknown."""
+    # Unasked, pydicom warns of a UID that is none
+    return UID(sop_class_uid, IGNORE).name
 
 
 def _begins_without_preamble(file: Path) -> bool | None:

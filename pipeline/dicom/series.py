@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from pydicom.uid import UID
 
-from pipeline.dicom.headers import CT_CLASSES, DamagedHeaderError, Slice, Stack, read_slices
+from pipeline.dicom.headers import CT_CLASSES, DamagedHeaderError, Slice, Stack, class_name, read_slices
 from pipeline.dicom.stack import STANDARD_ORIENTATION, Series, directions
 from pipeline.errors import InputError
 
@@ -173,7 +172,7 @@ def unsuitable(series: Series) -> str:
     if series.modality != "CT":
         return f"its modality is {series.modality or 'not given'}, not CT"
     if series.sop_class_uid not in CT_CLASSES:
-        return f"it is {UID(series.sop_class_uid).name or 'of no known class'}"
+        return f"it is {class_name(series.sop_class_uid) or 'of no known class'}"
     if LOCALIZER in words:
         return "it is a localizer"
     if projection := words.intersection(PROJECTIONS):

@@ -8,9 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from pydicom.uid import UID
 
-from pipeline.dicom.headers import CT_CLASSES, Slice, Stack
+from pipeline.dicom.headers import CT_CLASSES, Slice, Stack, class_name
 
 # Slices nearer to each other than this lie in one plane
 SAME_PLANE_MM = 0.01
@@ -99,7 +98,7 @@ class Series:
     def __str__(self) -> str:
         """One line without anything that names the patient: kind, slices, spacing, UID."""
         kind = (
-            self.modality if self.sop_class_uid in CT_CLASSES else f"{self.modality} ({UID(self.sop_class_uid).name})"
+            self.modality if self.sop_class_uid in CT_CLASSES else f"{self.modality} ({class_name(self.sop_class_uid)})"
         )
         if not all(self.stack.size):
             return f"{kind}, no image, {self.uid}"
