@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.atomic import read_json, replacing
+from pipeline.atomic import read_json
 from pipeline.errors import InputError
 from pipeline.front import Front
 from pipeline.labels import LabelMap
 from pipeline.scan import file_sha256, read_geometry, read_scan
 from pipeline.simpleitk import sitk
+from pipeline.written_image import write_image
 
 # What a training takes
 ALL, LABELLED, PSEUDO_LABELLED = "all", "labelled", "pseudo_labelled"
@@ -130,8 +131,7 @@ def write_codes(found: Path, target: Path, classes: LabelMap) -> None:
     label = read_scan(found)
     codes = sitk.GetImageFromArray(code_of_class[sitk.GetArrayViewFromImage(label)])
     codes.CopyInformation(label)
-    with replacing(target) as temporary:
-        sitk.WriteImage(codes, str(temporary), useCompression=True)
+    write_image(codes, target)
 
 
 def mean_confidence(sums: Mapping[str, Sequence[float]], slices: Sequence[int] | None) -> dict[str, float | None]:

@@ -56,6 +56,6 @@ def test_a_label_that_cannot_be_written_leaves_nothing(tmp_path, prediction, mon
         raise RuntimeError("no space left on device")
 
     monkeypatch.setattr("transforms.scanner_label.sitk.WriteImage", full_disk)
-    with pytest.raises(RuntimeError, match="no space left"):
+    with pytest.raises(OSError, match="not written whole"):
         SaveScannerLabeld("pred", FRONT, tmp_path / "out")(prediction)
     assert list((tmp_path / "out").iterdir()) == []

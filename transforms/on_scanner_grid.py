@@ -10,9 +10,9 @@ import SimpleITK as sitk
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from pipeline.atomic import replacing
 from pipeline.front import Front
 from pipeline.scan import Geometry, read_geometry
+from pipeline.written_image import write_image
 
 
 class SaveOnScannerGridd(MapTransform):
@@ -40,6 +40,5 @@ class SaveOnScannerGridd(MapTransform):
     def write(self, image: sitk.Image, data: Mapping[Hashable, Any], below: str = "") -> str:
         """Write a case's image, in the folder `below` the case's own; its path."""
         target = self.output_dir / data.get("folder", "") / below / f"{data['case']}.nii.gz"
-        with replacing(target) as temporary:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+        write_image(image, target)
         return str(target)
