@@ -17,7 +17,6 @@ from pipeline.checkpoint import FINISHED, MODEL
 from pipeline.configuration import ENSEMBLE, load
 from pipeline.ensemble import check_method, configuration_of
 from pipeline.errors import InputError
-from pipeline.scan import file_sha256
 from pipeline.study import FOLDS, load_study
 
 # What has to be equal in the inference of members that share a window: what they see, and what they answer
@@ -77,15 +76,10 @@ def is_among(case: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> bo
     return any(mine[0] == other["patient_id"] or mine[1] == other["image_sha256"] for other in others)
 
 
-def known_images(members: Iterable[Member], scans: Iterable[Mapping[str, str]]) -> list[str]:
-    """Cases whose very image one of the members was trained on, as far as their folders tell.
-
-    `scans` are {"case", "image"}, see `pipeline.datalist.scans`; an image is known by its SHA-256.
-    """
-    entries = [entry for member in members if member.tells_training for entry in member.trained_on]
-    known = {entry["image_sha256"] for entry in entries}
-    # Without any there is nothing to read the scans for
-    return [scan["case"] for scan in scans if file_sha256(scan["image"]) in known] if known else []
+def images_trained_on(members: Iterable[Member]) -> frozenset[str]:
+    """SHA-256 of all images that one of the members was trained on, as far as their folders tell."""
+    entries = (entry for member in members if member.tells_training for entry in member.trained_on)
+    return frozenset(entry["image_sha256"] for entry in entries)
 
 
 def find_members(models: str | Path | Sequence[str | Path]) -> list[Member]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import zipfile
-from pathlib import Path
 
 import pytest
 
-from pipeline import predict
+from pipeline import chosen_model
 from pipeline.bundle_source import is_bundle, opened
+from pipeline.chosen_model import open_model
 from pipeline.errors import InputError
 from pipeline.export.archive import bundle_sha256, checksum_file, zip_bundle
 
@@ -23,13 +23,17 @@ def bundle(tmp_path):
 
 @pytest.fixture
 def runs(monkeypatch):
-    """What `predict` would have run."""
+    """The configurations that would have been run, and with what."""
     asked = []
 
-    def run(config_file, **arguments):
-        asked.append(("/".join(Path(config_file).parts[-3:]), arguments))
+    class Noted:
+        def __init__(self, configuration, output_dir, **own):
+            asked.append(("/".join(configuration.parts[-3:]), str(output_dir), own))
 
-    monkeypatch.setattr(predict, "run", run)
+        def setting(self, name):
+            return "lungs_infection" if name == "label_map" else None
+
+    monkeypatch.setattr(chosen_model, "Segmenter", Noted)
     return asked
 
 
@@ -38,10 +42,13 @@ def test_a_fold_of_a_run_is_no_bundle(tmp_path):
 
 
 def test_predicting_with_a_bundle_runs_its_own_configuration(bundle, runs):
-    predict.predict(bundle, "scans", "labels")
-    ((name, asked),) = runs
-    assert name == "a_ct_bundle/configs/inference.json"
-    assert asked == {"dataset_dir": "scans", "output_dir": "labels"}
+    with open_model(bundle, "labels"):
+        assert runs == [("a_ct_bundle/configs/inference.json", "labels", {})]
+
+
+def test_a_result_of_a_bundle_names_it_by_its_hash(bundle, runs):
+    with open_model(bundle, "labels", mode="") as model:
+        assert model.facts["sha256"] == bundle_sha256(bundle)
 
 
 def test_what_runs_is_a_copy_without_what_is_not_hashed(bundle):
@@ -73,16 +80,16 @@ def test_a_zip_file_is_unpacked_for_as_long_as_it_is_used(bundle):
 def test_a_changed_folder_is_not_run(bundle, runs):
     zip_bundle(bundle, "0.1.0")
     (bundle / "configs" / "inference.json").write_text('{"run": "$1"}')
-    with pytest.raises(InputError, match=r"configs/inference\.json"):
-        predict.predict(bundle, "scans", "labels")
+    with pytest.raises(InputError, match=r"configs/inference\.json"), open_model(bundle, "labels"):
+        pass
     assert runs == []
 
 
 def test_a_changed_zip_file_is_not_run(bundle, runs):
     archive = zip_bundle(bundle, "0.1.0")
     checksum_file(archive).write_text(f"{'0' * 64}  {archive.name}\n")
-    with pytest.raises(InputError, match=archive.name):
-        predict.predict(archive, "scans", "labels")
+    with pytest.raises(InputError, match=archive.name), open_model(archive, "labels"):
+        pass
     assert runs == []
 
 

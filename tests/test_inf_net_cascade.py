@@ -79,8 +79,7 @@ def test_the_second_stage_learns_with_what_its_own_folds_first_stage_found(finis
     assert found == {case["case"] for case in load_study(finished).learnt(0)}
 
 
-def test_predict_runs_both_stages(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.predict.run", lambda **arguments: run_here("", arguments))
+def test_predict_runs_both_stages(finished, tmp_path):
     (case,) = load_study(finished).held_out(0)
     predict(finished / "fold0", case["image"], tmp_path)
     predicted = [read_scan(folder / f"{case['case']}.nii.gz") for folder in (tmp_path, finished / "predictions")]

@@ -137,9 +137,8 @@ def test_flags_tell_whether_the_members_agree_on_a_case(finished):
 
 
 @pytest.fixture
-def segment(finished, tmp_path, monkeypatch) -> Callable[[Path], Path]:
+def segment(finished, tmp_path) -> Callable[[Path], Path]:
     """Segments the test set's scans with a model, in this process; gives the folder of the labels."""
-    monkeypatch.setattr("pipeline.predict.run", lambda **arguments: run_here("", arguments))
 
     def run(model: Path) -> Path:
         predict(model, finished.external, tmp_path)

@@ -10,8 +10,7 @@ from pipeline.atomic import write_json
 from pipeline.checkpoint import FINISHED, MODEL
 from pipeline.configuration import INFERENCE, merged
 from pipeline.errors import InputError
-from pipeline.members import Member, check_alike, ensemble_configuration, find_members, known_images
-from pipeline.scan import file_sha256
+from pipeline.members import Member, check_alike, ensemble_configuration, find_members, images_trained_on
 
 ENTRY = {"image": "a.nii.gz", "label": "b.nii.gz"}
 DATALIST = [
@@ -101,25 +100,16 @@ def test_a_member_whose_training_nobody_knows_is_refused(tmp_path):
         Member("fold0", tmp_path / "fold0" / MODEL).has_seen(DATALIST[0])
 
 
-def scan(folder: Path, case: str) -> dict[str, str]:
-    file = folder / f"{case}.nii.gz"
-    file.write_text(case)
-    return {"case": case, "image": str(file)}
+def test_the_images_that_a_member_was_trained_on_are_known_by_their_content(tmp_path):
+    fold0, fold1 = find_members(run(tmp_path))
+    hashes = [{entry["image_sha256"] for entry in member.trained_on} for member in (fold0, fold1)]
+    assert images_trained_on([fold0]) == hashes[0]
+    assert images_trained_on([fold0, fold1]) == hashes[0] | hashes[1]
 
 
-def test_scans_that_a_member_was_trained_on_are_known_whatever_they_are_called(tmp_path):
-    folder = run(tmp_path / "run")
-    scans = [scan(tmp_path, "renamed"), scan(tmp_path, "new")]
-    entries = [{**DATALIST[0]}, {**DATALIST[1], "image_sha256": file_sha256(scans[0]["image"])}, DATALIST[2]]
-    write_json(folder / "datalist.json", {"dataset_dir": "/scans", "training": entries})
-    fold0, fold1 = find_members(folder)
-    assert known_images([fold0], scans) == ["renamed"]
-    assert known_images([fold1], scans) == []
-
-
-def test_a_model_whose_training_nobody_knows_knows_no_scan(tmp_path):
+def test_of_a_model_whose_training_nobody_knows_no_image_is_known(tmp_path):
     (run(tmp_path) / "folds.json").unlink()
-    assert known_images(find_members(tmp_path), [scan(tmp_path, "any")]) == []
+    assert images_trained_on(find_members(tmp_path)) == frozenset()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,200 @@
+"""Which process works on which case, so that any number of them, on any number of machines, share one folder.
+
+A claim is a file that only one process can create. Its holder touches it every half minute; where that stops, or the
+holder is known to be gone, the next process claims the case anew under the next number. Nothing is ever taken away from
+anybody: one who was only slow goes on, and both write the same results, each file whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+FOLDER = ".claims"
+REFRESH_S, STALE_S = 30.0, 300.0
+_PROC = Path("/proc")
+# States of a process that does nothing more, though its number is still taken
+ENDED = ("Z", "X")
+
+
+class Claims:
+    """The claims of this process in a folder that all processes see.
+
+    Args:
+        folder: made when missing, removed when nothing is left in it.
+        refresh_s: how often the current claim is touched.
+        stale_s: after how long without that a claim is nobody's, where its holder's machine cannot be asked.
+    """
+
+    def __init__(self, folder: str | Path, refresh_s: float = REFRESH_S, stale_s: float = STALE_S) -> None:
+        self.folder = Path(folder)
+        self.refresh_s, self.stale_s = refresh_s, stale_s
+
+    @contextmanager
+    def held(self, case: str) -> Iterator[bool]:
+        """Whether the case is this process' own for as long as the block runs; False where another one works on it."""
+        stem = self.folder / hashlib.sha256(os.fsencode(case)).hexdigest()[:32]
+        number = self._take(stem, case)
+        if number is None:
+            yield False
+            return
+        ended = threading.Event()
+        refresher = threading.Thread(target=self._refresh, args=(_numbered(stem, number), ended), daemon=True)
+        refresher.start()
+        try:
+            yield True
+        finally:
+            ended.set()
+            refresher.join()
+            # The lowest last: while it is there, nobody begins to count anew
+            for passed in range(number, 0, -1):
+                _numbered(stem, passed).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Remove the folder unless a claim is in it."""
+        with suppress(OSError):
+            for left in self.folder.glob(".*"):
+                if self._age_s(left, self._now()) > self.stale_s:
+                    left.unlink(missing_ok=True)
+            self.folder.rmdir()
+
+    def _take(self, stem: Path, case: str) -> int | None:
+        """The number under which the case was claimed, None where somebody else has it."""
+        with self._written() as mine:
+            now = mine.stat().st_mtime
+            number = 1
+            while not _created(_numbered(stem, number), mine):
+                if self._is_held(_numbered(stem, number), now):
+                    return None
+                number += 1
+        if number > 1:
+            logger.warning("%s: a process ended while it worked on it; done again", case)
+        return number
+
+    @contextmanager
+    def _written(self) -> Iterator[Path]:
+        """A file that says who this process is, for as long as the block runs."""
+        file = self.folder / f".{uuid.uuid4().hex}"
+        for attempt in (1, 2):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                file.write_text(json.dumps(_self()), encoding="utf-8")
+                break
+            except FileNotFoundError:
+                # Another process removed the empty folder meanwhile
+                if attempt == 2:
+                    raise
+        try:
+            yield file
+        finally:
+            file.unlink(missing_ok=True)
+
+    def _is_held(self, claim: Path, now: float) -> bool:
+        """Whether somebody works under a claim; `now` is by the clock of the claims' file system."""
+        try:
+            holder = json.loads(claim.read_text(encoding="utf-8"))
+            age_s = self._age_s(claim, now)
+        except FileNotFoundError:
+            # Given back this moment: whether the case is done is looked up by the caller, later
+            return True
+        except ValueError:
+            return self._age_s(claim, now) <= self.stale_s
+        mine = _self()
+        if all(holder.get(key) == mine[key] for key in ("host", "boot", "namespace")):
+            return _started(holder["pid"]) == holder["started"]
+        return age_s <= self.stale_s
+
+    def _now(self) -> float:
+        with self._written() as file:
+            return file.stat().st_mtime
+
+    @staticmethod
+    def _age_s(file: Path, now: float) -> float:
+        return now - file.stat().st_mtime
+
+    def _refresh(self, claim: Path, ended: threading.Event) -> None:
+        while not ended.wait(self.refresh_s):
+            # A share that is away for a moment may come back; the claim goes stale if it does not
+            with suppress(OSError):
+                os.utime(claim)
+
+
+def _numbered(stem: Path, number: int) -> Path:
+    return stem.with_name(f"{stem.name}.{number}")
+
+
+def _created(claim: Path, content: Path) -> bool:
+    """Whether this process created the claim, whole at once."""
+    try:
+        os.link(content, claim)
+    except FileExistsError:
+        return False
+    except OSError:
+        # A file system without links: for a moment the claim is empty, and then as good as one of another machine
+        try:
+            with claim.open("x", encoding="utf-8") as stream:
+                stream.write(content.read_text(encoding="utf-8"))
+        except FileExistsError:
+            return False
+    return True
+
+
+@cache
+def _self_of(pid: int) -> dict[str, Any]:
+    return {
+        "host": socket.gethostname(),
+        "boot": _line("/proc/sys/kernel/random/boot_id"),
+        # Numbers of processes mean something within one namespace only
+        "namespace": _link("/proc/self/ns/pid"),
+        "pid": pid,
+        "started": _started(pid),
+        "job": os.environ.get("SLURM_JOB_ID"),
+    }
+
+
+def _self() -> dict[str, Any]:
+    return _self_of(os.getpid())
+
+
+def _started(pid: int) -> str | None:
+    """When a process of this machine began, in its own ticks; None where there is none of that number."""
+    try:
+        # The name, in brackets, may hold anything; the state is the 3rd and the start the 22nd of all fields
+        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in ENDED else fields[19]
+    except OSError:
+        pass
+    if _PROC.is_dir():
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "running"
+
+
+def _line(file: str) -> str:
+    try:
+        return Path(file).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _link(file: str) -> str:
+    try:
+        return os.readlink(file)
+    except OSError:
+        return ""

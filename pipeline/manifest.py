@@ -1,0 +1,133 @@
+"""What is written beside each segmented scan, `<case>.json`, and the table of all of them, results.csv.
+
+A manifest is the last file of a case to be written, so a case that has one that fits is done. It holds nothing of a
+scan's header but the grid, and no path: the name of the case is all that it has of the user's names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation.table import aligned, shortened
+from pipeline.atomic import write_csv, write_json
+
+DONE, FAILED = "done", "failed"
+# How a manifest is told from other JSON files
+KIND = "PneumoBundle prediction"
+RESULTS = "results.csv"
+SHOWN = 60
+COLUMNS = (
+    "case",
+    "status",
+    "seconds",
+    "lungs_percent",
+    "lungs_percent_low",
+    "lungs_percent_high",
+    "left_percent",
+    "right_percent",
+    "grade",
+    "grade_low",
+    "grade_high",
+    "lungs_ml",
+    "infection_ml",
+    "flags",
+    "warnings",
+    "message",
+)
+
+Manifest = dict[str, Any]
+
+
+def manifest_file(output_dir: str | Path, case: str) -> Path:
+    return Path(output_dir) / f"{case}.json"
+
+
+def read_manifest(file: Path) -> Manifest | None:
+    """A manifest; None where there is none, or a file that is something else."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return content if isinstance(content, dict) and content.get("kind") == KIND else None
+
+
+def write_manifest(output_dir: str | Path, manifest: Manifest) -> None:
+    write_json(manifest_file(output_dir, manifest["case"]), {"kind": KIND, **manifest})
+
+
+def is_of(manifest: Manifest | None, model: Mapping[str, Any], output_dir: str | Path, files: Iterable[str]) -> bool:
+    """Whether a case was finished with a model, and everything that is asked for is there, `files` among it.
+
+    Whether the scan is still the same is another question: `same_state`, `same_content`.
+    """
+    if manifest is None or manifest["status"] != DONE:
+        return False
+    same = all(manifest["model"].get(key) == model[key] for key in ("sha256", "mode"))
+    wanted = {*manifest["files"], *files}
+    return same and wanted <= {*manifest["files"]} and all((Path(output_dir) / name).is_file() for name in wanted)
+
+
+def same_state(manifest: Manifest, state: Sequence[int]) -> bool:
+    """Whether the input has the size and the time of change that it had: it need not be read to know it."""
+    return manifest["input"].get("state") == list(state)
+
+
+def state_of(file: Path) -> list[int]:
+    """Bytes of a file, and when it was changed, in nanoseconds."""
+    found = os.stat(file)
+    return [found.st_size, found.st_mtime_ns]
+
+
+def manifests(output_dir: str | Path) -> list[Manifest]:
+    """All in a folder and those below, by case."""
+    found = []
+    for folder, below, names in os.walk(output_dir):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        files = (Path(folder) / name for name in names if name.endswith(".json") and not name.startswith("."))
+        found += [manifest for file in files if (manifest := read_manifest(file))]
+    return sorted(found, key=lambda manifest: manifest["case"])
+
+
+def write_results(output_dir: str | Path, every: Iterable[Manifest]) -> None:
+    write_csv(Path(output_dir) / RESULTS, COLUMNS, map(row_of, every))
+
+
+def row_of(manifest: Manifest) -> dict[str, Any]:
+    """Of results.csv."""
+    found = manifest.get("severity") or {}
+    ends = {
+        f"{name}_{end}": pair[place]
+        for name in ("lungs_percent", "grade")
+        for place, end in enumerate(("low", "high"))
+        if (pair := found.get(f"{name}_interval"))
+    }
+    return {
+        **{name: found.get(name) for name in COLUMNS},
+        **ends,
+        **{name: manifest.get(name) for name in ("case", "status", "message")},
+        "seconds": round(sum(manifest.get("seconds", {}).values()), 2),
+        "flags": " ".join(flag["flag"] for flag in manifest.get("flags", ()) if flag["raised"]),
+        "warnings": " ".join(manifest.get("warnings", ())),
+    }
+
+
+def table(every: Sequence[Manifest]) -> str:
+    """A line a case, those that failed first, SHOWN at most, and a last one that counts them."""
+    ordered = sorted(every, key=lambda manifest: (manifest["status"] != FAILED, manifest["case"]))
+    rows = [["case", "status", "seconds", "infection % of lung", "grade", "message"]]
+    rows += [_cells(row_of(manifest)) for manifest in ordered[:SHOWN]]
+    failed = sum(manifest["status"] == FAILED for manifest in every)
+    more = [f"and {len(every) - SHOWN} more, see {RESULTS}"] if len(every) > SHOWN else []
+    counted = f"{len(every) - failed} of {len(every)} scans segmented" + (f", {failed} failed" if failed else "")
+    return "\n".join((aligned(rows), *more, counted))
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    share = row["lungs_percent"]
+    percent = "-" if share is None else f"{share:.1f}"
+    seconds = f"{row['seconds']:.1f}"
+    return [shortened(row["case"]), row["status"], seconds, percent, row["grade"] or "-", row["message"] or ""]

@@ -1,0 +1,190 @@
+"""Segmenting scans one by one: what is done stays done, what is wrong with one scan is that scan's own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+from conftest import chest, tiny_overrides
+from exported import small_run
+from monai.bundle import ConfigWorkflow
+
+from pipeline.atomic import read_json
+from pipeline.configuration import METADATA
+from pipeline.errors import InputError
+from pipeline.manifest import DONE, FAILED, table
+from pipeline.predict import main, predict
+from pipeline.scan import Geometry, read_geometry, read_scan
+
+NAMES = ("a", "b", "below/c")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run of two members with few and random weights."""
+    folder = tmp_path_factory.mktemp("run") / "cv"
+    return small_run("unet_3d", folder, {**tiny_overrides(), "mixed_precision": False})
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("scans")
+    for number, name in enumerate(NAMES):
+        file = folder / f"{name}.nii.gz"
+        file.parent.mkdir(exist_ok=True)
+        sitk.WriteImage(chest(seed=number)[0], str(file))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(run, scans, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("finished")
+    predict(run / "fold0", scans, out)
+    return out
+
+
+@pytest.fixture
+def mine(finished, tmp_path) -> Path:
+    """A copy of what was finished."""
+    return Path(shutil.copytree(finished, tmp_path / "out"))
+
+
+@pytest.fixture
+def own_scans(scans, tmp_path) -> Path:
+    return Path(shutil.copytree(scans, tmp_path / "scans"))
+
+
+def written(out: Path) -> dict[str, int]:
+    """When each label was written."""
+    return {file.relative_to(out).as_posix(): file.stat().st_mtime_ns for file in out.rglob("*.nii.gz")}
+
+
+def outcomes(manifests) -> dict[str, str]:
+    return {manifest["case"]: manifest["status"] for manifest in manifests}
+
+
+def test_every_scan_has_a_label_on_its_own_grid(finished, scans):
+    for name in NAMES:
+        assert Geometry.of(read_scan(finished / f"{name}.nii.gz")) == read_geometry(scans / f"{name}.nii.gz")
+
+
+def test_labels_are_those_of_monai_s_own_command_byte_by_byte(finished, run, scans, tmp_path):
+    own = {"model_file": str(run / "fold0" / "model.pt"), "dataset_dir": str(scans), "output_dir": str(tmp_path)}
+    workflow = ConfigWorkflow(
+        str(run / "inference.json"), str(METADATA), logging_file=False, workflow_type="infer", **own
+    )
+    workflow.initialize()
+    workflow.run()
+    for name in ("a", "b"):
+        assert (tmp_path / f"{name}.nii.gz").read_bytes() == (finished / f"{name}.nii.gz").read_bytes()
+
+
+def test_nothing_is_left_but_results(finished):
+    names = {file.relative_to(finished).as_posix() for file in finished.rglob("*") if file.is_file()}
+    assert names == {"results.csv"} | {f"{name}{suffix}" for name in NAMES for suffix in (".nii.gz", ".json")}
+    assert not (finished / ".claims").exists()
+
+
+def test_what_is_done_is_not_done_again(mine, run, scans):
+    before = written(mine)
+    assert set(outcomes(predict(run / "fold0", scans, mine)).values()) == {DONE}
+    assert written(mine) == before
+
+
+@pytest.mark.parametrize("lost", ["a.nii.gz", "a.json"])
+def test_what_lacks_a_file_is_done_again_and_nothing_else(mine, run, scans, lost):
+    before = written(mine)
+    (mine / lost).unlink()
+    predict(run / "fold0", scans, mine)
+    after = written(mine)
+    assert [name for name in before if before[name] != after[name]] == ["a.nii.gz"]
+
+
+def test_a_scan_that_changed_is_done_again(mine, run, own_scans):
+    sitk.WriteImage(chest(seed=9)[0], str(own_scans / "a.nii.gz"))
+    before = read_json(mine / "a.json")["input"]["sha256"]
+    predict(run / "fold0", own_scans, mine)
+    assert read_json(mine / "a.json")["input"]["sha256"] != before
+
+
+def test_a_scan_that_was_only_copied_is_not_done_again(mine, run, own_scans):
+    for name in NAMES:
+        (own_scans / f"{name}.nii.gz").touch()
+    before = written(mine)
+    predict(run / "fold0", own_scans, mine)
+    assert written(mine) == before
+
+
+@pytest.mark.parametrize(("fold", "mode"), [("fold1", ""), ("fold0", "exact")], ids=["other model", "other mode"])
+def test_with_other_means_all_is_done_again(mine, run, scans, fold, mode):
+    before = written(mine)
+    predict(run / fold, scans, mine, mode=mode)
+    assert not before.items() & written(mine).items()
+
+
+def test_a_bad_scan_does_not_keep_the_others_from_it(run, own_scans, tmp_path):
+    (own_scans / "a.nii.gz").write_bytes(b"no gzip")
+    found = predict(run / "fold0", own_scans, tmp_path / "out")
+    assert outcomes(found) == {"a": FAILED, "b": DONE, "below/c": DONE}
+
+
+def test_a_bad_scan_is_told_in_one_sentence_without_its_folder(run, own_scans, tmp_path):
+    (own_scans / "a.nii.gz").write_bytes(b"no gzip")
+    (bad, *_) = predict(run / "fold0", own_scans / "a.nii.gz", tmp_path / "out")
+    assert bad["message"].startswith("a: damaged or not readable to its end")
+    assert str(tmp_path) not in (tmp_path / "out" / "a.json").read_text()
+
+
+def test_a_bad_scan_that_was_mended_is_done(run, own_scans, scans, tmp_path):
+    (own_scans / "a.nii.gz").write_bytes(b"no gzip")
+    predict(run / "fold0", own_scans, tmp_path / "out")
+    shutil.copy(scans / "a.nii.gz", own_scans / "a.nii.gz")
+    assert set(outcomes(predict(run / "fold0", own_scans, tmp_path / "out")).values()) == {DONE}
+
+
+def test_a_command_with_a_bad_scan_ends_with_a_table_and_status_1(run, own_scans, tmp_path, capsys):
+    (own_scans / "a.nii.gz").write_bytes(b"no gzip")
+    words = ["--model", str(run / "fold0"), "--input", str(own_scans), "--output", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 1
+    assert "2 of 3 scans segmented, 1 failed" in capsys.readouterr().out
+
+
+def test_results_are_one_row_a_scan(finished):
+    _, *rows = (finished / "results.csv").read_text().splitlines()
+    assert [row.split(",")[:2] for row in rows] == [[name, DONE] for name in NAMES]
+
+
+def test_merging_gives_the_same_results(mine):
+    before = (mine / "results.csv").read_text()
+    (mine / "results.csv").unlink()
+    main(["--merge", "--output", str(mine)])
+    assert (mine / "results.csv").read_text() == before
+
+
+def test_a_manifest_tells_how_long_each_stage_took(finished):
+    assert set(read_json(finished / "a.json")["seconds"]) == {"read", "prepare", "network", "write", "severity"}
+
+
+def test_an_ensemble_tells_where_its_members_disagree(run, scans, tmp_path):
+    predict(run, scans / "a.nii.gz", tmp_path)
+    assert sorted(file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.nii.gz")) == [
+        "a.nii.gz",
+        "uncertainty/a.nii.gz",
+    ]
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_a_sentence(run, scans, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(InputError, match="which cannot be written"):
+        predict(run / "fold0", scans, tmp_path / "out")
+
+
+def test_a_table_of_very_many_scans_begins_with_those_that_failed():
+    many = [{"case": f"{number}", "status": DONE} for number in range(100)]
+    shown = table([*many, {"case": "bad", "status": FAILED, "message": "bad: is bad."}])
+    assert shown.splitlines()[1].startswith("bad")
+    assert "41 more" in shown
