@@ -50,7 +50,7 @@ def panels(stack: Stack, structures: Mapping[str, Sequence[int]], structure: str
     others = sorted({number for numbers in structures.values() for number in numbers} - set(structures[structure]))
     here, there = np.isin(expected, structures[structure]), np.isin(found, structures[structure])
     height = WIDTH * hu.shape[0] / hu.shape[1]
-    scan = svg.element("g", svg.element("image", href=_windowed(hu), width=WIDTH, height=height), id=anchor)
+    scan = svg.element("g", scan_picture(hu), id=anchor)
     # The scan's picture is on the page once; the other two drawings refer to it
     again = svg.element("use", href=f"#{anchor}")
     told = f"{name}, slice {shown.numbers[0]}"
@@ -66,8 +66,10 @@ def panels(stack: Stack, structures: Mapping[str, Sequence[int]], structure: str
     )
 
 
-def _windowed(hu: np.ndarray) -> str:
-    return data_uri("webp", webp((_grey(hu) * 255).round().astype(np.uint8), MOST_BYTES))
+def scan_picture(hu: np.ndarray) -> Markup:
+    """A slice (H, W) in the lung window, WIDTH wide."""
+    picture = data_uri("webp", webp((_grey(hu) * 255).round().astype(np.uint8), MOST_BYTES))
+    return svg.element("image", href=picture, width=WIDTH, height=WIDTH * hu.shape[0] / hu.shape[1])
 
 
 def _grey(hu: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from evaluation.report.shown import Shown, evenly, landmarks, ranking, ranking_s
 from evaluation.report.stack import Stack, cropped, fullest_slice, read_stack, thinned
 from evaluation.report.tables import name_of
 from evaluation.table import number
+from pipeline.labels import LabelMap
 
 SLICES, PIXELS = 64, 256
 # Of all scans in the viewer together; base64 makes a third more of it
@@ -67,22 +68,35 @@ def _structure(run: Run) -> str | None:
 
 
 def _slices(stack: Stack, shown: Shown, classes: Sequence[int], cases: int) -> dict[str, Any]:
+    return slices(stack, shown.case, classes, SCAN_BYTES // cases)
+
+
+def slices(stack: Stack, case: str, classes: Sequence[int], most_bytes: int = SCAN_BYTES) -> dict[str, Any]:
+    """A case for the viewer, which begins at the slice with most of some classes."""
     few = thinned(stack, SLICES, PIXELS)
-    start = fullest_slice(few, classes)
-    return {**atlas(few, SCAN_BYTES // cases), "case": shown.case, "start": start, "grey": stack.grey}
+    return {**atlas(few, most_bytes), "case": case, "start": fullest_slice(few, classes), "grey": stack.grey}
 
 
 def viewer_settings(run: Run) -> dict[str, Any]:
-    """What the viewer must know beside the cases: windows, structures, and how the pictures are coded."""
-    low, high = run.settings.get("window_hu", WINDOW_HU)
-    windows = {**WINDOWS, "network's own": ((low + high) / 2, high - low)}
+    """Of a run's viewer: beside those of its label map the structures that can be compared, the ranking one first."""
     labels, first = run.label_map, _structure(run)
     structures = sorted(labels.structures, key=lambda name: name != first)
+    compared = [{"name": name_of(name), "classes": labels.structures[name]} for name in structures]
+    return {**label_settings(labels, run.settings.get("window_hu", WINDOW_HU)), "structures": compared}
+
+
+def label_settings(labels: LabelMap, window_hu: Sequence[float]) -> dict[str, Any]:
+    """What the viewer must know beside the cases: windows, classes, and how the pictures are coded.
+
+    There are no structures in it, so there is no reference to compare with.
+    """
+    low, high = window_hu
+    windows = {**WINDOWS, "network's own": ((low + high) / 2, high - low)}
     return {
         "knots": KNOTS,
         "referenceFactor": REFERENCE_FACTOR,
         "windows": [{"name": name, "level": level, "width": width} for name, (level, width) in windows.items()],
-        "structures": [{"name": name_of(name), "classes": labels.structures[name]} for name in structures],
+        "structures": [],
         "classes": [
             {"name": name_of(name), "colour": colour}
             for name, colour in zip(labels.classes, _colours(labels.classes), strict=True)

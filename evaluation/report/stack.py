@@ -79,18 +79,28 @@ def read_stack(
     sizes = {volume.GetSize() for volume in (scan, expected, found, likely) if volume is not None}
     if len(sizes) > 1:
         raise InputError(f"case {case}: scan, reference and prediction have the sizes {sorted(sizes)}; expected one.")
+    stack = stack_of(scan, found, case, window_hu)
+    return replace(
+        stack,
+        reference=labels.class_of_code()[_oriented(expected)[0]],
+        probability=None if likely is None else _oriented(likely)[0],
+    )
+
+
+def stack_of(scan: sitk.Image, prediction: sitk.Image, case: str, window_hu: Sequence[float]) -> Stack:
+    """A scan and its predicted class numbers, on one grid; the reference is background throughout."""
     grey = intensity_domain(scan, case) == GREY_255
     voxels, oriented_mm = _oriented(scan)
+    found, _ = _oriented(prediction)
     low, high = window_hu
     return Stack(
         hu=voxels * np.float32((high - low) / 255) + np.float32(low) if grey else voxels,
-        reference=labels.class_of_code()[_oriented(expected)[0]],
-        prediction=_oriented(found)[0],
+        reference=np.zeros_like(found),
+        prediction=found,
         spacing_mm=(oriented_mm[2], oriented_mm[1], oriented_mm[0]),
         numbers=tuple(range(1, len(voxels) + 1)),
         of=len(voxels),
         grey=grey,
-        probability=None if likely is None else _oriented(likely)[0],
     )
 
 
