@@ -37,6 +37,9 @@ OUT ?=
 TEST ?=
 METHOD ?= vote
 MODE ?=
+# Of make predict: which series of a DICOM study, and whether each scan gets its page
+SERIES ?=
+PAGES ?= 1
 WEIGHTS ?=
 MEMBERS ?= {}
 LEAKY ?=
@@ -206,9 +209,9 @@ profile: $(READY) ## what networks cost, beside the Anam-Net paper's table: make
 	@$(PY) -m evaluation.cost --networks "$(NETWORKS)" --output "$(if $(OUT),$(OUT),runs/profile)"
 
 .PHONY: predict
-predict: $(READY) ## segment scans: make predict INPUT=scan.nii.gz OUT=labels MODEL=runs/unet_3d/cv/fold0; several are an ensemble [MODE=exact|whole|windows|fast]
+predict: $(READY) ## segment scans: make predict INPUT=scan, DICOM folder or folder of these OUT=labels MODEL=runs/unet_3d/cv/fold0; several are an ensemble [MODE=exact|whole|windows|fast SERIES=uid PAGES=0]
 	@$(PY) -m pipeline.predict --model "$(MODEL)" --input "$(INPUT)" --output "$(if $(OUT),$(OUT),predictions)" \
-	  --method "$(METHOD)" --weights "$(WEIGHTS)" --mode "$(MODE)"
+	  --method "$(METHOD)" --weights "$(WEIGHTS)" --mode "$(MODE)" --series "$(SERIES)" $(if $(filter 0,$(PAGES)),--no-pages,)
 
 .PHONY: features
 features: $(READY) $(if $(filter file,$(origin INPUT)),data) ## what each block of a network makes of a scan: make features NETWORK=amc_net [MODEL= INPUT=scan OUT=]

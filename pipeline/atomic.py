@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\..+")
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.(.+)")
 
 
 @contextmanager
@@ -32,10 +32,14 @@ def replacing(target: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_unfinished(folder: str | Path) -> None:
-    """Remove what `replacing` left in a folder when its process was killed; nobody else may be writing there."""
+def remove_unfinished(folder: str | Path, beginning: str = "") -> None:
+    """Remove what `replacing` left in a folder when its process was killed; nobody else may be writing there.
+
+    Of targets whose names begin with `beginning` alone.
+    """
     for file in Path(folder).glob(".*"):
-        if _TEMPORARY.fullmatch(file.name):
+        found = _TEMPORARY.fullmatch(file.name)
+        if found and found[1].startswith(beginning):
             file.unlink(missing_ok=True)
 
 

@@ -32,16 +32,20 @@ class Model:
     Args:
         segmenter: runs it.
         facts: what a result is told to be from: sha256 of all that decides it, network, mode and so on.
-        labels: what the numbers in its label files mean.
+        label_map: name of what the numbers in its label files mean.
         trained_on: SHA-256 of the images that it was trained on, as far as its folder tells.
         errors: of the infected share in held-out cases of its run.
     """
 
     segmenter: Segmenter
     facts: dict[str, Any]
-    labels: LabelMap
+    label_map: str
     trained_on: frozenset[str] = frozenset()
     errors: ShareErrors = field(default_factory=ShareErrors)
+
+    @property
+    def labels(self) -> LabelMap:
+        return label_map(self.label_map)
 
 
 @contextmanager
@@ -81,7 +85,7 @@ def open_model(
 def _model(segmenter: Segmenter, mode: str, known: Mapping[str, Any] | None = None, **facts: Any) -> Model:
     settings = {name: segmenter.setting(name) for name in ("within_lungs", "label_map")}
     told = {"network": segmenter.setting("name"), "preset": segmenter.setting("preset"), "mode": mode, **facts}
-    return Model(segmenter, told, label_map(result_label_map(settings)), **(known or {}))
+    return Model(segmenter, told, result_label_map(settings), **(known or {}))
 
 
 def _sha256(members: Sequence[Member], combined: Mapping[str, Any]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import socket
 import threading
@@ -20,7 +19,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-logger = logging.getLogger(__name__)
 FOLDER = ".claims"
 REFRESH_S, STALE_S = 30.0, 300.0
 _PROC = Path("/proc")
@@ -42,18 +40,21 @@ class Claims:
         self.refresh_s, self.stale_s = refresh_s, stale_s
 
     @contextmanager
-    def held(self, case: str) -> Iterator[bool]:
-        """Whether the case is this process' own for as long as the block runs; False where another one works on it."""
+    def held(self, case: str) -> Iterator[int]:
+        """The number of this process' claim for as long as the block runs; 0 where another one works on the case.
+
+        Above 1, that many less one processes ended, or went silent, while they worked on it.
+        """
         stem = self.folder / hashlib.sha256(os.fsencode(case)).hexdigest()[:32]
-        number = self._take(stem, case)
+        number = self._take(stem)
         if number is None:
-            yield False
+            yield 0
             return
         ended = threading.Event()
         refresher = threading.Thread(target=self._refresh, args=(_numbered(stem, number), ended), daemon=True)
         refresher.start()
         try:
-            yield True
+            yield number
         finally:
             ended.set()
             refresher.join()
@@ -61,7 +62,10 @@ class Claims:
             for passed in range(number, 0, -1):
                 _numbered(stem, passed).unlink(missing_ok=True)
 
-    def close(self) -> None:
+    def __enter__(self) -> Claims:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Remove the folder unless a claim is in it."""
         with suppress(OSError):
             for left in self.folder.glob(".*"):
@@ -69,7 +73,7 @@ class Claims:
                     left.unlink(missing_ok=True)
             self.folder.rmdir()
 
-    def _take(self, stem: Path, case: str) -> int | None:
+    def _take(self, stem: Path) -> int | None:
         """The number under which the case was claimed, None where somebody else has it."""
         with self._written() as mine:
             now = mine.stat().st_mtime
@@ -78,8 +82,6 @@ class Claims:
                 if self._is_held(_numbered(stem, number), now):
                     return None
                 number += 1
-        if number > 1:
-            logger.warning("%s: a process ended while it worked on it; done again", case)
         return number
 
     @contextmanager
@@ -130,6 +132,12 @@ class Claims:
                 os.utime(claim)
 
 
+def check_writable(output_dir: str | Path) -> None:
+    """OSError where no claim could be made below a folder, before anything is computed for it."""
+    with Claims(Path(output_dir) / FOLDER) as claims, claims.held(""):
+        pass
+
+
 def _numbered(stem: Path, number: int) -> Path:
     return stem.with_name(f"{stem.name}.{number}")
 
@@ -139,7 +147,8 @@ def _created(claim: Path, content: Path) -> bool:
     try:
         os.link(content, claim)
     except FileExistsError:
-        return False
+        # Over a network an answer may be lost and the question asked again: the second name tells that it is ours
+        return content.stat().st_nlink > 1
     except OSError:
         # A file system without links: for a moment the claim is empty, and then as good as one of another machine
         try:

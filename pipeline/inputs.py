@@ -2,23 +2,34 @@
 
     python -m pipeline.inputs INPUT      # lists them
 
-A name is that of the user's file, with the folders between INPUT and it; results are written under the same name.
+A file, or zip file, gives its case the name that the user gave it, with the folders between INPUT and it. A DICOM study
+is named by a hash of its UID: names of folders and files that a hospital's archive made hold names of patients.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evaluation.table import aligned
 from pipeline.errors import InputError, report_plainly
 from pipeline.layouts import UNDERSTOOD, by_case, image_files, recognise, unrecognised
+from pipeline.quiet import quiet
 from pipeline.scan import SUFFIXES
 
-FILE = "file"
+if TYPE_CHECKING:
+    from pipeline.dicom.series import Series
+
+FILE, DICOM, ZIP = "file", "dicom", "zip"
+ZIP_SUFFIX = ".zip"
+# Bytes: file systems allow 255, of which names of unfinished files and suffixes need 50
+LONGEST_NAME = 200
+UNDERSTOOD_INPUT = (f"{', '.join(SUFFIXES)} files, DICOM files or zip files of these, in folders or not", *UNDERSTOOD)
 
 
 @dataclass(frozen=True)
@@ -27,13 +38,17 @@ class Input:
 
     Args:
         case: its name, unique; with slashes where it lies in a folder below INPUT.
-        kind: FILE.
-        path: of it, absolute.
+        kind: FILE, DICOM or ZIP, which is of DICOM files.
+        paths: absolute: the file, or the folders that hold a study's DICOM files.
+        study: UID of the study that is meant; empty for the only one.
+        series: UID of the series that is meant; empty for the CT series with the most slices.
     """
 
     case: str
     kind: str
-    path: Path
+    paths: tuple[Path, ...]
+    study: str = ""
+    series: str = ""
 
     @property
     def folder(self) -> str:
@@ -46,52 +61,158 @@ class Input:
         return self.case.rpartition("/")[2]
 
 
-def find_inputs(source: str | Path, output_dir: str | Path | None = None) -> list[Input]:
-    """The scans that INPUT stands for, by name; nothing is read of any of them.
+def find_inputs(source: str | Path, output_dir: str | Path | None = None, series: str = "") -> list[Input]:
+    """The scans that INPUT stands for, by name; of DICOM one header a folder is read, of all else nothing.
 
-    INPUT is an image file, or a folder: in a layout that `pipeline.layouts` knows its images are taken and its labels
-    are not, else all image files in it and in the folders below. Hidden ones and `output_dir`, which may lie within,
-    are left out. Raises InputError where there is nothing to segment, or two scans would have one name.
+    INPUT is an image file, a zip file of DICOM files, or a folder: in a layout that `pipeline.layouts` knows its images
+    are taken and its labels are not, else all scans in it and in the folders below. Hidden ones and `output_dir`, which
+    may lie within, are left out. With the UID of a `series` that one alone is meant. Raises InputError where there is
+    nothing to segment, or two scans would have one name.
     """
     # Not resolve(): on a cluster a link is the path that every node knows, and its target often is not
     place = Path(os.path.abspath(source))
     if not place.exists():
         raise InputError(f"{place}: there is no such file or folder; check the path.")
     if place.is_file():
-        if not place.name.lower().endswith(SUFFIXES):
-            raise InputError(f"{place}: is no image file; expected {', '.join(SUFFIXES)}; convert it.")
-        return _named(by_case([place]), "")
-    found = list(_below(place, None if output_dir is None else Path(os.path.abspath(output_dir))))
+        return _of_file(place, series)
+    left_out = None if output_dir is None else Path(os.path.abspath(output_dir))
+    if series:
+        return [Input(f"series_{hashed_uid(series)}", DICOM, (place,), series=series)]
+    found, studies = [], _Studies(place)
+    for folder in _folders(place, left_out):
+        found += _images(folder, place)
+        studies.add(folder)
+    found += studies.inputs()
     if not found:
-        raise InputError(unrecognised(place, (f"{', '.join(SUFFIXES)} files, in folders or not", *UNDERSTOOD)))
+        raise InputError(unrecognised(place, UNDERSTOOD_INPUT))
     return found
 
 
-def _below(root: Path, left_out: Path | None) -> Iterator[Input]:
-    """Of a folder and all below it, in the order of their names."""
+def _of_file(file: Path, series: str) -> list[Input]:
+    if file.name.lower().endswith(ZIP_SUFFIX):
+        return [Input(_safe(_stem(file)), ZIP, (file,), series=series)]
+    if file.name.lower().endswith(SUFFIXES):
+        return _named(by_case([file]), "")
+    if study := study_of([file]):
+        raise InputError(f"{file}: is one file of a DICOM study ({hashed_uid(study)}); give the folder that it is in.")
+    raise InputError(f"{file}: is no image file; expected {', '.join((*SUFFIXES, ZIP_SUFFIX))}; convert it.")
+
+
+def _folders(root: Path, left_out: Path | None) -> Iterator[Path]:
+    """A folder and all below it, in the order of their names; none below one whose layout is known."""
     for name, folders, _ in os.walk(root):
         folder = Path(name)
         # In place: what is taken off is not walked into
         folders[:] = sorted(each for each in folders if not each.startswith(".") and folder / each != left_out)
-        below = folder.relative_to(root).as_posix()
-        if listing := recognise(folder):
+        yield folder
+        if recognise(folder):
             folders.clear()
-            images = {case.name: case.image for case in listing.cases}
-        else:
-            images = by_case(image_files(folder))
-        yield from _named(images, "" if below == "." else f"{below}/")
 
 
-def _named(images: dict[str, Path], prefix: str) -> list[Input]:
-    return [Input(f"{prefix}{name}", FILE, path) for name, path in sorted(images.items())]
+def _images(folder: Path, root: Path) -> list[Input]:
+    """Image and zip files of one folder, by name."""
+    below = folder.relative_to(root).as_posix()
+    prefix = "" if below == "." else f"{below}/"
+    if listing := recognise(folder):
+        return _named({case.name: case.image for case in listing.cases}, prefix)
+    archives = sorted(file for file in _files(folder) if file.name.lower().endswith(ZIP_SUFFIX))
+    zipped = {_stem(file): file for file in archives}
+    images = by_case(image_files(folder))
+    if twice := sorted({*images} & {*zipped}):
+        raise InputError(f"case {twice[0]}: occurs twice, as an image and as a zip file; remove or rename one of them.")
+    return [*_named(images, prefix), *(Input(_safe(f"{prefix}{name}"), ZIP, (file,)) for name, file in zipped.items())]
+
+
+def _named(images: Mapping[str, Path], prefix: str) -> list[Input]:
+    return [Input(_safe(f"{prefix}{name}"), FILE, (path,)) for name, path in sorted(images.items())]
+
+
+def _stem(archive: Path) -> str:
+    return archive.name[: -len(ZIP_SUFFIX)]
+
+
+def _safe(case: str) -> str:
+    """A name that can be written in UTF-8, each part of which is short enough for the names of results."""
+    return "/".join(map(_shortened, os.fsencode(case).decode("utf-8", "backslashreplace").split("/")))
+
+
+def _shortened(name: str) -> str:
+    written = name.encode()
+    if len(written) <= LONGEST_NAME:
+        return name
+    return f"{written[: LONGEST_NAME - 13].decode('utf-8', 'ignore')}_{hashed_uid(name)}"
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
+
+
+class _Studies:
+    """The DICOM studies of a tree, by the first file of each folder: a study may lie in several."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folders: dict[str, list[Path]] = {}
+
+    def add(self, folder: Path) -> None:
+        others = (file for file in _files(folder) if not file.name.lower().endswith((*SUFFIXES, ZIP_SUFFIX)))
+        if study := study_of(others):
+            self.folders.setdefault(study, []).append(folder)
+
+    def inputs(self) -> list[Input]:
+        folders = self.folders
+        if sum(map(len, folders.values())) == 1:
+            # All files of the only folder can be looked at: they may be of several studies
+            ((folder,),) = folders.values()
+            folders = {study: [folder] for study in _studies_in(folder)} or folders
+        found = [Input(f"study_{hashed_uid(study)}", DICOM, tuple(there), study) for study, there in folders.items()]
+        return sorted(found, key=lambda each: each.case)
+
+
+def study_of(files: Iterable[Path]) -> str:
+    """UID of the study that the first DICOM file is of; empty where there is none."""
+    from pipeline.dicom.headers import DamagedHeaderError, read_slices
+
+    for file in files:
+        try:
+            slices = read_slices(file)
+        except (DamagedHeaderError, OSError):
+            continue
+        if slices:
+            return slices[0].stack.study_uid
+    return ""
+
+
+def _studies_in(folder: Path) -> list[str]:
+    from pipeline.dicom import series
+
+    # What is wrong with its files is told where the scan is read, without their names
+    with quiet(series.__name__):
+        found = series.find_series(folder)
+    return sorted({each.study_uid for each in found if not series.unsuitable(each)})
+
+
+def _series(item: Input) -> list[Series]:
+    from pipeline.dicom.series import find_series
+
+    every = {series.uid: series for folder in item.paths for series in find_series(folder)}
+    return [series for series in every.values() if series.study_uid == item.study]
+
+
+def hashed_uid(uid: str) -> str:
+    """Short, the same each time, and nobody's."""
+    return hashlib.sha256(uid.encode()).hexdigest()[:12]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     report_plainly()
     parser = argparse.ArgumentParser(prog="python -m pipeline.inputs", description="List the scans of a folder.")
-    parser.add_argument("input", help="an image file, or a folder of them")
+    parser.add_argument("input", help="an image file, a zip file of DICOM files, or a folder of any of them")
     found = find_inputs(parser.parse_args(arguments).input)
-    print(aligned([["case", "kind", "path"], *([each.case, each.kind, str(each.path)] for each in found)]))
+    print(aligned([["case", "kind", "path"], *([each.case, each.kind, str(each.paths[0])] for each in found)]))
+    for each in found:
+        if each.kind == DICOM:
+            print("", each.case, *(f"  {series}" for series in _series(each)), sep="\n")
 
 
 if __name__ == "__main__":

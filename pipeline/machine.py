@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import resource
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,71 @@ def forget_peak_memory() -> None:
     """Let `peak_memory_mib` begin anew from now on, where the system can do that (Linux)."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def memory_left_mib() -> float:
+    """What this process may still allocate: the least that system, control groups, SLURM and ulimit leave it.
+
+    Infinite where none of them tells.
+    """
+    used = memory_mib()
+    left = [_available_mib(), *(limit - usage for limit, usage in _control_groups())]
+    job = os.environ.get("SLURM_MEM_PER_NODE"), os.environ.get("SLURM_MEM_PER_CPU")
+    if job[0] and float(job[0]):
+        left.append(float(job[0]) - used)
+    elif job[1] and float(job[1]):
+        left.append(float(job[1]) * int(os.environ.get("SLURM_CPUS_ON_NODE", "1")) - used)
+    addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if addresses != resource.RLIM_INFINITY and (mapped := _mapped_mib()):
+        left.append(addresses / 2**20 - mapped)
+    return max(min(left), 0.0)
+
+
+def _available_mib() -> float:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return math.inf
+    facts = dict(line.split(":", 1) for line in lines)
+    return int(facts["MemAvailable"].split()[0]) / 1024 if "MemAvailable" in facts else math.inf
+
+
+def _mapped_mib() -> float:
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() / 2**20
+    except OSError:
+        return 0.0
+
+
+def _control_groups(
+    groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> Iterator[tuple[float, float]]:
+    """Limit and use in MiB of every control group that this process is in; files that can be dropped are no use."""
+    try:
+        lines = groups.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        # Of version 2 there is one line without controllers
+        if controllers not in ("", "memory") and "memory" not in controllers.split(","):
+            continue
+        top = root / "memory" if controllers else root
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
+        place = top / name.lstrip("/")
+        # A container may see its own group as the top one
+        for folder in (place, *place.parents):
+            try:
+                limit, usage = ((folder / each).read_text().strip() for each in names)
+                statistics = dict(each.split() for each in (folder / "memory.stat").read_text().splitlines())
+            except (OSError, ValueError):
+                pass
+            else:
+                if limit != "max":
+                    dropped = int(statistics.get("total_inactive_file", statistics.get("inactive_file", 0)))
+                    yield int(limit) / 2**20, (int(usage) - dropped) / 2**20
+            if folder == top:
+                break
 
 
 def memory_mib() -> float:

@@ -60,26 +60,20 @@ def write_manifest(output_dir: str | Path, manifest: Manifest) -> None:
 
 
 def is_of(manifest: Manifest | None, model: Mapping[str, Any], output_dir: str | Path, files: Iterable[str]) -> bool:
-    """Whether a case was finished with a model, and everything that is asked for is there, `files` among it.
+    """Whether a case was finished with a model, `files` are among what was written, and all of that is still there.
 
-    Whether the scan is still the same is another question: `same_state`, `same_content`.
+    Whether the scan is still the same is another question: `same_state`.
     """
     if manifest is None or manifest["status"] != DONE:
         return False
     same = all(manifest["model"].get(key) == model[key] for key in ("sha256", "mode"))
-    wanted = {*manifest["files"], *files}
-    return same and wanted <= {*manifest["files"]} and all((Path(output_dir) / name).is_file() for name in wanted)
+    there = all((Path(output_dir) / name).is_file() for name in manifest["files"])
+    return same and there and {*files} <= {*manifest["files"]}
 
 
 def same_state(manifest: Manifest, state: Sequence[int]) -> bool:
-    """Whether the input has the size and the time of change that it had: it need not be read to know it."""
+    """Whether the input has the size and the time of change that it had, so that it need not be read to know it."""
     return manifest["input"].get("state") == list(state)
-
-
-def state_of(file: Path) -> list[int]:
-    """Bytes of a file, and when it was changed, in nanoseconds."""
-    found = os.stat(file)
-    return [found.st_size, found.st_mtime_ns]
 
 
 def manifests(output_dir: str | Path) -> list[Manifest]:
@@ -115,6 +109,11 @@ def row_of(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+def brief(manifest: Manifest) -> Manifest:
+    """What is kept in memory of each of very many: all but what is the same for most of them."""
+    return {key: value for key, value in manifest.items() if key not in ("model", "made_with", "files")}
+
+
 def table(every: Sequence[Manifest]) -> str:
     """A line a case, those that failed first, SHOWN at most, and a last one that counts them."""
     ordered = sorted(every, key=lambda manifest: (manifest["status"] != FAILED, manifest["case"]))
@@ -126,8 +125,20 @@ def table(every: Sequence[Manifest]) -> str:
     return "\n".join((aligned(rows), *more, counted))
 
 
+def printable(name: str) -> str:
+    """A name on one line, whatever it contains."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
 def _cells(row: Mapping[str, Any]) -> list[str]:
     share = row["lungs_percent"]
     percent = "-" if share is None else f"{share:.1f}"
     seconds = f"{row['seconds']:.1f}"
-    return [shortened(row["case"]), row["status"], seconds, percent, row["grade"] or "-", row["message"] or ""]
+    return [
+        shortened(printable(row["case"])),
+        row["status"],
+        seconds,
+        percent,
+        row["grade"] or "-",
+        row["message"] or "",
+    ]

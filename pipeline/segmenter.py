@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from monai.bundle import ConfigWorkflow
 from monai.engines import IterationEvents
 
 from pipeline.configuration import METADATA
+from pipeline.quiet import quiet
 
 # What a configuration lists as its scans until the first one comes
 NO_CASE = {"case": "", "image": ""}
@@ -39,7 +38,8 @@ class Segmenter:
     def __init__(self, configuration: Path, output_dir: str | Path, **own: Any) -> None:
         # Of a bundle, metadata is beside it
         meta = configuration.with_name(METADATA.name)
-        with _without_remarks():
+        # MONAI would warn that it does not set up logging, which is for the program that this runs in
+        with quiet(ConfigWorkflow.__module__):
             self.workflow = ConfigWorkflow(
                 str(configuration),
                 str(meta if meta.is_file() else METADATA),
@@ -101,15 +101,3 @@ class Segmenter:
         now = time.monotonic()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
-
-
-@contextmanager
-def _without_remarks() -> Iterator[None]:
-    """MONAI would warn that it does not set up logging, which is for the program that this runs in."""
-    remarks = logging.getLogger(ConfigWorkflow.__module__)
-    level = remarks.level
-    remarks.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        remarks.setLevel(level)

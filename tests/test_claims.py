@@ -18,7 +18,7 @@ HOLD = """
 import sys, time
 from pipeline.claims import Claims
 with Claims(sys.argv[1]).held("case") as mine:
-    print(mine, flush=True)
+    print(bool(mine), flush=True)
     time.sleep(60)
 """
 
@@ -96,10 +96,8 @@ def test_a_case_that_was_taken_over_cannot_be_had_by_a_third(tmp_path, holder):
 def test_nothing_is_left_of_a_case_that_was_taken_over(tmp_path, holder):
     holder.kill()
     holder.wait()
-    claims = Claims(tmp_path / "claims")
-    with claims.held("case"):
+    with Claims(tmp_path / "claims") as claims, claims.held("case"):
         pass
-    claims.close()
     assert not (tmp_path / "claims").exists()
 
 
@@ -108,7 +106,7 @@ def test_a_case_of_another_machine_can_be_had_when_it_was_not_touched_for_long(t
     with Claims(tmp_path, refresh_s=1000).held("case"):
         of_another_machine(tmp_path, age_s)
         with Claims(tmp_path, stale_s=300).held("case") as mine:
-            assert mine == free
+            assert bool(mine) == free
 
 
 def test_a_claim_that_is_held_is_touched(tmp_path):
@@ -134,7 +132,7 @@ def test_a_claim_that_is_no_claim_is_somebody_s_until_it_is_old(tmp_path):
 
 
 def test_a_folder_with_a_claim_in_it_stays(tmp_path):
-    claims = Claims(tmp_path / "claims")
-    with claims.held("case"):
-        claims.close()
+    with Claims(tmp_path / "claims").held("case"):
+        with Claims(tmp_path / "claims"):
+            pass
         assert claim_of(tmp_path / "claims").is_file()

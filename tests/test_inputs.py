@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
+import dicom_makers
 import pytest
+from conftest import chest
+from pydicom import Dataset
 
 from pipeline.errors import InputError
-from pipeline.inputs import find_inputs
+from pipeline.inputs import DICOM, FILE, ZIP, find_inputs
 
 
 def touched(folder: Path, *names: str) -> Path:
@@ -31,7 +36,7 @@ def test_scans_of_a_tree_keep_the_folders_below_it_in_their_names(tmp_path):
 
 def test_a_scan_in_a_folder_has_its_results_in_a_folder_of_that_name(tmp_path):
     (found,) = find_inputs(touched(tmp_path, "a/b/one.mha"))
-    assert (found.folder, found.name, found.path) == ("a/b", "one", tmp_path / "a/b/one.mha")
+    assert (found.folder, found.name, found.paths) == ("a/b", "one", (tmp_path / "a/b/one.mha",))
 
 
 def test_labels_of_a_known_layout_are_no_scans(tmp_path):
@@ -59,3 +64,69 @@ def test_what_holds_no_scan_is_told_in_a_sentence(tmp_path, name, said):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=said):
         find_inputs(tmp_path / name)
+
+
+def study(folder: Path, seed: int = 0) -> list[Dataset]:
+    """A small study, written into a folder."""
+    slices = dicom_makers.classic(chest(size=(8, 8, 4), seed=seed)[0])
+    dicom_makers.write(slices, folder)
+    return slices
+
+
+def test_a_dicom_study_has_no_name_but_a_hash(tmp_path):
+    study(tmp_path / "Plantagenet^Zoe")
+    (found,) = find_inputs(tmp_path)
+    assert re.fullmatch(r"study_[0-9a-f]{12}", found.case)
+    assert found.kind == DICOM
+
+
+def test_each_study_of_a_tree_is_a_scan(tmp_path):
+    for number in range(3):
+        study(tmp_path / f"patient_{number}" / "ct", number)
+    assert len({*cases(tmp_path)}) == 3
+
+
+def test_a_study_in_several_folders_is_one_scan(tmp_path):
+    slices = study(tmp_path / "a")
+    dicom_makers.write(slices, tmp_path / "b")
+    (found,) = find_inputs(tmp_path)
+    assert found.paths == (tmp_path / "a", tmp_path / "b")
+
+
+def test_studies_that_are_mixed_in_one_folder_are_a_scan_each(tmp_path):
+    study(tmp_path)
+    dicom_makers.write(dicom_makers.classic(chest(size=(8, 8, 4))[0]), tmp_path, "other{:04d}")
+    assert len(cases(tmp_path)) == 2
+
+
+def test_a_series_can_be_named(tmp_path):
+    uid = study(tmp_path)[0].SeriesInstanceUID
+    (found,) = find_inputs(tmp_path, series=uid)
+    assert (found.series, found.case[:7]) == (uid, "series_")
+
+
+def test_a_zip_file_is_a_scan_of_its_own_name(tmp_path):
+    assert cases(touched(tmp_path, "below/study 1.zip")) == ["below/study 1"]
+
+
+def test_one_file_of_a_study_is_no_scan(tmp_path):
+    study(tmp_path)
+    with pytest.raises(InputError, match="one file of a DICOM study"):
+        find_inputs(tmp_path / "IM0000")
+
+
+def test_scans_and_studies_may_lie_side_by_side(tmp_path):
+    study(tmp_path / "x")
+    assert [found.kind for found in find_inputs(touched(tmp_path, "one.nii.gz", "two.zip"))] == [FILE, ZIP, DICOM]
+
+
+def test_a_name_that_is_no_text_is_written_as_one(tmp_path):
+    (tmp_path / "images").mkdir()
+    with open(os.fsencode(tmp_path) + b"/images/caf\xe9.mha", "w"):
+        assert cases(tmp_path) == ["caf\\xe9"]
+
+
+def test_a_very_long_name_is_cut_and_stays_unique(tmp_path):
+    names = cases(touched(tmp_path, f"{'x' * 240}1.mha", f"{'x' * 240}2.mha"))
+    assert len({*names}) == 2
+    assert max(map(len, names)) <= 200

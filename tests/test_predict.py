@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -83,7 +86,7 @@ def test_labels_are_those_of_monai_s_own_command_byte_by_byte(finished, run, sca
 
 def test_nothing_is_left_but_results(finished):
     names = {file.relative_to(finished).as_posix() for file in finished.rglob("*") if file.is_file()}
-    assert names == {"results.csv"} | {f"{name}{suffix}" for name in NAMES for suffix in (".nii.gz", ".json")}
+    assert names == {"results.csv"} | {f"{name}{suffix}" for name in NAMES for suffix in (".nii.gz", ".json", ".html")}
     assert not (finished / ".claims").exists()
 
 
@@ -93,7 +96,7 @@ def test_what_is_done_is_not_done_again(mine, run, scans):
     assert written(mine) == before
 
 
-@pytest.mark.parametrize("lost", ["a.nii.gz", "a.json"])
+@pytest.mark.parametrize("lost", ["a.nii.gz", "a.json", "a.html"])
 def test_what_lacks_a_file_is_done_again_and_nothing_else(mine, run, scans, lost):
     before = written(mine)
     (mine / lost).unlink()
@@ -133,7 +136,7 @@ def test_a_bad_scan_does_not_keep_the_others_from_it(run, own_scans, tmp_path):
 def test_a_bad_scan_is_told_in_one_sentence_without_its_folder(run, own_scans, tmp_path):
     (own_scans / "a.nii.gz").write_bytes(b"no gzip")
     (bad, *_) = predict(run / "fold0", own_scans / "a.nii.gz", tmp_path / "out")
-    assert bad["message"].startswith("a: damaged or not readable to its end")
+    assert bad["message"].startswith("a: not readable as a medical image")
     assert str(tmp_path) not in (tmp_path / "out" / "a.json").read_text()
 
 
@@ -166,7 +169,7 @@ def test_merging_gives_the_same_results(mine):
 
 
 def test_a_manifest_tells_how_long_each_stage_took(finished):
-    assert set(read_json(finished / "a.json")["seconds"]) == {"read", "prepare", "network", "write", "severity"}
+    assert set(read_json(finished / "a.json")["seconds"]) == {"read", "prepare", "network", "write", "severity", "page"}
 
 
 def test_an_ensemble_tells_where_its_members_disagree(run, scans, tmp_path):
@@ -183,8 +186,35 @@ def test_a_folder_that_cannot_be_written_is_told_in_a_sentence(run, scans, tmp_p
         predict(run / "fold0", scans, tmp_path / "out")
 
 
+def test_a_disk_that_fills_up_is_told_in_a_sentence_and_leaves_no_half_file(run, scans, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(InputError, match=os.strerror(errno.EFBIG)):
+            predict(run / "fold0", scans, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    left = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert [file.name for file in left] == ["a.nii.gz"]
+    assert Geometry.of(read_scan(left[0])) == read_geometry(scans / "a.nii.gz")
+
+
+def test_a_scan_that_does_not_fit_into_memory_is_refused_with_the_figure(run, scans, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.memory_need.memory_left_mib", lambda: 0.0)
+    monkeypatch.setattr("pipeline.case_segmenter.memory_mib", lambda: 0.0)
+    (refused,) = predict(run / "fold0", scans / "a.nii.gz", tmp_path)
+    assert refused["status"] == FAILED
+    assert "and 0 MiB are left" in refused["message"]
+
+
 def test_a_table_of_very_many_scans_begins_with_those_that_failed():
     many = [{"case": f"{number}", "status": DONE} for number in range(100)]
     shown = table([*many, {"case": "bad", "status": FAILED, "message": "bad: is bad."}])
     assert shown.splitlines()[1].startswith("bad")
     assert "41 more" in shown
+
+
+def test_a_scan_that_kills_every_process_is_given_up(run, scans, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.batch.MOST_ENDED", 0)
+    (given_up, *_) = predict(run / "fold0", scans / "a.nii.gz", tmp_path)
+    assert (given_up["status"], given_up["message"][:17]) == (FAILED, "0 processes ended")

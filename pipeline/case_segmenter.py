@@ -1,0 +1,190 @@
+"""One scan of `make predict`: segmented, with everything that is written of it but its manifest."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from evaluation.prediction import flag_entries, found_in
+from evaluation.report.prediction import prediction_page
+from evaluation.report.stack import stack_of
+from pipeline.atomic import replacing
+from pipeline.chosen_model import Model
+from pipeline.front import Front
+from pipeline.inputs import Input
+from pipeline.machine import forget_peak_memory, memory_mib, peak_memory_mib
+from pipeline.manifest import DONE, Manifest, is_of, manifest_file, read_manifest
+from pipeline.memory_need import check_memory
+from pipeline.opened_input import Opened, opened, state_of
+from pipeline.provenance import provenance
+from pipeline.quiet import quiet
+from pipeline.scan import Geometry, intensity_domain, read_scan
+from pipeline.simpleitk import sitk
+
+TRAINED_ON = (
+    "MODEL was trained on this very scan: what it finds there says nothing about how well it does on new patients."
+)
+NO_SEGMENTATION = (
+    "There is no DICOM segmentation, since the files do not tell where their slices lie; the label file has all of it."
+)
+UNCERTAINTY = "uncertainty"
+
+
+@dataclass
+class CaseSegmenter:
+    """What turns an input into results.
+
+    Args:
+        model: that segments.
+        output_dir: of all results.
+        pages: whether each case gets its page.
+    """
+
+    model: Model
+    output_dir: Path
+    pages: bool = True
+
+    def __post_init__(self) -> None:
+        # What scans have taken since is used again: the allocator keeps it
+        self.model_mib = memory_mib()
+
+    def segmented(self, item: Input, warned: list[str]) -> Manifest:
+        """The manifest of a scan of which everything else is written; as it was where the scan was only touched.
+
+        `warned` are sentences for it, more of which may come meanwhile.
+        """
+        forget_peak_memory()
+        clock = Clock()
+        state = state_of(item)
+        with opened(item, partial(self.check_memory, item.case)) as scan:
+            old = read_manifest(manifest_file(self.output_dir, item.case))
+            if old and self.is_finished(old, item) and old["input"]["sha256"] == scan.sha256:
+                return {**old, "input": {**old["input"], "state": state}}
+            clock.note("read")
+            case = {"case": item.name, "image": str(scan.image), "folder": item.folder}
+            clock.add(self.model.segmenter.segment(case))
+            if scan.sha256 in self.model.trained_on:
+                warned.append(TRAINED_ON)
+            voxels, label = read_scan(scan.image), read_scan(self.output_dir / f"{item.case}.nii.gz")
+            found, flags = found_in(label, voxels, self.model.labels, self.model.errors, item.case)
+            clock.note("severity")
+            manifest = {
+                **self.told(item),
+                "status": DONE,
+                "message": "",
+                "input": {"kind": item.kind, "sha256": scan.sha256, "state": state, **described(voxels, item.case)},
+                "severity": found,
+                "flags": flag_entries(flags),
+                "warnings": warned,
+                "device": str(self.model.segmenter.device),
+                "made_with": self.made_with,
+            }
+            written = [self.files(item)[0], *self.segmentation(item, scan, label, warned)]
+            if self.pages:
+                self.write_page(item, manifest, voxels, label)
+                clock.note("page")
+        return {
+            **manifest,
+            "files": [*dict.fromkeys([*written, *self.files(item)])],
+            "seconds": {stage: round(value, 3) for stage, value in clock.seconds.items()},
+            "peak_memory_mib": round(peak_memory_mib()),
+        }
+
+    def check_memory(self, case: str, scanner: Geometry) -> None:
+        """Raise InputError for a scan on a grid that does not fit into memory."""
+        prepared = self.front.grid(scanner)
+        reusable_mib = max(memory_mib() - self.model_mib, 0.0)
+        check_memory(case, scanner.size, prepared.size, len(self.model.labels.classes), reusable_mib)
+
+    @cached_property
+    def front(self) -> Front:
+        return self.model.segmenter.evaluated("front")
+
+    def is_finished(self, manifest: Manifest | None, item: Input) -> bool:
+        return is_of(manifest, self.model.facts, self.output_dir, self.files(item))
+
+    @cached_property
+    def made_with(self) -> dict[str, str]:
+        return provenance(self.model.segmenter.device)
+
+    def told(self, item: Input) -> Manifest:
+        return {
+            "case": item.case,
+            "model": self.model.facts,
+            "at": utc(time.time()),
+            "job": os.environ.get("SLURM_ARRAY_JOB_ID"),
+        }
+
+    def segmentation(self, item: Input, scan: Opened, label: sitk.Image, warned: list[str]) -> list[str]:
+        """Write the label of a DICOM series as a DICOM segmentation, where that can be; its name below OUT."""
+        if scan.series is None:
+            return []
+        from pipeline.dicom.segmentation import write_segmentation
+
+        name = f"{item.case}.seg.dcm"
+        if scan.series.geometry_assumed:
+            warned.append(NO_SEGMENTATION)
+            (self.output_dir / name).unlink(missing_ok=True)
+            return []
+        version = self.made_with.get("pneumobundle", "unknown")
+        # It tells which modules of the standard it copies
+        with quiet("highdicom"):
+            write_segmentation(
+                label, scan.series, self.output_dir / name, self.algorithm, version, self.model.label_map
+            )
+        return [name]
+
+    @property
+    def algorithm(self) -> str:
+        """What a DICOM segmentation is told to be made by."""
+        return str(self.model.facts.get("network") or self.model.facts.get("bundle") or "PneumoBundle")
+
+    def write_page(self, item: Input, manifest: Manifest, scan: sitk.Image, label: sitk.Image) -> None:
+        window_hu = self.model.segmenter.setting("window_hu", Front.window_hu)
+        stack = stack_of(scan, label, item.case, window_hu)
+        page = prediction_page(manifest, stack, self.model.labels, window_hu)
+        with replacing(self.output_dir / f"{item.case}.html") as temporary:
+            temporary.write_text(page, encoding="utf-8")
+
+    def files(self, item: Input) -> list[str]:
+        """Those that a case has when it is done, below OUT; some of DICOM have one more."""
+        folder = f"{item.folder}/" if item.folder else ""
+        uncertain = self.model.segmenter.setting("save_uncertainty") is not None
+        return [
+            f"{item.case}.nii.gz",
+            *([f"{folder}{UNCERTAINTY}/{item.name}.nii.gz"] if uncertain else []),
+            *([f"{item.case}.html"] if self.pages else []),
+        ]
+
+
+class Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.last = time.monotonic()
+
+    def note(self, stage: str) -> None:
+        now = time.monotonic()
+        self.add({stage: now - self.last})
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        self.seconds |= seconds
+        self.last = time.monotonic()
+
+
+def described(scan: sitk.Image, name: str) -> dict[str, Any]:
+    """All of a scan that results tell: its grid and what its numbers are, nothing else of its header."""
+    size, spacing_mm = list(scan.GetSize()), list(scan.GetSpacing())
+    return {"size": size, "spacing_mm": spacing_mm, "intensity": intensity_domain(scan, name)}
+
+
+def utc(seconds: float) -> str:
+    """ISO 8601, comparable as text."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")

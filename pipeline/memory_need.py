@@ -1,0 +1,37 @@
+"""Whether a scan fits into memory, from its grid alone, before anything of it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from pipeline.errors import InputError
+from pipeline.machine import memory_left_mib
+
+# Measured with MODE=whole, see `bytes_needed`
+SCAN_BYTES, PREPARED_BYTES, CLASS_BYTES = 30, 12, 8
+
+
+def bytes_needed(scanner_size: Sequence[int], prepared_size: Sequence[int], classes: int) -> int:
+    """What grows with a scan: beside it stand the program, the network and its windows, which do not.
+
+    Sizes in voxels, of the scanner's grid and of the one that the network sees.
+    """
+    return SCAN_BYTES * prod(scanner_size) + (PREPARED_BYTES + CLASS_BYTES * classes) * prod(prepared_size)
+
+
+def check_memory(
+    case: str, scanner_size: Sequence[int], prepared_size: Sequence[int], classes: int, reusable_mib: float = 0.0
+) -> None:
+    """Raise InputError with both figures where a scan needs more than is left.
+
+    `reusable_mib` this process has already and does not need for anything else.
+    """
+    needed_mib = bytes_needed(scanner_size, prepared_size, classes) / 2**20
+    left_mib = memory_left_mib() + reusable_mib
+    if needed_mib > left_mib:
+        voxels = " x ".join(map(str, scanner_size))
+        raise InputError(
+            f"{case}: has {voxels} voxels, which take about {needed_mib:,.0f} MiB of memory beside the network, and "
+            f"{left_mib:,.0f} MiB are left; end other programs, or give the job more (MEM= on a cluster)."
+        )
