@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 from monai.bundle import run
 
+from benchmarks.own_inference import segment
 from benchmarks.row import Row
 from benchmarks.settings import Settings
 from evaluation.metrics import dice
@@ -17,7 +18,6 @@ from pipeline.checkpoint import MODEL
 from pipeline.configuration import COMMON, METADATA
 from pipeline.labels import STRUCTURES
 from pipeline.phantom import write_phantom
-from pipeline.predict import predict
 
 logger = logging.getLogger(__name__)
 # Other patients than those of data/phantom, one of them a thin slab and one cropped
@@ -85,7 +85,7 @@ def trained_fold(settings: Settings) -> Path:
 
 def segmented(fold: Path, images: Sequence[Path], output: Path, mode: str) -> list[np.ndarray]:
     """Labels of the scans, (D, H, W)."""
-    predict(fold, images[0].parent, output, mode=mode)
+    segment(fold, images, output, mode)
     return [read(output / image.name) for image in images]
 
 

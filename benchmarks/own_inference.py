@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,30 @@ from monai.bundle import ConfigParser
 
 from pipeline.atomic import read_json, write_json
 from pipeline.checkpoint import MODEL
+from pipeline.chosen_model import open_model
 from pipeline.configuration import INFERENCE, merged
 from pipeline.ensemble import configuration_of
-from pipeline.predict import predict
+from pipeline.scan import case_name
 
 
 def prepare(scan: str, run: str, output: str, mode: str) -> Callable[[], dict[str, float]]:
-    """What `make predict MODEL=<run> INPUT=<scan> MODE=<mode>` calls, all modules being imported."""
+    """What `make predict MODEL=<run> INPUT=<scan> MODE=<mode>` does up to the label file; all modules are imported."""
     for line in read_json(configuration_of(Path(run) / MODEL))["imports"]:
         importlib.import_module(line.removeprefix("$import ").split(" as ")[0])
     importlib.import_module("monai.engines")
 
-    def segment() -> dict[str, float]:
-        predict(run, scan, output, mode=mode)
+    def measured() -> dict[str, float]:
+        segment(run, [scan], output, mode)
         return {}
 
-    return segment
+    return measured
+
+
+def segment(run: str | Path, scans: Sequence[str | Path], output: str | Path, mode: str) -> None:
+    """Write the label file of each scan, and nothing else; also of those that have one already."""
+    with open_model(run, output, mode=mode) as model:
+        for scan in scans:
+            model.segmenter.segment({"case": case_name(scan), "image": str(scan)})
 
 
 def settings_of(run: str | Path) -> dict[str, Any]:
