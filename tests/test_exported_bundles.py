@@ -21,6 +21,7 @@ from pipeline.export.verify import FAIL, verify
 from pipeline.export.zoo import lay_into
 from pipeline.members import ensemble_configuration, find_members
 from pipeline.phantom import write_phantom
+from pipeline.predict import predict
 
 SCHEMA = ROOT.parent / "shared" / "reference" / "meta_schema_20240725.json"
 ENSEMBLES = ("small_covid_net", pytest.param("chs_net", marks=pytest.mark.slow))
@@ -120,6 +121,17 @@ def test_a_bundle_alone_segments_as_the_project_does_voxel_by_voxel(network, bun
     assert np.array_equal(voxels(place / "labels"), voxels(place / "source_labels"))
     # Untrained networks may find one class everywhere; their probabilities tell more
     assert np.array_equal(voxels(place / "probabilities"), voxels(place / "source_probabilities"))
+
+
+@pytest.mark.parametrize("network", ["small_covid_net", "chs_net"])
+def test_predict_with_a_bundle_gives_the_labels_of_the_bundle_alone_byte_by_byte(network, bundle_of, folder):
+    bundle, place = bundle_of(network), folder / f"predict_{network}"
+    place.mkdir()
+    files = {"config_file": bundle / "configs" / f"{INFERENCE}.json", "dataset_dir": folder / "phantom" / "images"}
+    monai_alone("run", bundle, place, **files, output_dir="labels")
+    predict(bundle, folder / "phantom" / "images", place / "predicted")
+    alone, predicted = (next((place / name).glob("*.nii.gz")) for name in ("labels", "predicted"))
+    assert alone.read_bytes() == predicted.read_bytes()
 
 
 @pytest.mark.parametrize("network", ENSEMBLES)
