@@ -84,15 +84,16 @@ class Batch:
             while left:
                 busy = []
                 for item in left:
-                    if (manifest := self.settled(item) or self.claimed(claims, item)) is None:
+                    settled = self.settled(item)
+                    if (manifest := settled or self.claimed(claims, item)) is None:
                         busy.append(item)
                         continue
                     finished[item.case] = brief(manifest)
-                    step(manifest, len(finished), manifest["at"] >= utc(self.began))
-                if len(busy) == len(left):
-                    time.sleep(WAIT_S)
-                elif busy:
+                    step(manifest, len(finished), settled is None)
+                if busy and len(busy) < len(left):
                     logger.info("waiting for %d scans that other processes work on", len(busy))
+                if busy:
+                    time.sleep(WAIT_S)
                 left = busy
         return finished
 
@@ -130,7 +131,7 @@ class Batch:
         return manifest if self.cases.is_finished(manifest, item) and same_state(manifest, state) else None
 
     def claimed(self, claims: Claims, item: Input) -> Manifest | None:
-        """The manifest of a scan after this process has done it; None where another one is at it."""
+        """The manifest of a scan after this process has done it; None where another one is at it, or was."""
         with claims.held(item.case) as claim:
             if not claim:
                 return None
@@ -139,8 +140,8 @@ class Batch:
                 for below in ("", UNCERTAINTY):
                     remove_unfinished(self.output_dir / item.folder / below, f"{item.name}.")
             # Another process may have finished it between our looking and our claiming
-            if settled := self.settled(item):
-                return settled
+            if self.settled(item):
+                return None
             return self.done(item) if claim <= MOST_ENDED else self.failed(item, KILLS.format(claim - 1), 0.0)
 
     def done(self, item: Input) -> Manifest:
@@ -206,16 +207,16 @@ def warnings_told(item: Input) -> Iterator[list[str]]:
 
 @contextmanager
 def progress(total: int) -> Iterator[Any]:
-    """A function that is told of each case, how many are done, and whether it was done now or earlier.
+    """A function that is told of each case, how many are done, and whether this process did it.
 
     A bar on a terminal, a line a case elsewhere.
     """
 
-    def line(manifest: Manifest, done: int, is_new: bool) -> None:
+    def line(manifest: Manifest, done: int, is_own: bool) -> None:
         case = printable(manifest["case"])
         if manifest["status"] == FAILED:
             logger.warning("%s failed, %d of %d: %s", case, done, total, manifest["message"])
-        elif is_new and not sys.stderr.isatty():
+        elif is_own and not sys.stderr.isatty():
             seconds = sum(manifest["seconds"].values())
             logger.info("segmented %s, %d of %d, %.1f s", case, done, total, seconds)
 
@@ -224,8 +225,8 @@ def progress(total: int) -> Iterator[Any]:
         return
     with logging_redirect_tqdm(), tqdm(total=total, unit="scan") as bar:
 
-        def step(manifest: Manifest, done: int, is_new: bool) -> None:
-            line(manifest, done, is_new)
+        def step(manifest: Manifest, done: int, is_own: bool) -> None:
+            line(manifest, done, is_own)
             bar.update()
 
         yield step

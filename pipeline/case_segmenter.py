@@ -86,6 +86,8 @@ class CaseSegmenter:
                 "made_with": self.made_with,
             }
             written = [self.files(item)[0], *self.segmentation(item, scan, label, warned)]
+            if scan.series:
+                clock.note("segmentation")
             if self.pages:
                 self.write_page(item, manifest, voxels, label)
                 clock.note("page")
