@@ -21,7 +21,8 @@ from benchmarks.row import Row
 from benchmarks.scan import large_scan
 from benchmarks.settings import Settings
 from pipeline.front import ORIENTATION, Front
-from pipeline.scan import has_isal, read_scan
+from pipeline.scan import read_scan
+from pipeline.unpacking import has_isal
 
 STOCK = "stock MONAI, linear"
 OWN = {"own, linear": 1, "own, cubic": 3}

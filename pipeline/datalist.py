@@ -101,9 +101,10 @@ def scans(path: str | Path) -> list[dict[str, str]]:
     Each is {"case", "image"} with an absolute path; labels are not looked at. Raises InputError where there is none.
     """
     place = Path(os.path.abspath(path))
-    if not place.exists():
+    # Unlike Path's own, false too for a name that no file can have
+    if not os.path.lexists(place):
         raise InputError(f"{place}: there is no such file or folder; check the path.")
-    if place.is_file():
+    if not place.is_dir():
         if not place.name.lower().endswith(SUFFIXES):
             raise InputError(f"{place}: is no image file; expected {', '.join(SUFFIXES)}; convert it.")
         images = by_case([place])
@@ -200,7 +201,7 @@ def _raise_together(folder: Path, complaints: Sequence[str]) -> None:
     if len(complaints) == 1:
         raise InputError(complaints[0])
     if complaints:
-        raise InputError("\n".join([f"{folder}: {len(complaints)} problems were found.", *complaints]))
+        raise InputError(f"{folder}: {len(complaints)} problems were found.", *complaints)
 
 
 def table(datalist: Mapping[str, Any]) -> str:

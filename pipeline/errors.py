@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import os
 import sys
+import unicodedata
 from pathlib import Path
 from types import TracebackType
 
 SHOW_TRACEBACK = "PNEUMOBUNDLE_TRACEBACK"
 # A file for the cause of a process' end, which the one that started it reads
 CAUSE_FILE = "PNEUMOBUNDLE_CAUSE_FILE"
+# Unicode's categories of control characters, line and paragraph separators, and bytes of a name that are no UTF-8
+BREAKING = frozenset({"Cc", "Zl", "Zp", "Cs"})
 
 
 class InputError(Exception):
     """Something the user gave is wrong.
 
-    The message is one sentence that names the case or argument, what came, what was expected and what to do.
+    The message is one sentence that names the case or argument, what came, what was expected and what to do; further
+    arguments are lines of a list below it. Line breaks within either, as names of files may have, are shown escaped.
     """
+
+    def __str__(self) -> str:
+        return "\n".join(in_one_line(str(line)) for line in self.args)
+
+
+def breaks_lines(text: str) -> bool:
+    """Whether a text has characters that end a line, control a terminal, or cannot be written as UTF-8."""
+    return any(unicodedata.category(character) in BREAKING for character in text)
+
+
+def in_one_line(text: str) -> str:
+    """A text with such characters escaped, as in `a\\nb`."""
+    if not breaks_lines(text):
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode("ascii") if breaks_lines(character) else character
+        for character in text
+    )
 
 
 def input_error_in(error: BaseException | None) -> InputError | None:
@@ -32,9 +54,8 @@ def input_error_in(error: BaseException | None) -> InputError | None:
 
 def one_sentence(error: InputError) -> str:
     """The message without the traceback that torch prepends when a data-loader worker raised it."""
-    text = str(error).strip()
-    marker = f"{InputError.__name__}: "
-    return text.rsplit(marker, 1)[-1] if "Original Traceback" in text else text
+    raw, marker = "\n".join(map(str, error.args)), f"{InputError.__name__}: "
+    return raw.rsplit(marker, 1)[-1].strip() if "Original Traceback" in raw else str(error).strip()
 
 
 def innermost(error: BaseException) -> BaseException:

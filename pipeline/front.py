@@ -7,12 +7,15 @@ grey 0..255 rounded, resample, z-score over the whole volume (or the window onto
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
 import torch
 
+from pipeline.errors import InputError
 from pipeline.labels import INFECTED, INFECTION
+from pipeline.machine import free_memory_bytes, in_words
 from pipeline.resampling import cubic, majority
 from pipeline.scan import GREY_255, Geometry, intensity_domain
 from pipeline.simpleitk import sitk
@@ -22,6 +25,8 @@ from pipeline.way_back import label_on_scanner
 FRONT_VERSION = 4
 # Axis 0 of every array grows towards the patient's left, 1 towards the back, 2 towards the head.
 ORIENTATION = "LPS"
+# Of a prepared scan in float32, while it is made
+COPIES = 3
 NEAREST, LINEAR, CUBIC = 0, 1, 3
 # Cubic overshoots at edges; it is what scipy and SimpleITK call a B-spline of order 3.
 ORDERS = (NEAREST, LINEAR, CUBIC)
@@ -124,6 +129,7 @@ class Front:
         `found`, a label image on the scan's grid, is needed for `within_lungs` and `guided`: what is not 0 in it is
         lung, or infected. Raises InputError naming `name`.
         """
+        self._check_fits(Geometry.of(scan), name)
         grey = self._resampled(self._grey(scan, name))
         shift, scale = map(np.float32, NORMALISATIONS[self.normalisation](grey))
         channels = [grey]
@@ -139,6 +145,18 @@ class Front:
         prepared -= shift
         prepared /= scale
         return prepared
+
+    def _check_fits(self, scanner: Geometry, name: str) -> None:
+        """Raise InputError for a scan that cannot be prepared, before memory is taken for it."""
+        scanner.check_prepared(name)
+        size = self.grid(scanner).size
+        needed, free = COPIES * self.channels * 4 * prod(size), free_memory_bytes()
+        if needed > free:
+            raise InputError(
+                f"{name}: would have {' x '.join(map(str, size))} voxels when it is prepared, which need "
+                f"{in_words(needed)} of memory, and {in_words(free)} are free; check its spacing of "
+                f"{' x '.join(f'{mm:g}' for mm in scanner.spacing_mm)} mm, or use a larger machine."
+            )
 
     def found_by_reference(self, label: sitk.Image) -> sitk.Image:
         """What a faultless network before would find, of a label image in the project's codes; 0 is what it leaves."""

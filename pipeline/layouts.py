@@ -93,12 +93,13 @@ def unrecognised(dataset_dir: str | Path, understood: Iterable[str]) -> str:
 def image_files(folder: Path) -> list[Path]:
     """The image files directly in a folder, by name; not hidden ones (`._x.nii.gz` of macOS, unfinished writes).
 
-    PNG files beside volumes are pictures of them and not counted.
+    PNG files beside volumes are pictures of them and not counted. Links that lead nowhere and folders named as images
+    are among them, for whoever reads them to say so: a case that is left out without a word is a lost patient.
     """
     if not folder.is_dir():
         return []
     wanted = (path for path in folder.iterdir() if path.name.lower().endswith(SUFFIXES))
-    files = sorted(path for path in wanted if path.is_file() and not path.name.startswith("."))
+    files = sorted(path for path in wanted if not path.name.startswith("."))
     return [path for path in files if not path.name.lower().endswith(PNG)] or files
 
 

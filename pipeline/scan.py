@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import math
-import zlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from monai.utils import optional_import
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, breaks_lines
+from pipeline.header import PNG_IO, Header, read_header
 from pipeline.labels import INFECTION
 from pipeline.simpleitk import sitk
+from pipeline.unpacking import BLOCK_BYTES, GZIP, ZLIB_OR_GZIP, check_packed, unpacked
 
 HOUNSFIELD, GREY_255 = "hu", "grey255"
-BLOCK_BYTES = 1 << 20
 PNG = ".png"
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd", PNG)
-# Intel's library unpacks in a third of the time where it is installed (the extra `isal`)
-isal_zlib, has_isal = optional_import("isal.isal_zlib")
-inflate: Any = isal_zlib if has_isal else zlib
-# zlib's number for a gzip header and checksum
-GZIP = 31
 NIFTI_1_LITTLE_ENDIAN = (348).to_bytes(4, "little")
 NIFTI_TYPES = {2: "u1", 4: "<i2", 8: "<i4", 16: "<f4", 64: "<f8", 256: "i1", 512: "<u2", 768: "<u4"}
+# What no scanner of people makes: voxels of other sizes, scans that reach further, centres further from the origin
+SPACING_MM, EXTENT_MM, ORIGIN_MM = (1e-3, 1e3), 1e4, 1e6
+# Of the sines of angles between axes; a header in single precision is right to 1e-6
+ORTHONORMAL = 1e-3
 # A two-dimensional image becomes a volume of one slice, of this thickness.
 SLICE_MM = 1.0
 
@@ -81,47 +79,93 @@ class Geometry:
                 found.append(f"{name} {_rounded(mine)} against {_rounded(theirs)}")
         return found
 
+    def check_numbers(self, name: str | Path) -> None:
+        """Raise InputError naming `name` where no scanner gives such a grid: see SPACING_MM, EXTENT_MM, ORIGIN_MM."""
+        extent_mm = tuple(count * mm for count, mm in zip(self.size, self.spacing_mm, strict=True))
+        low, high = SPACING_MM
+        for what, numbers, limits in (
+            ("spacing", self.spacing_mm, (low, high)),
+            ("extent", extent_mm, (0.0, EXTENT_MM)),
+            ("origin", self.origin_mm, (-ORIGIN_MM, ORIGIN_MM)),
+            ("direction", self.direction, (-1 - ORTHONORMAL, 1 + ORTHONORMAL)),
+        ):
+            # Not a number is outside
+            if not all(limits[0] <= number <= limits[1] for number in numbers):
+                unit = "" if what == "direction" else " mm"
+                raise InputError(
+                    f"{name}: has {what} {' x '.join(f'{number:g}' for number in numbers)}{unit}, expected "
+                    f"{limits[0]:g} to {limits[1]:g}{unit}; correct its header, or export the scan again."
+                )
+
+    def check_prepared(self, name: str) -> None:
+        """Raise InputError naming `name` for a grid that no scan can be prepared on: sheared axes, or a mere line."""
+        self.check_numbers(name)
+        axes = np.array(self.direction).reshape(3, 3)
+        sheared = float(np.abs(axes.T @ axes - np.eye(3)).max())
+        if not sheared <= ORTHONORMAL:
+            raise InputError(
+                f"{name}: its axes are not at right angles or not of length 1 (off by {sheared:.2g}, at most "
+                f"{ORTHONORMAL:g}), as after a tilted gantry; resample it onto a straight grid."
+            )
+        if sorted(self.size)[1] < 2:
+            raise InputError(f"{name}: has {' x '.join(map(str, self.size))} voxels; expected a slice or a volume.")
+
 
 def _rounded(numbers: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(round(float(number), 4) for number in numbers)
 
 
-def _reader(path: str | Path) -> sitk.ImageFileReader:
-    if not Path(path).is_file():
+def _checked(path: str | Path) -> tuple[sitk.ImageFileReader, Header]:
+    """A reader of a file, and the file's header; InputError where either is not to be trusted."""
+    name = Path(path).name
+    if breaks_lines(name):
+        raise InputError(f"{path}: has a line break or another character in its name that is none; rename it.")
+    # A pipe or a device may never end; links count as what they lead to
+    if not os.path.isfile(path):
+        if os.path.lexists(path):
+            raise InputError(f"{path}: is a folder, a link to nothing, a pipe or a device; give the file of a scan.")
         raise InputError(f"{path}: there is no such file; check the path.")
+    header = read_header(Path(path))
     reader = sitk.ImageFileReader()
+    # Not the one that likes the content best
+    reader.SetImageIO(header.image_io)
     reader.SetFileName(str(path))
-    return reader
+    return reader, header
 
 
 def read_geometry(path: str | Path) -> Geometry:
-    """The grid of a scan from its header alone."""
-    reader = _reader(path)
+    """The grid of a scan from its header alone, which is checked as by `read_scan`."""
+    reader, _ = _checked(path)
     try:
         reader.ReadImageInformation()
+        geometry = Geometry.of(reader)
     except RuntimeError as error:
         raise InputError(f"{path}: not readable as a medical image ({_reason(error)}); copy it again.") from error
-    return Geometry.of(reader)
+    geometry.check_numbers(path)
+    return geometry
 
 
 def read_scan(path: str | Path) -> sitk.Image:
     """A three-dimensional scalar image, read to its last byte; a two-dimensional one becomes a volume of one slice.
 
     A PNG is read as grey where its colours are equal, and as a mask of the infection, 255 becoming code 3, where it
-    holds 0 and 255 alone. Raises InputError for an unreadable, damaged or truncated file, for colour, and for other
-    than two or three dimensions.
+    holds 0 and 255 alone. Raises InputError for an unreadable, damaged or truncated file, for one that promises more
+    than it holds or than memory, for colour, for other than two or three dimensions, and for numbers of its grid that
+    no scanner gives (see SPACING_MM, EXTENT_MM, ORIGIN_MM).
     """
-    reader = _reader(path)
-    unpacked = _unpacked(Path(path))
+    reader, header = _checked(path)
+    needed = header.first_byte + header.needed_bytes
+    content = unpacked(Path(path), needed) if header.packed == GZIP else None
+    if header.packed == ZLIB_OR_GZIP:
+        # SimpleITK (2.5) gives other voxels for damaged ones, mostly without an error
+        check_packed(Path(path), header.first_byte, header.needed_bytes)
     try:
         reader.ReadImageInformation()
-        image = reader.Execute() if unpacked is None else _of_plain_nifti(reader, path, unpacked) or reader.Execute()
+        image = reader.Execute() if content is None else _of_plain_nifti(reader, header, content) or reader.Execute()
     except RuntimeError as error:
         raise InputError(f"{path}: not readable as a medical image ({_reason(error)}); copy it again.") from error
-    scan = _as_volume(_as_grey(image, path) if str(path).lower().endswith(PNG) else image, path)
-    # Joining slices drops the header, which tells the length
-    _check_length(path, reader, Path(path).stat().st_size if unpacked is None else len(unpacked))
-    _check_compressed_voxels(Path(path))
+    scan = _as_volume(_as_grey(image, path) if header.image_io == PNG_IO else image, path)
+    Geometry.of(scan).check_numbers(path)
     return scan
 
 
@@ -164,75 +208,22 @@ def file_sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def _unpacked(path: Path) -> bytearray | None:
-    """What a .gz file holds, its checksum checked; None for other files."""
-    if path.suffix.lower() != ".gz":
-        return None
-    content = bytearray()
-    inflater = inflate.decompressobj(wbits=GZIP)
-    try:
-        with path.open("rb") as stream:
-            while block := stream.read(BLOCK_BYTES):
-                # After the end of what was one file, another one may follow, or zeros that fill it up
-                while block := block.lstrip(b"\0") if inflater.eof else block:
-                    if inflater.eof:
-                        inflater = inflate.decompressobj(wbits=GZIP)
-                    content += inflater.decompress(block)
-                    block = inflater.unused_data
-    except (OSError, inflate.error) as error:
-        raise InputError(f"{path}: damaged or not readable to its end ({error}); copy it again.") from error
-    if not inflater.eof:
-        raise InputError(f"{path}: damaged or not readable to its end (it ends early); copy it again.")
-    return content
-
-
-def _of_plain_nifti(reader: sitk.ImageFileReader, path: str | Path, unpacked: bytearray) -> sitk.Image | None:
+def _of_plain_nifti(reader: sitk.ImageFileReader, header: Header, content: bytearray) -> sitk.Image | None:
     """The image of an unpacked NIfTI volume, which is not unpacked twice; None for one that only SimpleITK can read."""
-    if unpacked[:4] != NIFTI_1_LITTLE_ENDIAN or reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
+    if content[:4] != NIFTI_1_LITTLE_ENDIAN or reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
         return None
     dtype = NIFTI_TYPES.get(int(reader.GetMetaData("datatype")))
     slope, intercept = (float(reader.GetMetaData(key)) for key in ("scl_slope", "scl_inter"))
     # A slope of 0 means none
     if dtype is None or slope not in (0, 1) or intercept != 0:
         return None
-    _check_length(path, reader, len(unpacked))
-    first, size = int(float(reader.GetMetaData("vox_offset"))), reader.GetSize()
-    voxels = np.frombuffer(unpacked, dtype, math.prod(size), first)
+    size = reader.GetSize()
+    voxels = np.frombuffer(content, dtype, math.prod(size), header.first_byte)
     image = sitk.GetImageFromArray(voxels.reshape(size[::-1]))
     image.SetSpacing(reader.GetSpacing())
     image.SetOrigin(reader.GetOrigin())
     image.SetDirection(reader.GetDirection())
     return image
-
-
-def _check_length(path: str | Path, reader: sitk.ImageFileReader, unpacked_bytes: int) -> None:
-    """SimpleITK (2.5) reads a NIfTI file that ends early without a word; its header tells how long it should be."""
-    if not reader.HasMetaDataKey("vox_offset"):
-        return
-    voxel_bytes = math.prod(reader.GetSize()) * int(reader.GetMetaData("bitpix")) // 8
-    needed = int(float(reader.GetMetaData("vox_offset"))) + voxel_bytes
-    if unpacked_bytes < needed:
-        raise InputError(f"{path}: ends after {unpacked_bytes} of {needed} bytes; copy it again.")
-
-
-def _check_compressed_voxels(path: Path) -> None:
-    """SimpleITK (2.5) gives other voxels for a damaged compressed .mha or .nrrd, mostly without an error."""
-    ends = {".mha": (b"ElementDataFile = LOCAL\n", b"CompressedData = True"), ".nrrd": (b"\n\n", b"encoding: gz")}
-    if path.suffix.lower() not in ends:
-        return
-    end, compressed = ends[path.suffix.lower()]
-    header, _, voxels = path.read_bytes().partition(end)
-    if compressed not in header:
-        return
-    try:
-        # 47: zlib's or gzip's header, each with its checksum
-        whole = zlib.decompressobj(wbits=47)
-        whole.decompress(voxels)
-        whole.flush()
-    except zlib.error as error:
-        raise InputError(f"{path}: damaged or not readable to its end ({error}); copy it again.") from error
-    if not whole.eof:
-        raise InputError(f"{path}: ends early; copy it again.")
 
 
 def _reason(error: RuntimeError) -> str:

@@ -33,7 +33,7 @@ def read_unlabelled(unlabelled_dir: str | Path) -> dict[str, Any]:
         entries = list(readers.map(partial(_entry_or_complaint, patients), found))
     complaints = [entry for entry in entries if isinstance(entry, str)]
     if complaints:
-        raise InputError("\n".join([f"{place}: {len(complaints)} unlabelled scan(s) cannot be used.", *complaints]))
+        raise InputError(f"{place}: {len(complaints)} unlabelled scan(s) cannot be used.", *complaints)
     return {"unlabelled_dir": str(place), "scans": entries}
 
 
@@ -77,7 +77,7 @@ def refuse_tested(unlabelled: Iterable[dict[str, Any]], tested: Iterable[dict[st
                 f"{same}; {MEND}, or rename it if it is of another patient."
             )
     if complaints:
-        raise InputError("\n".join(complaints))
+        raise InputError(*complaints)
 
 
 def _names(entry: dict[str, Any]) -> set[str]:

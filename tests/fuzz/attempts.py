@@ -1,0 +1,58 @@
+"""What is made of each damaged input: what preparing it for a network does."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.front import CUBIC, LINEAR, Front
+from pipeline.scan import read_geometry, read_scan
+
+from .images import damaged_image
+from .outcomes import Outcome, outcomes
+
+FRONTS = (
+    Front(order=LINEAR, spacing_mm=(4, 4, 6)),
+    Front(order=CUBIC, spacing_mm=(1.6, 1.6, 0), normalisation="window"),
+)
+
+
+def prepare_image(file: Path) -> None:
+    """Read an image file, its grid alone as well, and prepare it; fails where what comes out is no scan."""
+    read_geometry(file)
+    _prepare(read_scan(file), file.name)
+
+
+def _prepare(scan: object, name: str) -> None:
+    for front in FRONTS:
+        prepared = front.image(scan, name)
+        if prepared.ndim != 4 or not np.isfinite(prepared).all():
+            raise ValueError(f"prepared as {prepared.shape} with values that are no numbers")
+
+
+def _write_image(folder: Path, name: str, generator: np.random.Generator) -> Path:
+    suffix, content = damaged_image(generator)
+    file = folder / f"{name}{suffix}"
+    file.write_bytes(content)
+    return file
+
+
+KINDS = {"images": (_write_image, prepare_image)}
+
+
+def tried(kind: str, folder: Path, count: int, seed: int, keep: Path | None = None) -> Iterator[Outcome]:
+    """The outcome of each of so many inputs of a kind; number n of a seed is always the same."""
+    write, attempt = KINDS[kind]
+    places = (write(folder, f"{kind}{number}", np.random.default_rng([seed, number])) for number in range(count))
+    for place, outcome in outcomes(places, attempt):
+        if keep and not outcome.good:
+            keep.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if place.is_dir() else shutil.copyfile)(place, keep / place.name)
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink()
+        yield outcome
