@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import zipfile
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline.configuration import INFERENCE
+from pipeline.dicom.archive import extracted
 from pipeline.errors import InputError
 from pipeline.export.archive import bundle_sha256, check_checksums, checksum_file, copy_files
+from pipeline.export.foreign_code import foreign_code
 
+logger = logging.getLogger(__name__)
 CONFIG = Path("configs") / f"{INFERENCE}.json"
+SHOWN_CHARACTERS = 120
 
 
 def is_bundle(model: str | Path) -> bool:
@@ -22,40 +26,50 @@ def is_bundle(model: str | Path) -> bool:
 
 
 @contextmanager
-def opened(bundle: Path) -> Iterator[Path]:
+def opened(bundle: Path, trusted: bool = False) -> Iterator[Path]:
     """A copy of a bundle for as long as it is needed; tells its source and hash first.
 
     A copy, so that nothing runs but what was hashed: what using a bundle leaves in its folder is not, as compiled code.
-    Raises InputError where its checksum file says something else, before anything in it is read, and for a zip file
-    that holds no bundle, or writes beside it.
+    Raises InputError where its checksum file says something else, before anything in it is read; for a zip file that
+    holds no bundle or is not safe to unpack; and where the bundle would run anything that this project does not have
+    itself (see `pipeline.export.foreign_code`), unless it is `trusted`.
     """
     if not bundle.exists():
         raise InputError(f"MODEL is {bundle}, which does not exist; give a fold of a run, or a bundle.")
     checked = check_checksums(bundle)
     told = f"as {checksum_file(bundle).name} says" if checked else "no checksum file beside it, so not compared"
     print(f"bundle {bundle.resolve()}\nSHA-256 {bundle_sha256(bundle)}, {told}", flush=True)
-    print("A bundle's configuration and code run on this machine: use none that you do not trust.", flush=True)
-    with TemporaryDirectory() as scratch:
-        if bundle.is_dir():
-            copy_files(bundle, Path(scratch) / bundle.resolve().name)
-        else:
-            _unpack(bundle, Path(scratch))
-        folders = [file.parents[1] for file in Path(scratch).glob(f"*/{CONFIG}")]
+    with _copy(bundle) as scratch:
+        folders = [file.parents[1] for file in scratch.glob(f"*/{CONFIG}")]
         if len(folders) != 1:
             raise InputError(f"MODEL is {bundle}, which holds no bundle: there is no <name>/{CONFIG} in it.")
+        _check_own(bundle, folders[0], trusted)
         yield folders[0]
 
 
-def _unpack(archive: Path, folder: Path) -> None:
-    try:
-        with zipfile.ZipFile(archive) as given:
-            outside = [
-                name for name in given.namelist() if not (folder / name).resolve().is_relative_to(folder.resolve())
-            ]
-            if outside:
-                raise InputError(
-                    f"MODEL is {archive}, which would write to {outside[0]}, outside its folder; delete it."
-                )
-            given.extractall(folder)
-    except zipfile.BadZipFile as error:
-        raise InputError(f"MODEL is {archive}, which is no readable zip file ({error}); download it again.") from error
+@contextmanager
+def _copy(bundle: Path) -> Iterator[Path]:
+    """A temporary folder with a copy of a bundle, a folder or a zip file."""
+    if not bundle.is_dir():
+        with extracted(bundle) as folder:
+            yield folder
+        return
+    with TemporaryDirectory() as name:
+        copy_files(bundle, Path(name) / bundle.resolve().name)
+        yield Path(name)
+
+
+def _check_own(bundle: Path, folder: Path, trusted: bool) -> None:
+    """Raise InputError, telling the first of it, where a bundle would run what is not this project's own."""
+    file, found = next(foreign_code(folder), ("", ""))
+    if not file:
+        return
+    shown = found if len(found) <= SHOWN_CHARACTERS else f"{found[:SHOWN_CHARACTERS]}..."
+    if not trusted:
+        raise InputError(
+            f"MODEL is {bundle}, whose {file} has what this version of the project does not: {shown}; it would run on "
+            "this machine with your rights; if you know who made the bundle, read it, and give TRUST=1 (--trust)."
+        )
+    logger.warning(
+        "MODEL runs code that this version of the project does not have, as it is trusted: %s: %s", file, shown
+    )

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import pickle
+import re
 import struct
 import time
 import zipfile
@@ -29,8 +30,10 @@ MODEL, LAST, PREVIOUS, FINISHED = "model.pt", "last.pt", "previous.pt", "trainin
 # What reading a damaged file can end in; torch and zipfile each have several of their own
 DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error, pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError,
-    ValueError, AttributeError,
+    ValueError, AttributeError, TypeError, LookupError, ArithmeticError, MemoryError,
 )  # fmt: skip
+# How torch names what it does not unpickle
+_GLOBAL = re.compile(r"GLOBAL ([\w.]{1,60})")
 
 
 class TrainingCheckpoint:
@@ -173,18 +176,32 @@ class TrainingCheckpoint:
 def read_state(file: str | Path) -> Any:
     """What torch.save wrote, on the CPU; nothing but tensors and plain values is unpickled.
 
-    Raises InputError where any part of the file is not what was written. torch.load alone would take a flipped bit for
-    another weight: it does not compare the checksums that torch.save writes.
+    Raises InputError where any part of the file is not what was written, or it holds more, such as code. torch.load
+    alone would take a flipped bit for another weight: it does not compare the checksums that torch.save writes.
     """
-    content = io.BytesIO(Path(file).read_bytes())
     try:
+        content = io.BytesIO(Path(file).read_bytes())
         with zipfile.ZipFile(content) as parts:
-            if (part := parts.testzip()) is not None:
-                raise ValueError(f"the checksum of its {part} is another")
+            _check_parts(parts, len(content.getbuffer()))
         content.seek(0)
         return torch.load(content, map_location="cpu", weights_only=True)
     except DAMAGE as error:
+        if named := _GLOBAL.search(str(error)):
+            raise InputError(
+                f"{file} holds more than weights ({named[1]}); loading that could run code on this machine, so it was "
+                "not loaded; get the weights again from who trained them."
+            ) from error
         raise InputError(f"{file} is damaged ({_first_line(error)}); delete it.") from error
+
+
+def _check_parts(parts: zipfile.ZipFile, file_bytes: int) -> None:
+    """Raise ValueError for parts of a checkpoint that are not as torch.save writes them; it packs none."""
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
+        raise ValueError("a part of it is packed, as torch packs none")
+    if sum(part.file_size for part in parts.infolist()) > file_bytes:
+        raise ValueError("its parts are larger than the file")
+    if (part := parts.testzip()) is not None:
+        raise ValueError(f"the checksum of its {part} is another")
 
 
 def save_atomically(state: Mapping[str, Any], file: str | Path) -> None:
@@ -209,9 +226,10 @@ def load_weights(network: torch.nn.Module, file: str | Path) -> torch.nn.Module:
     """
     if not Path(file).is_file():
         raise InputError(f"{file}: there is no such model; train first, or give MODEL another path.")
+    state = read_state(file)
     try:
-        network.load_state_dict(read_state(file))
-    except (InputError, RuntimeError, AttributeError, TypeError) as error:
+        network.load_state_dict(state)
+    except (RuntimeError, AttributeError, TypeError) as error:
         raise InputError(
             f"{file}: does not hold weights of this network ({_first_line(error)}); give the model that was trained "
             "with this network and preset."

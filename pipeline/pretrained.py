@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from pipeline.checkpoint import DAMAGE
 from pipeline.errors import InputError
 from pipeline.scan import file_sha256
 
@@ -37,7 +38,10 @@ def load_encoder(network: nn.Module, weights_path: str | Path | None) -> None:
             "encoder weights; expected one whose encoder has a public checkpoint; leave the path of the weights empty."
         )
     _check_file(path, type(encoder).__name__, sha256)
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except DAMAGE as error:
+        raise InputError(f"{path}: holds more than weights, or is damaged; download it again.") from error
     weights = {name: weight for name, weight in checkpoint.items() if not name.startswith(CLASSIFIER)}
     _fit_first_convolution(path, encoder, weights)
     _check_names_and_shapes(path, encoder, weights)

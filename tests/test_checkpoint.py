@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
 from functools import partial
 from types import SimpleNamespace
 
@@ -131,15 +133,37 @@ def test_a_missing_model_is_named(tmp_path):
         load_weights(torch.nn.Conv3d(1, 1, 1), tmp_path / "no.pt")
 
 
-def test_pickled_code_in_a_model_is_not_run(tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "was_here"), "w"))
+class Planted:
+    """Pickled, it is a call of a function."""
 
-    torch.save({"weight": Evil()}, tmp_path / "model.pt")
-    with pytest.raises(InputError):
+    def __init__(self, function, *arguments):
+        self.call = (function, arguments)
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(("function", "named"), [(open, r"io\.open"), (os.mkdir, r"posix\.mkdir")])
+def test_pickled_code_in_a_model_is_told_and_not_run(tmp_path, function, named):
+    torch.save({"weight": Planted(function, str(tmp_path / "was_here"), 511)}, tmp_path / "model.pt")
+    with pytest.raises(InputError, match=rf"model\.pt.* holds more than weights \({named}\)"):
         load_weights(torch.nn.Conv3d(1, 1, 1), tmp_path / "model.pt")
     assert not (tmp_path / "was_here").exists()
+
+
+def test_pickled_code_in_the_state_of_a_training_is_not_run(tmp_path, caplog):
+    torch.save({"network": Planted(os.mkdir, str(tmp_path / "was_here"))}, tmp_path / "last.pt")
+    checkpoint = TrainingCheckpoint(tmp_path, {"network": torch.nn.Linear(1, 1)}, patience=9)
+    checkpoint.resume(SimpleNamespace(scaler=None))
+    assert "last.pt holds more than weights (posix.mkdir)" in caplog.text
+    assert not (tmp_path / "was_here").exists()
+
+
+def test_a_model_that_unpacks_to_more_than_itself_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "model.pt", "w", zipfile.ZIP_DEFLATED) as parts:
+        parts.writestr("archive/data.pkl", bytes(1 << 20))
+    with pytest.raises(InputError, match="a part of it is packed, as torch packs none"):
+        load_weights(torch.nn.Conv3d(1, 1, 1), tmp_path / "model.pt")
 
 
 @pytest.mark.parametrize(("weights_of", "kept"), [("best", 2.0), ("last", 3.0)])

@@ -126,11 +126,12 @@ def standalone(content: Mapping[str, Any], package: str) -> dict[str, Any]:
     aliases = {alias: name for (name, alias), _ in pairs if is_own(name)}
     foreign = [line for (name, _), line in pairs if not is_own(name)]
     body = {name: _rewritten(value, package, aliases) for name, value in content.items() if name != "imports"}
-    modules = {alias: _module(f"{package}.{name}") for alias, name in sorted(aliases.items())}
+    modules = {alias: module_expression(f"{package}.{name}") for alias, name in sorted(aliases.items())}
     return {"imports": union(NEEDED_IMPORTS, foreign), OWN_CODE: {**FIND_ITSELF, **modules}, **body}
 
 
-def _module(name: str) -> str:
+def module_expression(name: str) -> str:
+    """What stands for a module of a bundle's package in its expressions."""
     # MONAI takes any expression with the word import in it for a statement, and fails on its references
     return f"$@{OWN_CODE}::{ON_PATH} and pkgutil.resolve_name('{name}')"
 

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from pipeline.checkpoint import load_weights
 from pipeline.front import CUBIC, LINEAR, Front
 from pipeline.scan import read_geometry, read_scan
 
 from .images import damaged_image
 from .outcomes import Outcome, outcomes
+from .weights import damaged_weights
 
 FRONTS = (
     Front(order=LINEAR, spacing_mm=(4, 4, 6)),
@@ -40,7 +43,18 @@ def _write_image(folder: Path, name: str, generator: np.random.Generator) -> Pat
     return file
 
 
-KINDS = {"images": (_write_image, prepare_image)}
+def _write_weights(folder: Path, name: str, generator: np.random.Generator) -> Path:
+    file = folder / f"{name}.pt"
+    file.write_bytes(damaged_weights(generator))
+    return file
+
+
+def load(file: Path) -> None:
+    """Load a network's weights."""
+    load_weights(torch.nn.Linear(4, 3), file)
+
+
+KINDS = {"images": (_write_image, prepare_image), "weights": (_write_weights, load)}
 
 
 def tried(kind: str, folder: Path, count: int, seed: int, keep: Path | None = None) -> Iterator[Outcome]:
