@@ -40,6 +40,8 @@ MODE ?=
 # Of make predict: which series of a DICOM study, and whether each scan gets its page
 SERIES ?=
 PAGES ?= 1
+# And whether a bundle may run code that this project does not have itself
+TRUST ?=
 WEIGHTS ?=
 MEMBERS ?= {}
 LEAKY ?=
@@ -76,6 +78,8 @@ PREPARATION ?=
 BY_PATIENT ?=
 # Of make benchmark
 GOALS ?=
+# Of make fuzz
+COUNT ?= 2000
 # Of bundles
 RUN ?=
 ENSEMBLE ?=
@@ -211,7 +215,8 @@ profile: $(READY) ## what networks cost, beside the Anam-Net paper's table: make
 .PHONY: predict
 predict: $(READY) ## segment scans: make predict INPUT=scan, DICOM folder or folder of these OUT=labels MODEL=runs/unet_3d/cv/fold0; several are an ensemble [MODE=exact|whole|windows|fast SERIES=uid PAGES=0]
 	@$(PY) -m pipeline.predict --model "$(MODEL)" --input "$(INPUT)" --output "$(if $(OUT),$(OUT),predictions)" \
-	  --method "$(METHOD)" --weights "$(WEIGHTS)" --mode "$(MODE)" --series "$(SERIES)" $(if $(filter 0,$(PAGES)),--no-pages,)
+	  --method "$(METHOD)" --weights "$(WEIGHTS)" --mode "$(MODE)" --series "$(SERIES)" $(if $(filter 0,$(PAGES)),--no-pages,) \
+	  $(if $(filter-out 0,$(TRUST)),--trust,)
 
 .PHONY: features
 features: $(READY) $(if $(filter file,$(origin INPUT)),data) ## what each block of a network makes of a scan: make features NETWORK=amc_net [MODEL= INPUT=scan OUT=]
@@ -252,6 +257,10 @@ benchmark: $(READY) ## measure this project against stock MONAI: make benchmark 
 .PHONY: test
 test: $(READY) ## run the tests, slow ones excepted
 	@$(PY) -m pytest -n 2 --dist loadfile
+
+.PHONY: fuzz
+fuzz: $(READY) ## read thousands of damaged files and count what becomes of them: make fuzz [COUNT=2000 of each kind, SEED=0]
+	@$(PY) -m tests.fuzz --count $(COUNT) --seed $(SEED)
 
 .PHONY: lint
 lint: $(READY) ## check style and types

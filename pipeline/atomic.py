@@ -24,7 +24,8 @@ def replacing(target: str | Path) -> Iterator[Path]:
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{uuid.uuid4().hex}.{target.name}")
+    # Of a long name the end alone, or the two together would be too long for a file system
+    temporary = target.with_name(f".{uuid.uuid4().hex}.{target.name[-40:]}")
     try:
         yield temporary
         os.replace(temporary, target)

@@ -55,11 +55,12 @@ def open_model(
     method: str = VOTE,
     weights: Sequence[float] | None = None,
     mode: str = "",
+    trusted: bool = False,
 ) -> Iterator[Model]:
     """The model that writes to a folder; InputError where MODEL, METHOD, WEIGHTS and MODE do not fit."""
     if isinstance(models, str | Path) and is_bundle(models):
         sha256 = bundle_sha256(Path(models)) if Path(models).exists() else ""
-        with opened(Path(models)) as bundle:
+        with opened(Path(models), trusted) as bundle:
             content = read_json(bundle / CONFIG)
             segmenter = Segmenter(bundle / CONFIG, output_dir, **mode_settings(mode, content))
             yield _model(segmenter, mode, sha256=sha256, bundle=bundle.name)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluation.table import aligned
-from pipeline.errors import InputError, report_plainly
+from pipeline.errors import InputError, in_one_line, report_plainly
 from pipeline.layouts import UNDERSTOOD, by_case, image_files, recognise, unrecognised
 from pipeline.quiet import quiet
 from pipeline.scan import SUFFIXES
@@ -71,9 +71,10 @@ def find_inputs(source: str | Path, output_dir: str | Path | None = None, series
     """
     # Not resolve(): on a cluster a link is the path that every node knows, and its target often is not
     place = Path(os.path.abspath(source))
-    if not place.exists():
+    # Unlike Path's own, false too for a name that no file can have
+    if not os.path.lexists(place):
         raise InputError(f"{place}: there is no such file or folder; check the path.")
-    if place.is_file():
+    if not place.is_dir():
         return _of_file(place, series)
     left_out = None if output_dir is None else Path(os.path.abspath(output_dir))
     if series:
@@ -93,7 +94,7 @@ def _of_file(file: Path, series: str) -> list[Input]:
         return [Input(_safe(_stem(file)), ZIP, (file,), series=series)]
     if file.name.lower().endswith(SUFFIXES):
         return _named(by_case([file]), "")
-    if study := study_of([file]):
+    if file.is_file() and (study := study_of([file])):
         raise InputError(f"{file}: is one file of a DICOM study ({hashed_uid(study)}); give the folder that it is in.")
     raise InputError(f"{file}: is no image file; expected {', '.join((*SUFFIXES, ZIP_SUFFIX))}; convert it.")
 
@@ -132,8 +133,9 @@ def _stem(archive: Path) -> str:
 
 
 def _safe(case: str) -> str:
-    """A name that can be written in UTF-8, each part of which is short enough for the names of results."""
-    return "/".join(map(_shortened, os.fsencode(case).decode("utf-8", "backslashreplace").split("/")))
+    """A name in one line that can be written in UTF-8, each part of which is short enough for the names of results."""
+    written = in_one_line(os.fsencode(case).decode("utf-8", "backslashreplace"))
+    return "/".join(map(_shortened, written.split("/")))
 
 
 def _shortened(name: str) -> str:

@@ -40,6 +40,7 @@ def predict(
     pages: bool = True,
     series: str = "",
     merged: bool = True,
+    trusted: bool = False,
 ) -> list[Manifest]:
     """Write `<output_dir>/<case>.nii.gz` for a scan, or for every scan of a folder, on the scan's own grid.
 
@@ -49,6 +50,7 @@ def predict(
     `models` names one trained fold or several, see `pipeline.members.find_members`; several segment together, and
     `<output_dir>/uncertainty/<case>.nii.gz` tells where they disagree. Or it is an exported bundle, a folder or a zip
     file. `mode` names a file of bundles/common/modes; "" does what the model's configuration says.
+    `trusted` lets a bundle run code that this project does not have itself.
 
     A scan that cannot be segmented does not keep the others from it: see the manifests, one a scan, that come back.
     What is done already is not done again, and any number of processes may share an `output_dir`; with `merged` each
@@ -58,7 +60,7 @@ def predict(
     inputs = find_inputs(source, output_dir, series)
     with told_plainly(output_dir):
         check_writable(output_dir)
-    with open_model(models, output_dir, method, weights, mode) as model, told_plainly(output_dir):
+    with open_model(models, output_dir, method, weights, mode, trusted) as model, told_plainly(output_dir):
         return Batch(CaseSegmenter(model, Path(output_dir), pages), merged).run(inputs)
 
 
@@ -110,6 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-pages", action="store_true", help="write no <case>.html, of an archive for instance")
     parser.add_argument("--shard", action="store_true", help="as one of very many: leave results.csv to --merge")
     parser.add_argument("--merge", action="store_true", help="only write results.csv from what is in the output folder")
+    parser.add_argument(
+        "--trust", action="store_true", help="run what a bundle holds that this project does not have itself"
+    )
     given = parser.parse_args(arguments)
     if given.merge:
         every = manifests(given.output)
@@ -122,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pages = not given.no_pages
         every = predict(
             given.model, given.input, given.output, given.method, weights, given.mode, pages, given.series,
-            not given.shard,
+            not given.shard, given.trust,
         )  # fmt: skip
     if not summarised(every):
         raise SystemExit(1)

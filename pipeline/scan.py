@@ -115,8 +115,8 @@ def _rounded(numbers: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(round(float(number), 4) for number in numbers)
 
 
-def _checked(path: str | Path) -> tuple[sitk.ImageFileReader, Header]:
-    """A reader of a file, and the file's header; InputError where either is not to be trusted."""
+def check_file(path: str | Path) -> None:
+    """Raise InputError for what is no file, or has no name for one, before anything of it is opened."""
     name = Path(path).name
     if breaks_lines(name):
         raise InputError(f"{path}: has a line break or another character in its name that is none; rename it.")
@@ -125,6 +125,11 @@ def _checked(path: str | Path) -> tuple[sitk.ImageFileReader, Header]:
         if os.path.lexists(path):
             raise InputError(f"{path}: is a folder, a link to nothing, a pipe or a device; give the file of a scan.")
         raise InputError(f"{path}: there is no such file; check the path.")
+
+
+def _checked(path: str | Path) -> tuple[sitk.ImageFileReader, Header]:
+    """A reader of a file, and the file's header; InputError where either is not to be trusted."""
+    check_file(path)
     header = read_header(Path(path))
     reader = sitk.ImageFileReader()
     # Not the one that likes the content best

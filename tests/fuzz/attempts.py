@@ -10,11 +10,14 @@ import numpy as np
 import torch
 
 from pipeline.checkpoint import load_weights
+from pipeline.dicom.series import choose_series, find_series
+from pipeline.dicom.volume import read_series
 from pipeline.front import CUBIC, LINEAR, Front
 from pipeline.scan import read_geometry, read_scan
 
 from .images import damaged_image
 from .outcomes import Outcome, outcomes
+from .series import write_damaged_series
 from .weights import damaged_weights
 
 FRONTS = (
@@ -54,7 +57,22 @@ def load(file: Path) -> None:
     load_weights(torch.nn.Linear(4, 3), file)
 
 
-KINDS = {"images": (_write_image, prepare_image), "weights": (_write_weights, load)}
+def _write_series(folder: Path, name: str, generator: np.random.Generator) -> Path:
+    write_damaged_series(folder / f"{name}.dicom", generator)
+    return folder / f"{name}.dicom"
+
+
+def prepare_series(folder: Path) -> None:
+    """Find the CT series of a folder, and read and prepare each that is chosen."""
+    for series in choose_series(find_series(folder)):
+        _prepare(read_series(series), folder.name)
+
+
+KINDS = {
+    "images": (_write_image, prepare_image),
+    "series": (_write_series, prepare_series),
+    "weights": (_write_weights, load),
+}
 
 
 def tried(kind: str, folder: Path, count: int, seed: int, keep: Path | None = None) -> Iterator[Outcome]:
