@@ -1,4 +1,4 @@
-"""`python -m pipeline.predict` on a folder of damaged files: each has its label or its sentence, and nothing is half."""
+"""`python -m pipeline.predict` on a folder of damaged files: each has its label or its sentence, nothing is half."""
 
 from __future__ import annotations
 
