@@ -156,8 +156,11 @@ def _kaggle_pairs(table: Path) -> dict[str, str]:
     if not table.is_file():
         return {}
     image, label = "ct_scan", "lung_and_infection_mask"
-    with table.open(newline="", encoding="utf-8-sig") as lines:
-        rows = list(csv.DictReader(lines))
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as lines:
+            rows = list(csv.DictReader(lines))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{table}: not readable as a table ({error}); download it again or delete it.") from error
     if any(not row.get(image) or not row.get(label) for row in rows):
         raise InputError(f"{table}: a row lacks {image} or {label}; download the table again or delete it.")
     return {case_name(row[image]): case_name(row[label]) for row in rows}
@@ -171,7 +174,7 @@ def _nnunet(folder: Path) -> Listing | None:
     files = image_files(folder / "imagesTr")
     if others := [path.name for path in files if not case_name(path).endswith("_0000")]:
         raise InputError(f"{folder}: imagesTr holds {others[0]}; expected one CT channel, all names ending in _0000.")
-    if len(channels) > 1:
+    if isinstance(channels, dict | list) and len(channels) > 1:
         raise InputError(f"{folder}: dataset.json has {len(channels)} channels; expected one, CT; remove the others.")
     # Version 1 may list its training cases, without channel numbers; the files say the same.
     images = by_case(files, lambda path: case_name(path).removesuffix("_0000"))
@@ -186,11 +189,15 @@ def _has_channel_numbers(folder: Path) -> bool:
 def _decathlon(folder: Path) -> Listing | None:
     description = _json_object(folder / "dataset.json")
     items = _objects(description, "training", "image")
-    if several := [item["image"] for item in items if not isinstance(item["image"], str)]:
-        raise InputError(f"{folder}: dataset.json gives {several[0]} as an image; expected one CT file a case.")
+    for kind in ("image", "label"):
+        if others := [item[kind] for item in items if item.get(kind) and not isinstance(item[kind], str)]:
+            raise InputError(
+                f"{folder}: dataset.json gives {others[0]} as a case's {kind}; expected the name of a file."
+            )
+    items = [item for item in items if item["image"]]
     images = by_case(Path(os.path.abspath(folder / item["image"])) for item in items)
     # nnU-Net's version 1 lists images without their channel numbers, so none of them is there.
-    if not items or (_has_channel_numbers(folder) and not any(path.is_file() for path in images.values())):
+    if not items or (_has_channel_numbers(folder) and not any(map(os.path.isfile, images.values()))):
         return None
     named = dict(zip(images, items, strict=True))
     labels = {name: Path(os.path.abspath(folder / item["label"])) for name, item in named.items() if item.get("label")}
@@ -223,7 +230,7 @@ def _label_names(labels: Any) -> dict[int, str]:
     """Code -> name, from {"1": "left lung"} or, as in nnU-Net's version 2, {"left lung": 1}."""
     names = {}
     for key, value in labels.items() if isinstance(labels, dict) else ():
-        if key.isdigit():
+        if key.isdecimal():
             names[int(key)] = str(value)
         elif isinstance(value, int):
             names[value] = key
@@ -236,7 +243,8 @@ def _json_object(file: Path) -> dict[str, Any]:
         return {}
     try:
         content = read_json(file)
-    except (JSONDecodeError, UnicodeDecodeError) as error:
+    # Lists within lists by the thousand end in the last one
+    except (JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{file}: not readable as JSON ({error}); correct it or delete it.") from error
     if not isinstance(content, dict):
         raise InputError(f"{file}: holds a {type(content).__name__}; expected a JSON object; correct it or delete it.")

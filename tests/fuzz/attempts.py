@@ -13,8 +13,10 @@ from pipeline.checkpoint import load_weights
 from pipeline.dicom.series import choose_series, find_series
 from pipeline.dicom.volume import read_series
 from pipeline.front import CUBIC, LINEAR, Front
+from pipeline.layouts import list_cases
 from pipeline.scan import read_geometry, read_scan
 
+from .folders import write_damaged_folder
 from .images import damaged_image
 from .outcomes import Outcome, outcomes
 from .series import write_damaged_series
@@ -68,7 +70,13 @@ def prepare_series(folder: Path) -> None:
         _prepare(read_series(series), folder.name)
 
 
+def _write_folder(folder: Path, name: str, generator: np.random.Generator) -> Path:
+    write_damaged_folder(folder / f"{name}.folder", generator)
+    return folder / f"{name}.folder"
+
+
 KINDS = {
+    "folders": (_write_folder, list_cases),
     "images": (_write_image, prepare_image),
     "series": (_write_series, prepare_series),
     "weights": (_write_weights, load),
