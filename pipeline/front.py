@@ -15,7 +15,7 @@ import torch
 
 from pipeline.errors import InputError
 from pipeline.labels import INFECTED, INFECTION
-from pipeline.machine import free_memory_bytes, in_words
+from pipeline.machine import in_words, memory_left_mib
 from pipeline.resampling import cubic, majority
 from pipeline.scan import GREY_255, Geometry, intensity_domain
 from pipeline.simpleitk import sitk
@@ -150,7 +150,7 @@ class Front:
         """Raise InputError for a scan that cannot be prepared, before memory is taken for it."""
         scanner.check_prepared(name)
         size = self.grid(scanner).size
-        needed, free = COPIES * self.channels * 4 * prod(size), free_memory_bytes()
+        needed, free = COPIES * self.channels * 4 * prod(size), memory_left_mib() * 2**20
         if needed > free:
             raise InputError(
                 f"{name}: would have {' x '.join(map(str, size))} voxels when it is prepared, which need "

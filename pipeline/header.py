@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.machine import free_memory_bytes, in_words
+from pipeline.machine import in_words, memory_left_mib
 from pipeline.unpacking import (
     DAMAGE,
     GZIP,
@@ -122,7 +122,7 @@ def _check_room(path: Path, header: Header) -> None:
             f"{path}: its header promises {shape} voxels, {in_words(header.needed_bytes)}, more than a file of "
             f"{in_words(file_bytes)} can hold; {COPY_AGAIN}."
         )
-    needed, free = COPIES * header.needed_bytes, free_memory_bytes()
+    needed, free = COPIES * header.needed_bytes, memory_left_mib() * 2**20
     if needed > free:
         raise InputError(
             f"{path}: its header promises {shape} voxels, which need {in_words(needed)} of memory, and "

@@ -111,77 +111,6 @@ def memory_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def free_memory_bytes() -> float:
-    """Memory that this process may still take: of the machine, of its cgroup (a SLURM job, a container), of ulimit.
-
-    Infinite where the system does not tell.
-    """
-    return max(0.0, min(_free_of_machine(), _free_of_cgroup(), _free_of_address_space()))
-
-
-def _free_of_machine() -> float:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return math.inf
-    found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    return found[0] if found else math.inf
-
-
-def _free_of_cgroup() -> float:
-    """The least that this process' control groups leave, in either version; what can be dropped of files is free."""
-    free = math.inf
-    for folder, limit, used in _cgroups():
-        try:
-            limit_bytes, used_bytes = int((folder / limit).read_text()), int((folder / used).read_text())
-            lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
-        # Unlimited ones say max, or are not there
-        except (OSError, ValueError):
-            continue
-        droppable = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
-        free = min(free, limit_bytes - used_bytes + droppable)
-    return free
-
-
-def _cgroups() -> Iterator[tuple[Path, str, str]]:
-    """The folders of this process' control groups, from the outermost, and the names of limit and use in each."""
-    root = Path("/sys/fs/cgroup")
-    try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, _, kinds_and_path = line.partition(":")
-        kinds, _, path = kinds_and_path.partition(":")
-        if kinds not in ("", "memory"):
-            continue
-        top = root / kinds
-        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if kinds else ("memory.max", "memory.current")
-        parts = [part for part in path.split("/") if part not in ("", "..")]
-        for length in range(len(parts) + 1):
-            yield top.joinpath(*parts[:length]), *names
-
-
-def _free_of_address_space() -> float:
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit == resource.RLIM_INFINITY:
-        return math.inf
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-    except OSError:
-        return limit
-    return limit - pages * resource.getpagesize()
-
-
-def in_words(count: float) -> str:
-    """Bytes in a unit that a person reads: `3.2 GiB`."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.3g} {unit}" if count < 1000 else f"{count:.0f} {unit}"
-        count /= 1024
-    return f"{count:.4g} TiB"
-
-
 def loader_workers(device: torch.device) -> int:
     """Data-loader processes: all cores but one beside a GPU, 12 at most; a quarter of them beside a network on the CPU.
 
@@ -199,6 +128,15 @@ def computes_bfloat16() -> bool:
     """
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def in_words(count: float) -> str:
+    """Bytes in a unit that a person reads: `3.2 GiB`."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.3g} {unit}" if count < 1000 else f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.4g} TiB"
 
 
 def keep_allocations() -> bool:

@@ -6,7 +6,6 @@ import csv
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +15,11 @@ from fuzz.images import damaged_image, sound
 
 from pipeline.atomic import read_json
 from pipeline.configuration import ROOT
+from pipeline.inputs import find_inputs
 from pipeline.manifest import DONE, FAILED, RESULTS
 from pipeline.scan import Geometry, read_geometry, read_scan
 
-DAMAGED = 60
+DAMAGED = 40
 HOSTILE = ("line\nbreak.nii", "escape\x1b[2J.nii", os.fsdecode(b"not utf-8 \xff.nii"))
 GOOD = ("good.nii", "with a space.nii", "Thorax 肺.nii", "l" * 230 + ".nii")
 
@@ -111,8 +111,6 @@ def test_a_name_with_a_line_break_is_shown_in_one_line(manifests, name):
     assert "line break" in found["message"]
 
 
-def test_a_pipe_as_input_is_refused_at_once(tmp_path):
+def test_a_pipe_as_input_is_an_input_that_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.nii")
-    command = [sys.executable, "-m", "pipeline.inputs", str(Path(tmp_path) / "pipe.nii")]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
-    assert ended.stdout.count("pipe.nii") == 1
+    assert [item.case for item in find_inputs(tmp_path / "pipe.nii")] == ["pipe"]

@@ -74,9 +74,9 @@ def test_a_header_that_promises_more_than_the_file_holds_is_refused(tmp_path, na
 
 
 def test_a_header_that_promises_more_than_memory_is_refused_with_both_figures(tmp_path, monkeypatch):
-    monkeypatch.setattr(header, "free_memory_bytes", lambda: 10_000)
+    monkeypatch.setattr(header, "memory_left_mib", lambda: 0.01)
     said = refusal(file_of(tmp_path, "a.nii", sound("nifti1")))
-    assert "20 x 18 x 10 voxels, which need 14.1 KiB of memory, and 9.77 KiB are free" in said
+    assert "20 x 18 x 10 voxels, which need 14.1 KiB of memory, and 10.2 KiB are free" in said
 
 
 @pytest.mark.parametrize("sizes", [(3, 0, 18, 10), (3, -20, 18, 10), (3, 20, 18, -32768)])
@@ -251,19 +251,9 @@ def test_a_scan_of_one_slice_is_prepared():
 
 
 def test_a_scan_that_would_not_fit_prepared_is_refused_with_the_figures(monkeypatch):
-    monkeypatch.setattr("pipeline.front.free_memory_bytes", lambda: 1 << 20)
+    monkeypatch.setattr("pipeline.front.memory_left_mib", lambda: 1.0)
     with pytest.raises(InputError, match=r"would have 1000 x 833 x 400 voxels .* need 3\.72 GiB .* 1 MiB are free"):
         FRONT.image(scan(spacing_mm=(500, 500, 500)), "a")
-
-
-def test_free_memory_is_the_least_of_what_is_left(monkeypatch):
-    for name, free in (("machine", 30), ("cgroup", 20), ("address_space", 25)):
-        monkeypatch.setattr(machine, f"_free_of_{name}", lambda free=free: free)
-    assert machine.free_memory_bytes() == 20
-
-
-def test_memory_is_told_where_there_is_linux():
-    assert 1 << 20 < machine.free_memory_bytes() < 1 << 60
 
 
 @pytest.mark.parametrize(

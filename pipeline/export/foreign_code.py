@@ -38,6 +38,9 @@ OF_THE_BUNDLE = re.compile(r"\$@bundle_root \+ '/(models/\w+\.pt|configs/\w+\.js
 MODULE = re.compile(re.escape(module_expression("P")).replace("P", r"\w+_code\.([\w.]+)"))
 CODE_SUFFIXES = (*all_suffixes(), ".pth")
 METADATA_FILE = "metadata.json"
+TARGET = "_target_"
+# Of other keys whose values decide what runs; of the last one, from where
+DECIDING = ("_mode_", "_requires_", "_disabled_", "bundle_root")
 # Of a plain text that may be a path, which may lead to other configurations
 OF_PATHS = re.compile(r"[/\\]|\.(json|ya?ml|pt|ts|py)$")
 
@@ -90,7 +93,9 @@ def _foreign_in(content: Any, is_metadata: bool) -> Iterator[str]:
     """Pieces of a configuration that are not known."""
     if isinstance(content, Mapping):
         for key, value in content.items():
-            if key in ("_target_", "_mode_", "_requires_", "_disabled_") and not _is_known(value):
+            # `a::b` and `a#b` are b of a, and signs before them say how it is merged
+            name = re.split("::|#", key)[-1].lstrip("+~")
+            if (name == TARGET and not _is_known_target(value)) or (name in DECIDING and not _is_known(value)):
                 yield f"{key} {value!r}"
             else:
                 yield from _foreign_in(value, is_metadata)
@@ -108,20 +113,42 @@ def _is_known(value: Any) -> bool:
         return isinstance(value, bool | int)
     if value in _known() or OF_THE_BUNDLE.fullmatch(value):
         return True
-    package, _, target = value.partition(".")
-    if PACKAGE.fullmatch(package):
-        return is_own(target) and target in _known()
     module = MODULE.fullmatch(value)
     return module is not None and is_own(module[1]) and module_of(module[1]) is not None
+
+
+def _is_known_target(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    package, _, target = value.partition(".")
+    return value in _known_targets() or (
+        PACKAGE.fullmatch(package) is not None and is_own(target) and target in _known_targets()
+    )
+
+
+@cache
+def _own_configurations() -> list[Any]:
+    return [ConfigParser.load_config_file(str(file)) for file in sorted(BUNDLES.rglob("*.yaml"))]
+
+
+@cache
+def _known_targets() -> frozenset[str]:
+    return frozenset(_targets(_own_configurations()))
+
+
+def _targets(content: Any) -> Iterator[str]:
+    if isinstance(content, Mapping):
+        yield from (value for key, value in content.items() if key.endswith(TARGET))
+    if isinstance(content, Mapping | list):
+        for part in content.values() if isinstance(content, Mapping) else content:
+            yield from _targets(part)
 
 
 @cache
 def _known() -> frozenset[str]:
     """Every text in this project's own configurations, also as `pipeline.export.configs` writes it into a bundle."""
-    files = sorted(BUNDLES.rglob("*.yaml"))
-    contents: list[Any] = [ConfigParser.load_config_file(str(file)) for file in files]
     written = (PUBLISHED, FIND_ITSELF, NEEDED_IMPORTS, TRAINED_MEMBERS, f"@{OWN_CODE}::{ON_PATH}")
-    texts = {text for content in (*contents, *written) for text in _texts(content)}
+    texts = {text for content in (*_own_configurations(), *written) for text in _texts(content)}
     aliases = {alias: name for name, alias in map(imported, texts) if is_own(name)}
     expressions = {text for text in texts if text.startswith("$") and not imported(text)[0]}
     rewritten = {aliases_as_references(text, aliases) for text in expressions}
