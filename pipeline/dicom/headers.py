@@ -31,6 +31,8 @@ FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 # A deflated file unpacks into memory as a whole; no CT file comes near this
 DEFLATED_LIMIT_BYTES = 2 << 30
 BLOCK_BYTES = 1 << 20
+# Of the texts that are read UIDs are longest
+LONGEST_TEXT = 64
 # Names, dates of birth and numbers of patients are not among them
 TAGS = [
     "SOPClassUID",
@@ -270,8 +272,15 @@ def _numbers(dataset: Dataset, name: str, count: int) -> tuple[float, ...] | Non
 
 
 def _text(dataset: Dataset, name: str) -> str:
+    """A value in words; DamagedHeaderError for more than its type can hold, as where a length is damaged.
+
+    Such a value is what follows in the file, the patient's name among it, and messages have these words.
+    """
     value = dataset.get(name)
-    return "" if value is None else str(value)
+    text = "" if value is None else str(value)
+    if len(text) > LONGEST_TEXT or not text.isprintable():
+        raise DamagedHeaderError(f"its {name} is too long or no text")
+    return text
 
 
 def _texts(dataset: Dataset, name: str) -> tuple[str, ...]:
