@@ -24,8 +24,7 @@ def replacing(target: str | Path) -> Iterator[Path]:
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Of a long name the end alone, or the two together would be too long for a file system
-    temporary = target.with_name(f".{uuid.uuid4().hex}.{target.name[-40:]}")
+    temporary = target.with_name(f".{uuid.uuid4().hex}.{target.name}")
     try:
         yield temporary
         os.replace(temporary, target)

@@ -31,6 +31,7 @@ MODEL, LAST, PREVIOUS, FINISHED = "model.pt", "last.pt", "previous.pt", "trainin
 DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error, pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError,
     ValueError, AttributeError, TypeError, LookupError, ArithmeticError, MemoryError,
+    AssertionError,
 )  # fmt: skip
 # How torch names what it does not unpickle
 _GLOBAL = re.compile(r"GLOBAL ([\w.]{1,60})")

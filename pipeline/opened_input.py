@@ -13,9 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, in_one_line
 from pipeline.inputs import DICOM, FILE, Input, hashed_uid
-from pipeline.scan import Geometry, file_sha256, read_geometry
+from pipeline.scan import Geometry, check_file, file_sha256, read_geometry
 from pipeline.simpleitk import sitk
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ def _files(folder: Path, below_too: bool) -> list[Path]:
 
 def without_names(text: str, item: Input) -> str:
     """A message in which an input has its case's name: no path, and no UID or file name of a DICOM study."""
-    for path in item.paths:
+    for path in map(in_one_line, map(str, item.paths)):
         # What follows a folder are names that a hospital's archive gave
-        text = re.sub(re.escape(str(path)) + (r"" if item.kind == FILE else r"(/[^:;]*)?"), lambda _: item.case, text)
+        text = re.sub(re.escape(path) + (r"" if item.kind == FILE else r"(/[^:;]*)?"), lambda _: item.case, text)
     text = re.sub(rf"[^\s:;]*{SCRATCH}[^:;]*", lambda _: item.case, text)
     return text if item.kind == FILE else _UID.sub(lambda found: f"({hashed_uid(found[0])})", text)
 
@@ -82,6 +82,7 @@ def opened(item: Input, check: Callable[[Geometry], None]) -> Iterator[Opened]:
     else:
         from pipeline.dicom.archive import extracted
 
+        check_file(item.paths[0])
         with extracted(item.paths[0]) as folder, _as_file(item, (folder,), check) as found:
             yield found
 

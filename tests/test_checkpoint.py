@@ -159,6 +159,15 @@ def test_pickled_code_in_the_state_of_a_training_is_not_run(tmp_path, caplog):
     assert not (tmp_path / "was_here").exists()
 
 
+def test_a_pickle_that_names_no_tensor_where_it_should_is_damaged(tmp_path):
+    with zipfile.ZipFile(tmp_path / "model.pt", "w") as parts:
+        # A number where torch asserts the name of a tensor's numbers
+        parts.writestr("archive/data.pkl", b"\x80\x02K\x03Q.")
+        parts.writestr("archive/version", b"3\n")
+    with pytest.raises(InputError, match=r"model\.pt is damaged"):
+        load_weights(torch.nn.Conv3d(1, 1, 1), tmp_path / "model.pt")
+
+
 def test_a_model_that_unpacks_to_more_than_itself_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "model.pt", "w", zipfile.ZIP_DEFLATED) as parts:
         parts.writestr("archive/data.pkl", bytes(1 << 20))
