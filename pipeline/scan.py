@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import InputError, breaks_lines
-from pipeline.header import PNG_IO, Header, read_header
+from pipeline.header import read_header
+from pipeline.header_formats import PNG_IO, Header
 from pipeline.labels import INFECTION
 from pipeline.simpleitk import sitk
 from pipeline.unpacking import BLOCK_BYTES, GZIP, ZLIB_OR_GZIP, check_packed, unpacked
