@@ -174,6 +174,25 @@ class TrainingCheckpoint:
         return None
 
 
+class Setting:
+    """A value that a training keeps to its end: one of the `objects` of its checkpoint, which is refused with another.
+
+    Args:
+        name: as the configuration has it.
+        value: plain.
+    """
+
+    def __init__(self, name: str, value: Any) -> None:
+        self.name, self.value = name, value
+
+    def state_dict(self) -> dict[str, Any]:
+        return {self.name: self.value}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state[self.name] != self.value:
+            raise ValueError(f"{self.name} was {state[self.name]}, now it is {self.value}")
+
+
 def read_state(file: str | Path) -> Any:
     """What torch.save wrote, on the CPU; nothing but tensors and plain values is unpickled.
 

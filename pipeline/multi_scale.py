@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,11 +20,18 @@ class MultiScale:
     Args:
         rates: factors of the size; (1.0,) leaves every batch as it is.
         multiple: sizes are rounded to a multiple of this many pixels.
+        prepare_batch: gives image and label of a batch.
     """
 
-    def __init__(self, rates: Sequence[float] = (1.0,), multiple: int = 32) -> None:
+    def __init__(
+        self,
+        rates: Sequence[float] = (1.0,),
+        multiple: int = 32,
+        prepare_batch: Callable[..., Any] = default_prepare_batch,
+    ) -> None:
         self.rates = tuple(rates)
         self.multiple = multiple
+        self.prepare_batch = prepare_batch
         self.step = 0
 
     def attach(self, engine: Engine) -> None:
@@ -34,8 +41,7 @@ class MultiScale:
         engine.add_event_handler(Events.ITERATION_STARTED, follow)
 
     def __call__(self, batch: dict[str, Any], *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        prepared: Any = default_prepare_batch(batch, *args, **kwargs)
-        image, label = prepared
+        image, label = self.prepare_batch(batch, *args, **kwargs)
         rate = self.rates[self.step % len(self.rates)]
         if rate == 1:
             return image, label

@@ -13,8 +13,13 @@ from batchgenerators.transforms.abstract_transforms import AbstractTransform
 from monai.transforms import MapTransform, Randomizable
 from monai.utils import convert_to_numpy
 
+from pipeline.errors import InputError
 from transforms.deform_and_crop import DeformAndCrop
 from transforms.patch_augmentation import augmented_patch
+from transforms.patch_on_device import PLAN, check_transforms, planned
+
+# Where the voxels of a patch are computed
+LOADER, DEVICE = "loader", "device"
 
 
 @contextmanager
@@ -45,12 +50,19 @@ class BatchgeneratorsListd(MapTransform, Randomizable):
     Args:
         keys: of the image and the label map, both (C, H, W, D) or (C, H, W) arrays.
         transforms: batchgenerators transforms that read `data` (B, C, H, W[, D]) and `seg`.
+        where: `loader` computes here; `device` gives the voxels that are needed, of the image's own number type, and in
+            `plan` what `transforms.patch_on_device.prepare_batch` has to do with them.
     """
 
-    def __init__(self, keys: Sequence[Hashable], transforms: Sequence[AbstractTransform]) -> None:
+    def __init__(self, keys: Sequence[Hashable], transforms: Sequence[AbstractTransform], where: str = LOADER) -> None:
         super().__init__(keys)
+        if where not in (LOADER, DEVICE):
+            raise InputError(f"augment_on is {where!r}, expected {LOADER} or {DEVICE}.")
         self.image_key, self.label_key = self.keys
         self.transforms = list(transforms)
+        self.where = where
+        if where == DEVICE:
+            check_transforms(self.transforms)
         self.seed = 0
 
     def randomize(self, data: Any = None) -> None:
@@ -60,13 +72,18 @@ class BatchgeneratorsListd(MapTransform, Randomizable):
         self.randomize()
         image, label = (convert_to_numpy(data[key]) for key in (self.image_key, self.label_key))
         with numpy_seed(self.seed):
+            if self.where == DEVICE:
+                image, label, plan = planned(image, label, self.transforms)
+                return {**data, **self._tensors(image, label), PLAN: plan}
             if self.transforms and isinstance(self.transforms[-1], DeformAndCrop):
                 image, label = augmented_patch(image, label, self.transforms[:-1], self.transforms[-1])
             else:
                 image, label = augmented_whole(image, label, self.transforms)
+        return {**data, **self._tensors(image.astype(np.float32, copy=False), label)}
+
+    def _tensors(self, image: np.ndarray, label: np.ndarray) -> dict[Hashable, torch.Tensor]:
         return {
-            **data,
-            self.image_key: torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)),
+            self.image_key: torch.from_numpy(np.ascontiguousarray(image)),
             self.label_key: torch.from_numpy(np.ascontiguousarray(label).astype(np.uint8, copy=False)),
         }
 

@@ -21,7 +21,7 @@ from batchgenerators.augmentations.utils import (
 from batchgenerators.transforms.spatial_transforms import SpatialTransform
 from scipy.ndimage import affine_transform, gaussian_filter, map_coordinates
 
-from pipeline.resampling import cubic, spline_coefficients
+from pipeline.resampling import cubic, positions, spline_coefficients
 
 # Voxels between samples of the noise that an elastic deformation smooths with a sigma of 9 voxels or more
 NOISE_STRIDE = 4
@@ -39,6 +39,8 @@ class Move:
         before, after: voxels along each axis by which the patch reaches beyond the box where it is cut out as it is.
         matrix, offset: voxel of the patch -> place in the box, voxels; None where it is cut out as it is.
         places: (axes, *patch) in the box where the patch is deformed elastically, else None.
+        field: of an elastic deformation whose places are still to be computed, (axes, *coarse), float32: how many
+            voxels of the patch each place moves before `matrix` and `offset`, on the coarse grid.
     """
 
     box: tuple[slice, ...]
@@ -47,6 +49,15 @@ class Move:
     matrix: np.ndarray | None = None
     offset: np.ndarray | None = None
     places: np.ndarray | None = None
+    field: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Elastic:
+    """Of an elastic deformation: `strength` times the noise of each axis, (axes, *coarse), smooth on a coarse grid."""
+
+    strength: float
+    noise: np.ndarray
 
 
 class DeformAndCrop(SpatialTransform):
@@ -80,9 +91,22 @@ class DeformAndCrop(SpatialTransform):
 
     def draw(self, shape: Sequence[int]) -> Move:
         """A random patch of a volume; draws from numpy's global state, as batchgenerators."""
+        turn = self._draw_turn()
+        return self._cut_out(shape) if turn is None else self._deformed(shape, self._draw_centre(shape), *turn)
+
+    def draw_coarsely(self, shape: Sequence[int]) -> Move:
+        """What `draw` draws from the same random numbers, an elastic deformation as a `field` in place of `places`.
+
+        Its box may be some voxels larger.
+        """
+        turn = self._draw_turn()
+        return self._cut_out(shape) if turn is None else self._coarsely(shape, self._draw_centre(shape), *turn)
+
+    def _draw_turn(self) -> tuple[np.ndarray, Elastic | None] | None:
+        """The matrix and the deformation of a patch; None where it stays as it is."""
         dims = len(self.patch_size)
         bends = self.do_elastic_deform and np.random.uniform() < self.p_el_per_sample
-        offsets = self._elastic_offsets() if bends else None
+        elastic = self._draw_elastic() if bends else None
         matrix = np.eye(dims)
         turns = self.do_rotation and np.random.uniform() < self.p_rot_per_sample
         if turns:
@@ -90,13 +114,13 @@ class DeformAndCrop(SpatialTransform):
         scales = self.do_scale and np.random.uniform() < self.p_scale_per_sample
         if scales:
             matrix = matrix * self._factor()
-        if not (bends or turns or scales):
-            return self._cut_out(shape)
-        centre = np.array(shape) / 2 - 0.5
-        if self.random_crop:
-            margins = self._margins(dims)
-            centre = np.array([np.random.uniform(margin, n - margin) for n, margin in zip(shape, margins, strict=True)])
-        return self._deformed(shape, matrix, centre, offsets)
+        return (matrix, elastic) if bends or turns or scales else None
+
+    def _draw_centre(self, shape: Sequence[int]) -> np.ndarray:
+        if not self.random_crop:
+            return np.array(shape) / 2 - 0.5
+        margins = self._margins(len(self.patch_size))
+        return np.array([np.random.uniform(margin, n - margin) for n, margin in zip(shape, margins, strict=True)])
 
     def image(self, box: np.ndarray, move: Move) -> np.ndarray:
         """The patch of an image (C, *box), float32."""
@@ -149,10 +173,10 @@ class DeformAndCrop(SpatialTransform):
             return np.random.uniform(low, 1)
         return np.random.uniform(max(low, 1), high)
 
-    def _elastic_offsets(self) -> np.ndarray:
-        """Smoothed noise as batchgenerators', computed on a coarse grid: (axes, *patch), float32, voxels."""
+    def _draw_elastic(self) -> Elastic:
+        """Smoothed noise as batchgenerators', computed on a coarse grid."""
         strength, sigma = np.random.uniform(*self.alpha), np.random.uniform(*self.sigma)
-        return np.stack([strength * smooth_noise(self.patch_size, sigma) for _ in self.patch_size])
+        return Elastic(strength, np.stack([coarse_noise(self.patch_size, sigma) for _ in self.patch_size]))
 
     def _cut_out(self, shape: Sequence[int]) -> Move:
         """The patch as it is, at a random place; centred along an axis where the volume is smaller."""
@@ -168,27 +192,47 @@ class DeformAndCrop(SpatialTransform):
         before = tuple(max(0, -start) for start in starts)
         return Move(box, before, tuple(max(0, stop - n) for stop, n in zip(stops, shape, strict=True)))
 
-    def _deformed(
-        self, shape: Sequence[int], matrix: np.ndarray, centre: np.ndarray, offsets: np.ndarray | None
-    ) -> Move:
+    def _deformed(self, shape: Sequence[int], centre: np.ndarray, matrix: np.ndarray, elastic: Elastic | None) -> Move:
         middle = (np.array(self.patch_size) - 1) / 2
-        if offsets is None:
-            places = None
+        if elastic is None:
             reach = np.abs(matrix) @ middle
-            low, high = centre - reach, centre + reach
-        else:
-            offsets += _mesh(self.patch_size, middle)
-            places = np.tensordot(matrix.astype(np.float32), offsets, axes=1)
-            places += centre.astype(np.float32).reshape(-1, *(1,) * len(middle))
-            flat = places.reshape(len(places), -1)
-            low, high = flat.min(1), flat.max(1)
+            starts, box = self._box(shape, centre - reach, centre + reach)
+            return Move(box, matrix=matrix, offset=centre - matrix @ middle - starts)
+        places = np.stack([elastic.strength * finer(noise, self.patch_size) for noise in elastic.noise])
+        places += _mesh(self.patch_size, middle)
+        places = np.tensordot(matrix.astype(np.float32), places, axes=1)
+        places += _along_first(centre, len(middle))
+        flat = places.reshape(len(places), -1)
+        starts, box = self._box(shape, flat.min(1), flat.max(1))
+        places -= _along_first(starts, len(middle))
+        return Move(box, matrix=matrix, offset=centre - matrix @ middle - starts, places=places)
+
+    def _coarsely(self, shape: Sequence[int], centre: np.ndarray, matrix: np.ndarray, elastic: Elastic | None) -> Move:
+        if elastic is None:
+            return self._deformed(shape, centre, matrix, None)
+        middle, field = (np.array(self.patch_size) - 1) / 2, elastic.strength * elastic.noise
+        axes = [positions(size, count) for size, count in zip(self.patch_size, field.shape[1:], strict=True)]
+        mesh = np.stack(np.meshgrid(*axes, indexing="ij")) - middle.reshape(-1, *(1,) * len(middle))
+        flat = np.tensordot(matrix, mesh + field, axes=1).reshape(len(middle), -1) + centre[:, None]
+        # Between the coarse samples and beyond the outermost ones the field goes on as it does from sample to sample
+        spatial = tuple(range(1, field.ndim))
+        steps = sum(np.abs(np.diff(field, axis=axis)).max(spatial, initial=0) for axis in spatial)
+        slack = np.abs(matrix) @ (NOISE_STRIDE / 2 + steps)
+        starts, box = self._box(shape, flat.min(1) - slack, flat.max(1) + slack)
+        offset = centre - matrix @ middle - starts
+        return Move(box, matrix=matrix, offset=offset, field=field.astype(np.float32))
+
+    def _box(self, shape: Sequence[int], low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, tuple[slice, ...]]:
+        """First voxels, and slices, of what interpolation between these places of a volume needs."""
         margin = MARGINS[self.order_data]
         starts = np.clip(np.floor(low).astype(int) - margin, 0, np.array(shape) - 1)
         stops = np.clip(np.ceil(high).astype(int) + margin + 1, starts + 1, shape)
-        if places is not None:
-            places -= starts.astype(np.float32).reshape(-1, *(1,) * len(middle))
-        box = tuple(slice(int(start), int(stop)) for start, stop in zip(starts, stops, strict=True))
-        return Move(box, matrix=matrix, offset=centre - matrix @ middle - starts, places=places)
+        return starts, tuple(slice(int(start), int(stop)) for start, stop in zip(starts, stops, strict=True))
+
+
+def _along_first(values: np.ndarray, dims: int) -> np.ndarray:
+    """One value for each index of the first axis, float32, of arrays with as many axes more."""
+    return values.astype(np.float32).reshape(-1, *(1,) * dims)
 
 
 def _mesh(shape: Sequence[int], middle: np.ndarray) -> np.ndarray:
@@ -203,9 +247,18 @@ def smooth_noise(shape: Sequence[int], sigma: float) -> np.ndarray:
     Drawn and smoothed on a grid coarser by NOISE_STRIDE, where smoothed noise is larger by the root of the stride along
     each axis, and interpolated: the same moments and correlations in a hundredth of the time.
     """
+    return finer(coarse_noise(shape, sigma), shape)
+
+
+def coarse_noise(shape: Sequence[int], sigma: float) -> np.ndarray:
+    """That of `smooth_noise`, before it is interpolated."""
     counts = [-(-size // NOISE_STRIDE) for size in shape]
     strides = np.array(shape) / counts
     noise = np.random.uniform(-1, 1, counts)
-    smooth = gaussian_filter(noise, sigma / strides, mode="constant") / np.sqrt(strides.prod())
-    missing = (1,) * (3 - len(counts))
-    return cubic(smooth.reshape((*missing, *counts)), (*missing, *shape)).reshape(tuple(shape))
+    return gaussian_filter(noise, sigma / strides, mode="constant") / np.sqrt(strides.prod())
+
+
+def finer(noise: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Noise of a coarse grid on the grid of a patch, float32."""
+    missing = (1,) * (3 - noise.ndim)
+    return cubic(noise.reshape((*missing, *noise.shape)), (*missing, *shape)).reshape(tuple(shape))

@@ -7,7 +7,8 @@ values, which tells the function, and then to the patch. Noise is added to the p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from batchgenerators.transforms.abstract_transforms import AbstractTransform
@@ -17,7 +18,7 @@ from batchgenerators.transforms.color_transforms import (
     GammaTransform,
 )
 
-from transforms.deform_and_crop import DeformAndCrop
+from transforms.deform_and_crop import DeformAndCrop, Move
 from transforms.lung_mirror import LungMirror, swap_codes
 
 # What a voxel becomes depends on its own value and on statistics of all
@@ -28,6 +29,26 @@ SAMPLED_VALUES = 100_000
 EVERY_FLOAT16 = np.nan_to_num(np.arange(2**16).astype(np.uint16).view(np.float16).astype(np.float32))
 
 
+@dataclass(frozen=True)
+class Cut:
+    """The voxels that a patch needs, mirrored, and what is drawn of all but the transforms that are `left`.
+
+    Args:
+        image, label: (C, *box), views.
+        move: where the patch comes from in them.
+        swapped: whether left and right lung change places.
+        curves: of `value_curves`.
+        left: transforms to be applied before the patch is interpolated.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    move: Move
+    swapped: bool
+    curves: np.ndarray | None
+    left: Sequence[AbstractTransform]
+
+
 def augmented_patch(
     image: np.ndarray, label: np.ndarray, transforms: Sequence[AbstractTransform], last: DeformAndCrop
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -35,37 +56,59 @@ def augmented_patch(
 
     Raises ValueError where a pointwise transform comes after one that is not, whose statistics would be the patch's.
     """
+    cut = drawn_cut(image, label, transforms, last.draw)
+    batch = {"data": changed_values(cut.image, cut.curves)[None], "seg": cut.label[None]}
+    for transform in cut.left:
+        batch = transform(**batch)
+    codes = last.label(batch["seg"][0], cut.move)
+    return last.image(batch["data"][0], cut.move), swap_codes(codes) if cut.swapped else codes
+
+
+def drawn_cut(
+    image: np.ndarray,
+    label: np.ndarray,
+    transforms: Sequence[AbstractTransform],
+    draw: Callable[[Sequence[int]], Move],
+) -> Cut:
+    """Draw where the patch of an image and its label map comes from, and what becomes of it.
+
+    Raises ValueError as `augmented_patch`.
+    """
     mirrors = [transform for transform in transforms if isinstance(transform, LungMirror)]
     others = [transform for transform in transforms if not isinstance(transform, LungMirror)]
     pointwise = [transform for transform in others if isinstance(transform, POINTWISE)]
     if others[: len(pointwise)] != pointwise:
         raise ValueError("contrast, brightness and gamma come before other transforms; change their order")
-    move = last.draw(image.shape[1:])
+    move = draw(image.shape[1:])
     swapped = False
     for mirror in mirrors:
         axes = mirror.draw_axes()
         image, label = (np.flip(array, tuple(axis + 1 for axis in axes)) for array in (image, label))
         swapped ^= mirror.swaps(axes)
     within = (slice(None), *move.box)
-    box = changed_values(image, image[within], pointwise)
-    batch = {"data": box[None], "seg": label[within][None]}
-    for transform in others[len(pointwise) :]:
-        batch = transform(**batch)
-    codes = last.label(batch["seg"][0], move)
-    return last.image(batch["data"][0], move), swap_codes(codes) if swapped else codes
+    curves = value_curves(image, pointwise)
+    return Cut(image[within], label[within], move, swapped, curves, others[len(pointwise) :])
 
 
-def changed_values(image: np.ndarray, box: np.ndarray, pointwise: Sequence[AbstractTransform]) -> np.ndarray:
-    """What pointwise transforms of the whole image (C, ...) make of a box of it, float32."""
+def value_curves(image: np.ndarray, pointwise: Sequence[AbstractTransform]) -> np.ndarray | None:
+    """Values of an image (C, ...), ascending, and what pointwise transforms of all of it make of them.
+
+    Float32 (2, C, values); None where they change nothing.
+    """
     step = max(1, int((image[0].size / SAMPLED_VALUES) ** (1 / (image.ndim - 1))))
     sample = image[(slice(None), *(slice(None, None, step),) * (image.ndim - 1))]
     before = np.sort(sample.reshape(len(image), -1).astype(np.float32))
     after = before.copy()[None]
     for transform in pointwise:
         after = transform(data=after)["data"]
-    if np.array_equal(after[0], before):
+    return None if np.array_equal(after[0], before) else np.stack([before, after[0]])
+
+
+def changed_values(box: np.ndarray, curves: np.ndarray | None) -> np.ndarray:
+    """What `value_curves` make of a box (C, ...) of their image, float32."""
+    if curves is None:
         return box.astype(np.float32)
-    pairs = zip(before, after[0], strict=True)
+    pairs = zip(*curves, strict=True)
     if box.dtype == np.float16:
         # The cache's: 65,536 values at most
         tables = [np.interp(EVERY_FLOAT16, old, new).astype(np.float32) for old, new in pairs]
