@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +31,17 @@ from benchmarks.settings import Settings
 from pipeline.atomic import replacing
 from pipeline.configuration import BUNDLES, COMMON, load
 from pipeline.front import Front
-from pipeline.machine import keep_allocations
+from pipeline.machine import keep_allocations, loader_workers
 from pipeline.scan import read_scan
-from transforms.batchgenerators_list import augmented_whole, numpy_seed
+from transforms.batchgenerators_list import DEVICE, LOADER, augmented_whole, numpy_seed
 from transforms.deform_and_crop import DeformAndCrop
+from transforms.patch_on_device import collate, prepare_batch
 
 OWN, PLAIN, MONAI = "own", "plain batchgenerators", "MONAI, linear"
+# The two halves of a patch with `augment_on: device`
+DRAWN, FINISHED = "own, drawn and cut out for the device", "own, finished on the device"
 # MONAI's are few, as each takes seconds
-PATCHES = {OWN: 16, PLAIN: 16, MONAI: 6}
+PATCHES = {OWN: 16, PLAIN: 16, MONAI: 6, DRAWN: 16, FINISHED: 16}
 STEPS, BATCH = 2, 2
 MOST_SHARE = 0.10
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -59,18 +61,50 @@ def measure(settings: Settings) -> list[Row]:
         Row(3, f"patches, {OWN}", rate[OWN], "patches/s", reference, rate[OWN] / rate[reference])
         for reference in (PLAIN, MONAI)
     ]
-    step = Contestant("step", "benchmarks.training:step", {"volume": volume})
-    found = run_alternately([step], settings.repeats)["step"]
-    network, data = found.numbers["network_s"], found.numbers["data_s"]
+    rows.append(Row(3, f"patches, {DRAWN}", rate[DRAWN], "patches/s", OWN, rate[DRAWN] / rate[OWN]))
+    found = run_alternately([Contestant("step", "benchmarks.training:step", {"volume": volume})], settings.repeats)
+    return rows + of_step(found["step"].numbers, found["step"].peak_gib) + on_gpu(found["step"].numbers, rate)
+
+
+def of_step(numbers: Mapping[str, float], peak_gib: float) -> list[Row]:
+    """A step of the network, and what the data adds to it without data-loader processes."""
+    network, data = numbers["network_s"], numbers["data_s"]
+    on_device = numbers["drawn_s"] + numbers["finished_s"]
     return [
-        *rows,
-        Row(3, f"step of the 3D U-Net, {BATCH} patches, the network alone", network, "s", peak_gib=found.peak_gib),
+        Row(3, f"step of the 3D U-Net, {BATCH} patches, the network alone", network, "s", peak_gib=peak_gib),
         Row(3, "what the data adds to that step, in the same process", data, "s"),
+        Row(3, "the same, augment_on: device", on_device, "s", "augment_on: loader", data / on_device),
         Row(
             3, "the data's part of the network's own time", data / network, "",
             target=f"within {MOST_SHARE:.2f}", met=data <= MOST_SHARE * network,
         ),
+        Row(
+            3, "what finishing the patches on the device is of the network's own time",
+            numbers["finished_s"] / network, "",
+        ),
     ]  # fmt: skip
+
+
+def on_gpu(numbers: Mapping[str, float], rate: Mapping[str, float]) -> list[Row]:
+    """Whether the processes beside a GPU give as many patches as it takes; nothing without one."""
+    device = torch.device("cuda")
+    if not torch.cuda.is_available():
+        return []
+    workers = loader_workers(device)
+    rows = []
+    for where, way, step_s in (
+        (LOADER, OWN, numbers["network_s"]),
+        (DEVICE, DRAWN, numbers["network_s"] + numbers["finished_s"]),
+    ):
+        given, taken = workers * rate[way], BATCH / step_s
+        rows += [
+            Row(3, f"patches that {torch.cuda.get_device_name(device)} takes, augment_on: {where}", taken, "patches/s"),
+            Row(
+                3, f"patches that {workers} processes give, by the rate of one", given, "patches/s",
+                "what it takes", given / taken, "at least as many", given >= taken,
+            ),
+        ]  # fmt: skip
+    return rows
 
 
 def prepared_volume(scratch: Path) -> Path:
@@ -89,7 +123,9 @@ def patches(volume: str, way: str, count: int) -> Callable[[], None]:
     """As many augmented patches; each way has the parameters of train.yaml."""
     torch.set_num_threads(1)
     case = dict(np.load(volume))
-    augment = {OWN: own, PLAIN: plain, MONAI: monai}[way](case)
+    if way == FINISHED:
+        return finishing(case, count)
+    augment = {OWN: own, PLAIN: plain, MONAI: monai, DRAWN: drawn}[way](case)
 
     def measured() -> None:
         for seed in range(count):
@@ -98,19 +134,43 @@ def patches(volume: str, way: str, count: int) -> Callable[[], None]:
     return measured
 
 
-def _configured(*overlays: Path) -> ConfigParser:
-    return ConfigParser(load([COMMON / "train.yaml", *overlays]))
+def finishing(case: dict[str, np.ndarray], count: int) -> Callable[[], None]:
+    """As many patches that are drawn already, brought to the device and finished there."""
+    draw, device = drawn(case), _configured().get_parsed_content("device")
+    batches = [collate([draw(seed)]) for seed in range(count)]
+    finish(batches[:1], device)
+    return lambda: finish(batches, device)
 
 
-def own(case: dict[str, np.ndarray]) -> Callable[[int], Any]:
+def finish(batches: Sequence[dict[str, Any]], device: torch.device) -> None:
+    """What a trainer does with batches of `augment_on: device` before the network gets them."""
+    for batch in batches:
+        image, _ = prepare_batch(batch, device)
+    # A GPU is waited for
+    image.sum().item()
+
+
+def _configured(**changes: Any) -> ConfigParser:
+    """A training of the 3D U-Net with the paper's preset."""
+    parser = ConfigParser(load([COMMON / "train.yaml", BUNDLES / "unet_3d" / "configs" / "network.yaml"]))
+    parser.update(changes)
+    return parser
+
+
+def own(case: dict[str, np.ndarray], **changes: Any) -> Callable[[int], Any]:
     """What a training draws of a case, all of train.yaml's preprocessing."""
-    transform = _configured(BUNDLES / "unet_3d" / "configs" / "network.yaml").get_parsed_content("train::preprocessing")
+    transform = _configured(**changes).get_parsed_content("train::preprocessing")
     return lambda seed: transform.set_random_state(seed)(dict(case))
+
+
+def drawn(case: dict[str, np.ndarray]) -> Callable[[int], Any]:
+    """The same, as far as a data loader's process does it where the rest is done on the device."""
+    return own(case, augment_on=DEVICE)
 
 
 def plain(case: dict[str, np.ndarray]) -> Callable[[int], Any]:
     """The same list, with batchgenerators' own SpatialTransform, on the whole volume as MIScnn."""
-    transforms = _configured(BUNDLES / "unet_3d" / "configs" / "network.yaml").get_parsed_content("augmentations")
+    transforms = _configured().get_parsed_content("augmentations")
     with_own: Sequence[Any] = [batchgenerators_of(each) for each in transforms]
 
     def augment(seed: int) -> Any:
@@ -152,35 +212,48 @@ def monai(case: dict[str, np.ndarray]) -> Callable[[int], Any]:
 
 
 def step(volume: str) -> Callable[[], dict[str, float]]:
-    """Seconds of a training step without its data, and of its data, on all cores, as without data-loader processes."""
-    keep_allocations()
-    parser = _configured(BUNDLES / "unet_3d" / "configs" / "network.yaml")
-    network, optimizer, loss, inferer, device = map(
-        parser.get_parsed_content, ("network", "optimizer", "loss", "train_inferer", "device")
-    )
-    augment = own(dict(np.load(volume)))
-    samples = [augment(seed) for seed in range(BATCH)]
-    image, label = (torch.stack([torch.as_tensor(sample[key]) for sample in samples]) for key in ("image", "label"))
+    """Seconds of a training step without its data, and of its data, on all cores, as without data-loader processes.
 
-    def train() -> float:
-        began = time.perf_counter()
+    In the precision of the trainer: float16 with a scaled loss on a GPU, bfloat16 on a CPU that has it.
+    """
+    keep_allocations()
+    parser = _configured()
+    network, optimizer, loss, inferer, device, mixed = map(
+        parser.get_parsed_content, ("network", "optimizer", "loss", "train_inferer", "device", "mixed_precision")
+    )
+    amp = mixed and device.type == "cuda"
+    scaler = torch.amp.GradScaler(device.type, enabled=amp)
+    case = dict(np.load(volume))
+    augment, draw = own(case), drawn(case)
+    image, label = prepare_batch(collate([augment(seed) for seed in range(BATCH)]), device)
+
+    def train() -> None:
         optimizer.zero_grad()
-        logits = inferer(image.to(device), network)
-        value = loss(logits, label.to(device))
-        value.backward()
-        optimizer.step()
+        with torch.autocast("cuda", enabled=amp):
+            value = loss(inferer(image, network), label)
+        scaler.scale(value).backward()
+        scaler.step(optimizer)
+        scaler.update()
         # A GPU is waited for
         value.item()
-        return time.perf_counter() - began
 
     def measured() -> dict[str, float]:
         train()
-        network_s = [train() for _ in range(STEPS)]
-        seeds = itertools.count()
-        began = time.perf_counter()
-        for _ in range(PATCHES[OWN]):
-            augment(next(seeds))
-        data_s = (time.perf_counter() - began) * BATCH / PATCHES[OWN]
-        return {"network_s": float(np.median(network_s)), "data_s": data_s}
+        network_s = [_seconds(train) for _ in range(STEPS)]
+        seeds, batches = range(PATCHES[OWN]), [collate([draw(seed)]) for seed in range(PATCHES[DRAWN])]
+        finish(batches[:1], device)
+        of_patch = {
+            "data_s": _seconds(lambda: [augment(seed) for seed in seeds]),
+            "drawn_s": _seconds(lambda: [draw(seed) for seed in seeds]),
+            "finished_s": _seconds(lambda: finish(batches, device)),
+        }
+        of_step = {name: seconds * BATCH / len(seeds) for name, seconds in of_patch.items()}
+        return {"network_s": float(np.median(network_s)), **of_step}
 
     return measured
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began

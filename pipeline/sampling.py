@@ -50,25 +50,25 @@ def nearest(codes: torch.Tensor, places: torch.Tensor, border: str = "constant",
 def padded_coefficients(voxels: torch.Tensor, beyond: str = "reflect") -> torch.Tensor:
     """Coefficients of the cubic B-spline through (C, H, W[, D]), PAD more at each edge; `beyond` is numpy's pad."""
     for axis, count in enumerate(voxels.shape[1:], 1):
-        voxels = along(voxels, padded_weights(count, beyond), axis)
+        voxels = along(voxels, padded_weights(count, beyond, voxels.device), axis)
     return voxels
 
 
-def along(voxels: torch.Tensor, weights: np.ndarray, axis: int) -> torch.Tensor:
+def along(voxels: torch.Tensor, weights: torch.Tensor, axis: int) -> torch.Tensor:
     """Voxels multiplied by a matrix (new, old) along an axis."""
-    matrix = torch.from_numpy(weights).to(voxels.device)
-    # Before the others, or after them: in either case without a copy of the voxels
+    # From the left, or from the right: in either case without a copy of the voxels
     if axis == voxels.ndim - 1:
-        return voxels @ matrix.T
+        return voxels @ weights.T
     lines = voxels.reshape(*voxels.shape[: axis + 1], -1)
-    return (matrix @ lines).reshape(*voxels.shape[:axis], len(weights), *voxels.shape[axis + 1 :])
+    return (weights @ lines).reshape(*voxels.shape[:axis], len(weights), *voxels.shape[axis + 1 :])
 
 
-@lru_cache(maxsize=256)
-def padded_weights(count: int, beyond: str) -> np.ndarray:
+@lru_cache(maxsize=64)
+def padded_weights(count: int, beyond: str, device: torch.device) -> torch.Tensor:
     """What each of `count` samples gives to each coefficient, those beyond the edges too; (count + 2 PAD, count)."""
     weights: np.ndarray = coefficient_weights(count).toarray()
-    return np.ascontiguousarray(weights[np.pad(np.arange(count), PAD, mode=beyond)])  # type: ignore[call-overload]
+    # A copy: where numpy put its own, products may differ in their last bit
+    return torch.tensor(weights[np.pad(np.arange(count), PAD, mode=beyond)], device=device)  # type: ignore[call-overload]
 
 
 def _kept(places: torch.Tensor, voxels: torch.Tensor, reach: int = 0) -> list[torch.Tensor]:

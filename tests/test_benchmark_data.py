@@ -7,8 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from benchmarks import preparation, training
+from transforms.patch_on_device import collate, prepare_batch
 
 SHAPE = (1, 180, 170, 90)
 
@@ -29,6 +31,31 @@ def test_every_way_gives_a_patch_and_its_label(case, way):
 def test_plain_batchgenerators_gives_a_patch_and_its_label(case):
     image, label = training.plain(case)(0)
     assert image.shape == label.shape == (1, 160, 160, 80)
+
+
+def test_what_is_drawn_for_the_device_is_finished_to_a_patch_and_its_label(case):
+    image, label = prepare_batch(collate([training.drawn(case)(0)]), torch.device("cpu"))
+    assert image.shape == label.shape == (1, 1, 160, 160, 80)
+
+
+@pytest.mark.parametrize("way", [training.DRAWN, training.FINISHED])
+def test_both_halves_on_the_device_can_be_measured(case, way, tmp_path):
+    np.savez(tmp_path / "case.npz", **case)
+    threads = torch.get_num_threads()
+    try:
+        assert training.patches(str(tmp_path / "case.npz"), way, 1)() is None
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_gpu_s_rows_say_whether_its_processes_keep_up(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "GPU")
+    monkeypatch.setattr(training, "loader_workers", lambda device: 10)
+    numbers = {"network_s": 0.1, "drawn_s": 0.2, "finished_s": 0.1}
+    rows = training.on_gpu(numbers, {training.OWN: 1.5, training.DRAWN: 2.0})
+    # 20 patches a second against 15; 10 against 20
+    assert [row.met for row in rows] == [None, False, None, True]
 
 
 def test_stock_and_own_preparation_agree(tmp_path, make_chest: Callable, monkeypatch):

@@ -14,7 +14,10 @@ from monai.bundle import ConfigWorkflow
 
 from pipeline.checkpoint import TrainingCheckpoint, load_weights, refuse_finished
 from pipeline.configuration import COMMON, TRAIN, merged
-from pipeline.errors import InputError
+from pipeline.errors import InputError, input_error_in, one_sentence
+
+# Noise too, whose random numbers are drawn on the device
+ON_DEVICE = {"augment_on": "device", "augmentation_probability": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +119,33 @@ def test_a_checkpoint_of_other_settings_is_refused(train, data, tmp_path):
     with pytest.raises(Exception, match="Failed to") as failure:
         train(data, tmp_path, **{"network_def::features": [4, 8, 16]})
     assert "other settings" in repr(failure.value.__cause__) or "other settings" in str(failure.getrepr(style="long"))
+
+
+@pytest.fixture(scope="module")
+def straight_on_device(train, data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("straight_on_device")
+    train(data, out, **ON_DEVICE)
+    return out
+
+
+def test_a_resumed_training_augmented_on_the_device_is_equal_bit_for_bit(train, data, straight_on_device, tmp_path):
+    train(data, tmp_path, until=1, **ON_DEVICE)
+    train(data, tmp_path, **ON_DEVICE)
+    assert equal(weights(tmp_path), weights(straight_on_device))
+
+
+def test_workers_do_not_change_what_is_augmented_on_the_device(train, data, straight_on_device, tmp_path):
+    train(data, tmp_path, num_workers=2, **ON_DEVICE)
+    assert equal(weights(tmp_path), weights(straight_on_device))
+
+
+@pytest.mark.parametrize(("began", "asked"), [("loader", "device"), ("device", "loader")])
+def test_a_training_does_not_go_on_augmenting_elsewhere(began, asked, train, data, tmp_path):
+    train(data, tmp_path, until=1, augment_on=began)
+    with pytest.raises(Exception, match="Failed to") as failure:
+        train(data, tmp_path, augment_on=asked)
+    told = one_sentence(input_error_in(failure.value))
+    assert f"with other settings (augment_on was {began}, now it is {asked}); choose another output folder" in told
 
 
 def test_a_finished_training_is_not_begun_again(straight):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -197,15 +198,15 @@ def places_of(move: Move, size: Sequence[int], device: torch.device) -> torch.Te
     axes = [torch.arange(length, dtype=torch.float32, device=device) for length in size]
     places = torch.stack(torch.meshgrid(*axes, indexing="ij"))
     if move.field is not None:
-        field = torch.from_numpy(move.field).to(device)
+        field = torch.tensor(move.field, device=device)
         for axis, (coarse, fine) in enumerate(zip(field.shape[1:], size, strict=True), 1):
-            field = along(field, fine_weights(coarse, fine), axis)
+            field = along(field, fine_weights(coarse, fine, device), axis)
         places += field
-    matrix, offset = (torch.from_numpy(part.astype(np.float32)).to(device) for part in (move.matrix, move.offset))
+    matrix, offset = (torch.tensor(part, dtype=torch.float32, device=device) for part in (move.matrix, move.offset))
     return (matrix @ places.flatten(1)).add_(offset[:, None]).reshape(places.shape)
 
 
-def fine_weights(coarse: int, fine: int) -> np.ndarray:
+@lru_cache(maxsize=16)
+def fine_weights(coarse: int, fine: int, device: torch.device) -> torch.Tensor:
     """Of `cubic_weights`, dense: an elastic deformation's field has few samples."""
-    weights: np.ndarray = cubic_weights(coarse, fine).toarray()
-    return weights
+    return torch.tensor(cubic_weights(coarse, fine).toarray(), device=device)
