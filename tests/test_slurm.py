@@ -1,14 +1,16 @@
-"""Runs on a real SLURM: an array and its report, a warning before the time limit, a failing fold, cancel.
+"""Runs on a real SLURM: an array and its report, time limits, a failing fold, cancel, a controller that is killed.
 
 They submit jobs, so they run only where PNEUMOBUNDLE_SLURM_UP asks for it: `running` for the SLURM that answers, or a
-program that starts one on this machine: `program up DIR`, then `program env DIR` prints lines of `export NAME=value`,
-and `program down DIR` ends it. It needs one node that sees the temporary folder, with a core and 2 GB for a job.
+program that starts one on this machine, as tools/slurm_for_tests.sh does: `program up DIR` (status 77 where it cannot),
+then `program env DIR` prints lines of `export NAME=value`, and `program down DIR` ends it. It needs one node that sees
+the temporary folder, with a core and 2 GB for a job.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ import pytest
 
 from pipeline.configuration import ROOT
 from pipeline.cross_validation import CrossValidation
+from pipeline.errors import InputError
 from pipeline.launch import launch
 from pipeline.phantom import write_phantom
 from pipeline.slurm import active_jobs, is_over, job_ids, jobs_of, known_jobs
@@ -26,28 +29,30 @@ from pipeline.status import cancel_run, status_lines
 
 pytestmark = pytest.mark.slurm
 STARTER, RUNNING = "PNEUMOBUNDLE_SLURM_UP", "running"
+CANNOT_BE_HAD = 77
 PATIENCE_S = 1800
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory) -> Iterator[None]:
-    """A SLURM that answers."""
+def cluster(tmp_path_factory) -> Iterator[Callable[[], None] | None]:
+    """A SLURM that answers; what starts those of its daemons that do not run, where it was started here."""
     starter = os.environ.get(STARTER)
     if starter is None:
         pytest.skip(f"{STARTER} neither is `{RUNNING}` nor names a program that starts a SLURM")
     if starter == RUNNING:
-        yield
+        yield None
         return
     place = tmp_path_factory.mktemp("cluster")
     place.chmod(0o755)
     started = subprocess.run([starter, "up", str(place)], capture_output=True, text=True, check=False)
-    if started.returncode:
-        pytest.skip(f"{STARTER} could not start a SLURM: {started.stderr[-200:]}")
+    if started.returncode == CANNOT_BE_HAD:
+        pytest.skip(f"no SLURM can be had here: {started.stderr.strip()}")
+    assert started.returncode == 0, started.stderr
     told = subprocess.run([starter, "env", str(place)], capture_output=True, text=True, check=True).stdout
     with pytest.MonkeyPatch.context() as environment:
         for name, value in re.findall(r"export (\w+)=(\S+)", told):
             environment.setenv(name, value)
-        yield
+        yield partial(subprocess.run, [starter, "up", str(place)], check=True)
         subprocess.run([starter, "down", str(place)], check=True)
 
 
@@ -97,9 +102,9 @@ def wait_for_all(place: Path) -> dict[str, str]:
 def test_an_array_and_its_report_equal_the_local_run_bit_for_bit(make):
     remote, local = make("remote", folds=5), make("local", folds=5)
     submit(remote)
+    launch(local)
     wait_for_all(remote.place)
     assert {line.state for line in status_lines(remote.place)} == {"done"}
-    launch(local)
     for name in ("metrics.csv", "severity.csv", "flags.csv", "summary.json", *(f"fold{k}/model.pt" for k in range(5))):
         assert (remote.place / name).read_bytes() == (local.place / name).read_bytes(), name
 
@@ -124,16 +129,20 @@ def test_a_fold_that_is_warned_goes_back_into_the_queue_and_ends_alike(make):
 
 @pytest.mark.slow
 def test_a_fold_that_needs_more_than_its_time_limit_is_done_in_several(make):
-    training = make("limited", max_epochs=400, iterations_per_epoch=3, val_interval=0)
-    training.only_fold = 0
-    site = training.place.parent / "cluster.yaml"
+    settings = {"max_epochs": 400, "iterations_per_epoch": 3, "val_interval": 0}
+    limited, straight = make("limited", **settings), make("straight", **settings)
+    limited.only_fold = straight.only_fold = 0
+    site = limited.place.parent / "cluster.yaml"
     site.parent.mkdir(parents=True, exist_ok=True)
     site.write_text("warn_s: 30\n")
-    launch(training, "slurm", {**ASKED, "time": "1:00", "file": str(site)})
-    ends = wait_for_all(training.place)
+    launch(limited, "slurm", {**ASKED, "time": "1:00", "file": str(site)})
+    launch(straight)
+    ends = wait_for_all(limited.place)
     assert set(ends.values()) == {"COMPLETED"}
-    log = (training.place / "slurm" / "units_0.log").read_text()
+    log = (limited.place / "slurm" / "units_0.log").read_text()
     assert log.count("back into the queue") == log.count("going on after epoch") > 0
+    for name in ("model.pt", "history.csv"):
+        assert (limited.place / "fold0" / name).read_bytes() == (straight.place / "fold0" / name).read_bytes(), name
 
 
 @pytest.mark.slow
@@ -168,3 +177,32 @@ def test_cancel_ends_all_and_the_same_command_is_taken_again(make):
         assert cancel_run(training.place).startswith("Ended: job ")
         assert all(is_over(state) for state in wait_for_all(training.place).values())
         assert {line.state for line in status_lines(training.place)} == {"cancelled"}
+
+
+def test_two_runs_side_by_side_are_told_apart_and_end_alike(make):
+    runs = [make("one"), make("other")]
+    for run in runs:
+        run.only_fold = 0
+        submit(run)
+    assert not set(job_ids(runs[0].place)) & set(job_ids(runs[1].place))
+    for run in runs:
+        assert set(wait_for_all(run.place).values()) == {"COMPLETED"}
+    one, other = ((run.place / "fold0" / "model.pt").read_bytes() for run in runs)
+    assert one == other
+
+
+def test_a_controller_that_is_killed_loses_no_run(make, cluster):
+    if cluster is None:
+        pytest.skip(f"{STARTER} is {RUNNING}: a controller that others use is not killed")
+    training = make("without controller", max_epochs=20)
+    training.only_fold = 0
+    submit(training)
+    # The controller has written the job down by then: it does so some seconds after sbatch
+    wait(training.place, (training.place / "fold0" / "previous.pt").exists)
+    told = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, check=True).stdout
+    os.kill(int(Path(re.search(r"SlurmctldPidFile\s*= (\S+)", told)[1]).read_text()), signal.SIGKILL)
+    with pytest.raises(InputError, match="squeue does not answer"):
+        status_lines(training.place)
+    cluster()
+    assert set(wait_for_all(training.place).values()) == {"COMPLETED"}
+    assert {line.state for line in status_lines(training.place)} == {"done"}
