@@ -49,6 +49,8 @@ LEAKY ?=
 JOBS ?= $(if $(filter demo quick,$(PRESET)),2,1)
 # The same of make cv, compare and ablation, which run one after the other unless JOBS is given
 SIDE_BY_SIDE := $(if $(filter-out file undefined,$(origin JOBS)),$(JOBS),1)
+# Of the same four: GPUs that train a fold together, sharing its batches
+GPUS ?= 1
 # Where cv, lopo, compare and ablation run: here, or as jobs of a cluster; see bundles/common/cluster.yaml
 LAUNCH ?= local
 CLUSTER ?=
@@ -103,7 +105,7 @@ help: ## print this list
 	@echo "             UNLABELED=folder K=n ROUNDS=n SUPERVISED=folder"
 	@echo "             NETWORKS=\"a b\" PAPER=name EXP=1|2|3 PREPARATION=paper|window BY_PATIENT=1"
 	@echo "             AGAINST=network STRUCTURE=infection"
-	@echo "             LAUNCH=local|slurm PARTITION= GRES=gpu:1 TIME=24:00:00 CPUS= MEM= ACCOUNT= EXTRA=\"--qos=x\" CLUSTER=file DRY=1 MISSING=1"
+	@echo "             LAUNCH=local|slurm PARTITION= GRES=gpu:1 TIME=24:00:00 CPUS= MEM= ACCOUNT= EXTRA=\"--qos=x\" CLUSTER=file DRY=1 MISSING=1 GPUS=n"
 	@echo "             TEST=folder METHOD=vote|mean WEIGHTS=\"2 1\" MEMBERS=\"{3: {'learning_rate': 0.002}}\" LEAKY=1 JOBS=$(JOBS)"
 	@echo "             SPLIT=patients|lopo|published SEED=$(SEED) INPUT=scans MODEL=fold OVERRIDES=\"{'max_epochs': 20}\""
 
@@ -141,7 +143,7 @@ check-data: $(READY) $(if $(DATA),,data) ## read every scan of DATA and its labe
 cv: $(READY) $(if $(DATA),,data) ## cross-validate: make cv FOLDS=5 [NETWORK= DATA= PRESET= SPLIT= OUT= FOLD=k for one alone]
 	@$(BUNDLE_RUN) --config_file bundles/common/cross_validation.yaml --meta_file bundles/common/metadata.json \
 	  --network "$(NETWORK)" --dataset_dir "'$(DATASET)'" --preset "$(PRESET)" --folds $(FOLDS) --only_fold $(FOLD) \
-	  --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" --lungs "$(LUNGS)" --jobs $(SIDE_BY_SIDE) \
+	  --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" --lungs "$(LUNGS)" --jobs $(SIDE_BY_SIDE) --gpus $(GPUS) \
 	  --where "$(LAUNCH)" --cluster "\"$(CLUSTER_SETTINGS)\"" $(if $(OUT),--output_dir "'$(OUT)'",)
 
 .PHONY: cache
@@ -167,7 +169,7 @@ semi: $(READY) $(if $(DATA),,data) $(if $(filter $(PHANTOM)_unlabelled,$(UNLABEL
 lopo: $(READY) $(if $(DATA),,data) $(if $(filter $(PHANTOM_TEST),$(TEST)),$(PHANTOM_TEST)/manifest.json) ## leave one patient out, then vote: make lopo NETWORK=amc_net [DATA= TEST=other patients PRESET= METHOD= MEMBERS= LEAKY=1 JOBS= OUT=]
 	@$(BUNDLE_RUN) --config_file bundles/common/leave_one_out.yaml --meta_file bundles/common/metadata.json \
 	  --network "$(NETWORK)" --dataset_dir "'$(DATASET)'" --preset "$(PRESET)" --seed $(SEED) --lungs "$(LUNGS)" \
-	  --overrides "\"$(OVERRIDES)\"" --members "\"$(MEMBERS)\"" --method "$(METHOD)" --jobs $(JOBS) \
+	  --overrides "\"$(OVERRIDES)\"" --members "\"$(MEMBERS)\"" --method "$(METHOD)" --jobs $(JOBS) --gpus $(GPUS) \
 	  --where "$(LAUNCH)" --cluster "\"$(CLUSTER_SETTINGS)\"" \
 	  --leaky $(if $(filter-out 0,$(LEAKY)),True,False) $(if $(TEST),--test_dir "'$(TEST)'",) $(if $(OUT),--output_dir "'$(OUT)'",)
 
@@ -187,14 +189,14 @@ experiment: $(READY) $(if $(DATA),,data) ## a paper's experiment: make experimen
 ablation: $(READY) $(if $(DATA),,data) ## a paper's ablation table: make ablation PAPER=chs_net|eamc_loss|eamc_dilation [DATA= FOLDS= PRESET= OUT=]
 	@$(PY) -m pipeline.ablation --paper "$(PAPER)" --data "$(DATASET)" --preset "$(PRESET)" --folds $(FOLDS) \
 	  --split "$(SPLIT)" --seed $(SEED) --overrides "$(OVERRIDES)" $(if $(OUT),--output "$(OUT)",) \
-	  --jobs $(SIDE_BY_SIDE) --launch "$(LAUNCH)" --cluster "$(CLUSTER_SETTINGS)"
+	  --jobs $(SIDE_BY_SIDE) --gpus $(GPUS) --launch "$(LAUNCH)" --cluster "$(CLUSTER_SETTINGS)"
 
 .PHONY: compare
 compare: $(READY) $(if $(DATA),,data) ## cross-validate several networks, compare them: make compare NETWORKS="a b" [DATA= FOLDS= PRESET= SPLIT= OUT= AGAINST= STRUCTURE=]
 	@$(PY) -m pipeline.compare --networks "$(NETWORKS)" --data "$(DATASET)" --preset "$(PRESET)" --folds $(FOLDS) \
 	  --split "$(SPLIT)" --seed $(SEED) --overrides "$(OVERRIDES)" $(if $(OUT),--output "$(OUT)",) \
 	  --structures "$(STRUCTURE)" --against "$(AGAINST)" \
-	  --jobs $(SIDE_BY_SIDE) --launch "$(LAUNCH)" --cluster "$(CLUSTER_SETTINGS)"
+	  --jobs $(SIDE_BY_SIDE) --gpus $(GPUS) --launch "$(LAUNCH)" --cluster "$(CLUSTER_SETTINGS)"
 
 .PHONY: evaluate
 evaluate: $(READY) ## score the folds that are done so far, and name the others: make evaluate RUN=runs/unet_3d/cv

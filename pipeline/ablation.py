@@ -64,6 +64,7 @@ class Ablation(Several):
         split: `patients`, `published` or a JSON file.
         seed: of the split and of the trainings.
         jobs: how many folds of a row run side by side.
+        gpus: how many train a fold together.
     """
 
     paper: str
@@ -75,6 +76,7 @@ class Ablation(Several):
     split: str = BY_PATIENT
     seed: int = 0
     jobs: int = 1
+    gpus: int = 1
 
     def run(self) -> str:
         """Do what is missing, write the results and give them as text; InputError for what the user can mend."""
@@ -122,6 +124,7 @@ class Ablation(Several):
             seed=self.seed,
             overrides={**given, **own},
             jobs=self.jobs,
+            gpus=self.gpus,
         )
 
     def means(self, name: str, training: CrossValidation) -> list[dict[str, Any]]:
@@ -241,6 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         split=given.split,
         seed=given.seed,
         jobs=given.jobs,
+        gpus=given.gpus,
     )
     launch(ablation, given.launch, given.cluster)
 

@@ -20,6 +20,7 @@ from pipeline.front import Front
 from pipeline.labels import LABEL_CODES
 from pipeline.progress import progress_bar
 from pipeline.scan import read_scan
+from pipeline.several_processes import first_alone
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,14 @@ class CaseCache:
         return self.folder / f"{case['case']}-{key}"
 
     def fill(self, cases: Sequence[dict[str, Any]], threads: int = 2) -> None:
-        """Prepare what is missing; SimpleITK works outside Python's lock, so threads suffice."""
+        """Prepare what is missing; SimpleITK works outside Python's lock, so threads suffice.
+
+        Of several processes of one training the first one prepares.
+        """
+        with first_alone():
+            self._fill(cases, threads)
+
+    def _fill(self, cases: Sequence[dict[str, Any]], threads: int) -> None:
         missing = [case for case in cases if not self.path(case).is_dir()]
         if not missing:
             return

@@ -44,6 +44,7 @@ class Networks(Several):
         structures: those on which the networks are tested against each other, all where none is named.
         against: the network that all others are tested against; empty: every two.
         jobs: how many folds of a network run side by side.
+        gpus: how many train a fold together.
     """
 
     networks: Sequence[str]
@@ -57,6 +58,7 @@ class Networks(Several):
     structures: Sequence[str] = ()
     against: str = ""
     jobs: int = 1
+    gpus: int = 1
 
     def run(self) -> str:
         """Run what is missing, write the comparison and give its tables as text; InputError for what can be mended."""
@@ -93,6 +95,7 @@ class Networks(Several):
                 seed=self.seed,
                 overrides=self.overrides,
                 jobs=self.jobs,
+                gpus=self.gpus,
             )
             for name in names
         }
@@ -126,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         structures=given.structures.split(),
         against=given.against,
         jobs=given.jobs,
+        gpus=given.gpus,
     )
     launch(networks, given.launch, given.cluster)
 

@@ -30,7 +30,7 @@ from pipeline.bundle_process import run_bundle, signals_passed_on
 from pipeline.cache import CaseCache
 from pipeline.cascade import FIRST, Stage, result_label_map, stage_overrides, stages_of
 from pipeline.checkpoint import FINISHED, MODEL
-from pipeline.configuration import INFERENCE, TRAIN, merged, parse_overrides
+from pipeline.configuration import COMMON, INFERENCE, TRAIN, merged, parse_overrides
 from pipeline.datalist import check_kinds
 from pipeline.errors import InputError
 from pipeline.labels import label_map
@@ -48,6 +48,7 @@ from pipeline.study import (
 from pipeline.units import RUN, Unit, recorded
 
 logger = logging.getLogger(__name__)
+SEVERAL_GPUS = COMMON / "multi_gpu_train.yaml"
 # How long the held-out cases of a fold took that were segmented last, with the start of the program
 SEGMENTATION = "segmentation.json"
 # By whom the lungs, or the infection, are that a cascade's second stage is trained with
@@ -75,6 +76,7 @@ class CrossValidation:
         fold_overrides: number of a fold -> what that fold changes beyond `overrides`; its configurations are then in
             `fold<k>/train.json` and `fold<k>/inference.json`.
         jobs: how many folds run side by side, each with its share of the cores.
+        gpus: how many train a fold together, sharing its batches; processes on the CPU where there are none.
     """
 
     network: str
@@ -89,6 +91,7 @@ class CrossValidation:
     lungs: str = REFERENCE
     fold_overrides: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     jobs: int = 1
+    gpus: int = 1
 
     def run(self) -> None:
         """Run what is missing, then evaluate; raises InputError for what the user can mend."""
@@ -117,6 +120,8 @@ class CrossValidation:
             raise InputError(f"LUNGS is {self.lungs!r}, expected {REFERENCE} or {PREDICTED}.")
         if self.jobs < 1:
             raise InputError(f"JOBS is {self.jobs}, expected how many folds to run side by side: 1 or more.")
+        if self.gpus < 1:
+            raise InputError(f"GPUS is {self.gpus}, expected how many train a fold together: 1 or more.")
         configurations = self.configurations()
         study = open_study(self.output_dir, self.dataset_dir, self.folds, self.split, self.seed)
         check_unchanged(study)
@@ -295,7 +300,10 @@ class CrossValidation:
         configuration = self.folder(stage or self.stages[-1]) / f"{name}.json"
         # Side by side, more threads than cores would be in one another's way
         threads = max(1, cores() // self.jobs) if self.jobs > 1 else 0
-        run_bundle(what, {"config_file": configuration, **arguments}, threads)
+        asked = {"config_file": configuration, **arguments}
+        if several := name == TRAIN and self.gpus > 1:
+            asked["config_file"] = [str(asked["config_file"]), str(SEVERAL_GPUS)]
+        run_bundle(what, asked, threads, self.gpus if several else 1)
 
     def warn_of_leaks(self, study: Study) -> None:
         leaking = study.folds.get("leaking_patients", [])

@@ -31,6 +31,8 @@ LOCAL, SLURM = "local", "slurm"
 class Work(Protocol):
     """A dataclass that is one cross-validation or is made of several."""
 
+    gpus: int
+
     @property
     def place(self) -> Path:
         """The folder of what belongs to all of it."""
@@ -53,7 +55,7 @@ def launch(work: Any, where: str = LOCAL, cluster: Mapping[str, Any] | str = "{}
     elif where == SLURM:
         given = dict(parse_overrides(cluster))
         dry = bool(given.pop("dry", False))
-        asked = Cluster.read(given)
+        asked = Cluster.read(given).with_gpus(work.gpus)
         if asked.report_anyway and not isinstance(work, CrossValidation):
             raise InputError("MISSING (report_anyway) is for `make cv`: other reports need all of their folds.")
         check_build(asked.gres)
@@ -81,6 +83,7 @@ def add_launch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--launch", default=LOCAL, help=f"{LOCAL} (default) or {SLURM}")
     parser.add_argument("--cluster", default="{}", help="a dictionary of settings of bundles/common/cluster.yaml")
     parser.add_argument("--jobs", type=int, default=1, help="folds side by side, where local (default: %(default)s)")
+    parser.add_argument("--gpus", type=int, default=1, help="that train a fold together (default: %(default)s)")
 
 
 def described(work: Any) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class LeaveOneOut:
     """One network or cascade, one data set, a member a patient.
 
     Args:
-        network, dataset_dir, preset, overrides, lungs, jobs: as `CrossValidation` takes them; what
+        network, dataset_dir, preset, overrides, lungs, jobs, gpus: as `CrossValidation` takes them; what
             `bundles/common/members/<preset>.yaml` says stands below the overrides.
         output_dir: gets what a cross-validation leaves, `external/` as `EnsembleScore` leaves it, and `lopo.json`, all
             the numbers that are printed.
@@ -71,6 +71,7 @@ class LeaveOneOut:
     method: str = VOTE
     leaky: bool = False
     jobs: int = 1
+    gpus: int = 1
 
     def run(self) -> None:
         """Do what is missing, then print the tables; InputError for what the user can mend."""
@@ -143,6 +144,7 @@ class LeaveOneOut:
                 for member, seed in self.seeds.items()
             },
             jobs=self.jobs,
+            gpus=self.gpus,
         )
 
     @cached_property

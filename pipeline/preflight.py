@@ -50,11 +50,15 @@ def check_machine(
 
 def check_build(gres: str | None) -> None:
     """Raise InputError where a GPU is asked for that this torch could not use."""
-    if gres and "gpu" in gres and torch.version.cuda is None and torch.version.hip is None:
+    if gres and "gpu" in gres and not built_for_gpus():
         raise InputError(
             f'GRES is {gres}, but torch {torch.__version__} is a build for CPUs; make setup TORCH="torch --index-url '
             'URL" installs another one, or leave GRES out.'
         )
+
+
+def built_for_gpus() -> bool:
+    return torch.version.cuda is not None or torch.version.hip is not None
 
 
 def check_disk(folder: str | Path, needed: float) -> None:

@@ -78,7 +78,7 @@ class TrainingProgress:
 
     def epoch_started(self, engine: Workflow) -> None:
         self.epoch_began = self.last = time.monotonic()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and idist.get_rank() == 0:
             self.bar = tqdm(total=engine.state.epoch_length, desc=self._epoch(engine), leave=False)
 
     def iteration_completed(self, engine: Workflow) -> None:
@@ -99,7 +99,7 @@ class TrainingProgress:
         """Within a long epoch: that it lives, how fast it is, and what it holds of the memory."""
         steps = engine.state.iteration - (engine.state.epoch - 1) * engine.state.epoch_length
         loss = engine.state.output["loss"].item()
-        patches = steps * engine.state.output["image"].shape[0]
+        patches = steps * engine.state.output["image"].shape[0] * idist.get_world_size()
         whole = seconds / steps * engine.state.epoch_length
         self.write(engine, {"loss": loss}, whole, whole - seconds)
         if self.bar is None:

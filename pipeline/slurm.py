@@ -1,8 +1,8 @@
 """A run's units as jobs of a SLURM cluster: readable sbatch files in <run>/slurm, an array, and a job that reports.
 
-A task of the array is a unit of `pipeline.units`. It is warned before its time limit, saves, puts itself back into the
-queue and goes on later with the same weights as if nothing had happened. The report's job begins when all tasks have
-ended well, and is removed by SLURM when one has failed.
+A task of the array is a unit of `pipeline.units`, or a shard of `pipeline.shards`. It is warned before its time limit,
+saves, puts itself back into the queue and goes on later as if nothing had happened. The report's job begins when all
+tasks have ended well, and is removed by SLURM when one has failed.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.atomic import read_json, replacing, write_json
 from pipeline.configuration import COMMON, load
 from pipeline.errors import InputError
-from pipeline.preflight import NEEDS_CUDA
+from pipeline.preflight import NEEDS_CUDA, built_for_gpus
 from pipeline.stop_signal import STOP_WITHIN, STOPPED_STATUS
 from pipeline.units import Unit
 
@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 FOLDER, FINISH, JOBS = "slurm", "finish", "jobs.json"
 WORK = Path(FOLDER, "work.json")
 DEFAULTS, SITE = COMMON / "cluster.yaml", Path("cluster.yaml")
+# How much earlier than it was asked to SLURM may warn
+EARLY_S = 60
 # Of the seconds that SLURM warns before the end, what is left for ending
 ENDING_S = 30
 # SLURM's own default, where it does not tell
@@ -83,13 +85,27 @@ class Cluster:
                 raise InputError(f"{name.upper()} is {settings[name]!r}, expected a whole number from 1 on.")
             settings[name] = int(settings[name])
         limit_s = seconds_of(settings["time"])
-        if limit_s is not None and limit_s <= settings["warn_s"]:
+        if limit_s is not None and limit_s <= settings["warn_s"] + EARLY_S:
             raise InputError(
                 f"TIME is {settings['time']}, but a training saves and stops {settings['warn_s']} s before its end "
-                "(warn_s of cluster.yaml); give more."
+                f"(warn_s of cluster.yaml), or {EARLY_S} s earlier still, as SLURM may be; give more."
             )
         settings["report_anyway"] = settings["report_anyway"] not in (False, "0")
         return cls(**settings)
+
+    def with_gpus(self, gpus: int) -> Cluster:
+        """The same, asking for as many GPUs as train a fold together; InputError where fewer were asked for.
+
+        Where GRES says nothing and this torch could not use any, they are processes on the job's cores.
+        """
+        if gpus == 1:
+            return self
+        if self.gres is None:
+            return replace(self, gres=f"gpu:{gpus}") if built_for_gpus() else self
+        found = re.search(r"gpu(?::[A-Za-z]\w*)?(?::(\d+))?", self.gres)
+        if found and int(found[1] or 1) < gpus:
+            raise InputError(f"GPUS is {gpus}, but GRES asks for {self.gres}; leave it out, or ask for gpu:{gpus}.")
+        return self
 
 
 def seconds_of(limit: str) -> int | None:
@@ -113,12 +129,23 @@ def submit(folder: Path, units: Sequence[Unit], of: int, cluster: Cluster, dry: 
     `of` is how many units there are with those that are done. Gives what to tell the user. Raises InputError where
     there is no SLURM, it refuses, or jobs of the same run are in its queue.
     """
+    check_queue(folder, dry)
+    arrays = write_files(folder, units, cluster)
+    counted = f"{len(units)} of {of} units are left to run"
+    return hand_over(folder, counted, arrays, cluster, dry)
+
+
+def check_queue(folder: Path, dry: bool) -> None:
+    """Raise InputError where there is no SLURM, unless `dry`, and where jobs of the same run are in its queue."""
     if not dry and shutil.which("sbatch") is None:
         raise InputError("LAUNCH=slurm: there is no sbatch here; call it on a cluster's login node, or with DRY=1.")
     if active := active_jobs(folder):
         raise InputError(f"{folder}: jobs {', '.join(active)} of this run are in the queue; `make cancel` them first.")
-    arrays = write_files(folder, units, cluster)
-    counted = f"{len(units)} of {of} units are left to run; {folder / FOLDER} has the sbatch files."
+
+
+def hand_over(folder: Path, counted: str, arrays: Mapping[Path, Sequence[Unit]], cluster: Cluster, dry: bool) -> str:
+    """Submit a run's files unless `dry`, and say so; `counted` is what is to be done."""
+    counted = f"{counted}; {folder / FOLDER} has the sbatch files."
     if dry:
         commands = [*map(_command, arrays), _command(folder / FOLDER / f"{FINISH}.sbatch", _after(["IDS"], cluster))]
         return "\n".join([counted, "Nothing was submitted (DRY=1). By hand:", *map(shlex.join, commands)])
@@ -137,17 +164,24 @@ def submit(folder: Path, units: Sequence[Unit], of: int, cluster: Cluster, dry: 
 
 def write_files(folder: Path, units: Sequence[Unit], cluster: Cluster) -> dict[Path, list[Unit]]:
     """The sbatch files of a run, in place of earlier ones; those of its arrays, and the units of each."""
-    place = folder / FOLDER
-    for stale in place.glob("*.sbatch"):
-        stale.unlink()
+    place = emptied(folder)
     size = max_array_size()
     arrays = {}
     for number, first in enumerate(range(0, len(units), size)):
         name = f"units_{number}" if len(units) > size else "units"
         arrays[place / f"{name}.sbatch"] = part = list(units[first : first + size])
-        _write(place / f"{name}.sbatch", units_script(folder, name, part, cluster))
-    _write(place / f"{FINISH}.sbatch", finish_script(folder, cluster))
+        write_script(place / f"{name}.sbatch", units_script(folder, name, part, cluster))
+    report = [sys.executable, "-m", "pipeline.launch", str(folder / WORK)]
+    write_script(place / f"{FINISH}.sbatch", finish_script(folder, report, cluster))
     return arrays
+
+
+def emptied(folder: Path) -> Path:
+    """Where a run's sbatch files are, without earlier ones."""
+    place = folder / FOLDER
+    for stale in place.glob("*.sbatch"):
+        stale.unlink()
+    return place
 
 
 def submit_files(folder: Path, arrays: Mapping[Path, Sequence[Unit]], cluster: Cluster) -> list[str]:
@@ -176,9 +210,34 @@ def _command(file: Path, options: Sequence[str] = ()) -> list[str]:
 
 def units_script(folder: Path, name: str, units: Sequence[Unit], cluster: Cluster) -> str:
     """The sbatch file of an array whose task n runs the n-th of units."""
-    run_unit = f"{shlex.quote(sys.executable)} -m pipeline.run_unit"
+    cases = [f"{place}) unit=({shlex.quote(unit.folder)} {unit.fold}) ;;" for place, unit in enumerate(units)]
+    lines = [
+        f"export {STOP_WITHIN}={max(0, cluster.warn_s - ENDING_S)}",
+        "case $SLURM_ARRAY_TASK_ID in",
+        *cases,
+        "esac",
+        "",
+        f'{shlex.quote(sys.executable)} -m pipeline.run_unit "${{unit[@]}}" &',
+    ]
+    return array_script(folder, name, len(units), lines, cluster)
+
+
+def array_script(
+    folder: Path,
+    name: str,
+    tasks: int,
+    lines: Sequence[str],
+    cluster: Cluster,
+    stop: str = "USR1",
+    stopped: int = STOPPED_STATUS,
+) -> str:
+    """The sbatch file of an array of so many tasks, each of which runs `lines`; the last one starts a process with &.
+
+    Before the time limit the process gets the signal `stop`, and the task goes back into the queue when it then ends
+    with status `stopped`.
+    """
     options = {
-        "array": f"0-{len(units) - 1}%{cluster.at_once}",
+        "array": f"0-{tasks - 1}%{cluster.at_once}",
         "time": cluster.time,
         "gres": cluster.gres,
         "cpus-per-task": cluster.cpus,
@@ -186,27 +245,16 @@ def units_script(folder: Path, name: str, units: Sequence[Unit], cluster: Cluste
         "signal": f"B:USR1@{cluster.warn_s}",
         "output": f"{_pattern(folder / FOLDER / name)}_%a.log",
     }
-    cases = [f"{place}) unit=({shlex.quote(unit.folder)} {unit.fold}) ;;" for place, unit in enumerate(units)]
     return "\n".join(
         [
-            *_head(folder_name(folder), options, cluster),
+            *_head(folder_name(folder), options, cluster, traps(stop)),
             *([f"export {NEEDS_CUDA}=1"] if "gpu" in (cluster.gres or "") else []),
-            f"export {STOP_WITHIN}={max(0, cluster.warn_s - ENDING_S)}",
-            "case $SLURM_ARRAY_TASK_ID in",
-            *cases,
-            "esac",
-            "",
-            "# Before the time limit (USR1) the training saves and ends with status 75; then this goes back into the",
-            "# queue, and goes on from there. After TERM it just ends.",
-            "asked= pid=",
-            'trap \'asked=USR1; [ -z "$pid" ] || kill -USR1 "$pid"\' USR1',
-            'trap \'asked=TERM; [ -z "$pid" ] || kill -TERM "$pid"\' TERM',
-            f'{run_unit} "${{unit[@]}}" &',
+            *lines,
             "pid=$!",
-            "# A signal ends `wait` early; once the training is over it tells how that ended",
+            "# A signal ends `wait` early; once the process is over it tells how that ended",
             'while kill -0 "$pid" 2>/dev/null; do wait "$pid"; done',
             'wait "$pid"; status=$?',
-            f'if [ "$asked" = USR1 ] && [ $status = {STOPPED_STATUS} ]; then',
+            f'if [ "$asked" = USR1 ] && [ $status = {stopped} ]; then',
             '  echo "$(date +%T) back into the queue"',
             '  scontrol requeue "$SLURM_JOB_ID" && sleep 60',
             "fi",
@@ -216,21 +264,31 @@ def units_script(folder: Path, name: str, units: Sequence[Unit], cluster: Cluste
     )
 
 
-def finish_script(folder: Path, cluster: Cluster) -> str:
-    """The sbatch file of the job that evaluates and reports."""
+def traps(stop: str) -> list[str]:
+    """The first lines of an array's file: a signal to a script that has no traps yet ends it."""
+    return [
+        "# Before the time limit (USR1) the process saves what it has and ends; then this goes back into the queue,",
+        "# and goes on from there. After TERM it just ends.",
+        "asked= pid=",
+        f"""trap 'asked=USR1; [ -z "$pid" ] || kill -{stop} "$pid"' USR1""",
+        """trap 'asked=TERM; [ -z "$pid" ] || kill -TERM "$pid"' TERM""",
+        "",
+    ]
+
+
+def finish_script(folder: Path, command: Sequence[str], cluster: Cluster) -> str:
+    """The sbatch file of the job whose command sums up what the tasks did."""
     options = {
         "time": cluster.finish_time,
         "cpus-per-task": cluster.finish_cpus,
         "mem": cluster.finish_mem,
         "output": f"{_pattern(folder / FOLDER / FINISH)}.log",
     }
-    work = shlex.quote(str(folder / WORK))
-    command = f"exec {shlex.quote(sys.executable)} -m pipeline.launch {work}"
-    return "\n".join([*_head(f"{folder_name(folder)}-report", options, cluster), command, ""])
+    return "\n".join([*_head(f"{folder_name(folder)}-report", options, cluster), f"exec {shlex.join(command)}", ""])
 
 
-def _head(name: str, options: Mapping[str, Any], cluster: Cluster) -> list[str]:
-    """What both files begin with."""
+def _head(name: str, options: Mapping[str, Any], cluster: Cluster, first: Sequence[str] = ()) -> list[str]:
+    """What both files begin with; `first` are the first lines that are run."""
     common = {"job-name": name, "partition": cluster.partition, "account": cluster.account, "chdir": os.getcwd()}
     asked = {key: value for key, value in {**common, **options}.items() if value is not None}
     return [
@@ -240,6 +298,7 @@ def _head(name: str, options: Mapping[str, Any], cluster: Cluster) -> list[str]:
         "#SBATCH --open-mode=append",
         *(f"#SBATCH {option}" for option in shlex.split(cluster.extra)),
         "",
+        *first,
         *([cluster.setup.rstrip(), ""] if cluster.setup.strip() else []),
         "# As many threads as cores were given, and every line of the log at once",
         'export OMP_NUM_THREADS="${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}" PYTHONUNBUFFERED=1',
@@ -260,7 +319,7 @@ def _pattern(path: Path) -> str:
     return str(path).replace("%", "%%")
 
 
-def _write(file: Path, text: str) -> None:
+def write_script(file: Path, text: str) -> None:
     with replacing(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

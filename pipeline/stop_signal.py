@@ -13,6 +13,8 @@ from typing import Any
 from ignite.engine import Events
 from monai.engines import Workflow
 
+from pipeline.several_processes import any_of_them
+
 logger = logging.getLogger(__name__)
 # Before a cluster's time limit, and what `kill` and a shutdown send
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
@@ -29,7 +31,8 @@ class StopOnSignal:
 
     After SIGUSR1 or SIGTERM the process ends with status STOPPED_STATUS: when the epoch is over and saved, where that
     is within the seconds that the environment's PNEUMOBUNDLE_STOP_WITHIN_S says, else at the next step, and then the
-    begun epoch is lost. Nothing that an epoch computes depends on where the training went on.
+    begun epoch is lost. Nothing that an epoch computes depends on where the training went on. Several processes of one
+    training end in the same step, all as soon as one of them has to: one alone would leave the others waiting.
     """
 
     def __init__(self) -> None:
@@ -62,17 +65,19 @@ class StopOnSignal:
 
     def iteration_completed(self, engine: Workflow) -> None:
         self.last_step = time.monotonic()
-        if self.stop_at is None:
-            return
+        if any_of_them(self.stop_at is not None and not self.in_time(engine)):
+            self.stop(engine.state.epoch - 1)
+
+    def in_time(self, engine: Workflow) -> bool:
+        """Whether the epoch would be over and saved before this has to end."""
         steps = engine.state.iteration - (engine.state.epoch - 1) * engine.state.epoch_length
         left = (self.last_step - self.epoch_began) / steps * (engine.state.epoch_length - steps)
-        if self.last_step + left + self.after_steps > self.stop_at:
-            self.stop(engine.state.epoch - 1)
+        return self.stop_at is None or self.last_step + left + self.after_steps <= self.stop_at
 
     def epoch_completed(self, engine: Workflow) -> None:
         # Validation and saving, which the next epoch has too
         self.after_steps = time.monotonic() - self.last_step
-        if self.stop_at is not None and engine.state.epoch < engine.state.max_epochs:
+        if any_of_them(self.stop_at is not None) and engine.state.epoch < engine.state.max_epochs:
             self.stop(engine.state.epoch)
 
     def stop(self, epoch: int) -> None:

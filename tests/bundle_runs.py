@@ -71,7 +71,7 @@ class Bundles:
         return sum(asked == name for asked, _ in self.asked)
 
 
-def run_here(what: str, arguments: dict[str, Any], threads: int = 0) -> None:
+def run_here(what: str, arguments: dict[str, Any], threads: int = 0, processes: int = 1) -> None:
     """Stands in for `pipeline.bundle_process.run_bundle`: the same run in this process, without seconds of starting."""
     from monai.bundle import run
 

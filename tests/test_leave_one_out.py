@@ -52,17 +52,17 @@ class Place:
         settings |= {"output_dir": str(self.out), "test_dir": str(self.external), "overrides": self.tiny}
         return LeaveOneOut(**{**settings, **changes})
 
-    def run_bundle(self, what: str, arguments: dict[str, Any], threads: int = 0) -> None:
+    def run_bundle(self, what: str, arguments: dict[str, Any], threads: int = 0, processes: int = 1) -> None:
         """As `run_here`, and the external scans are out of reach while anything is trained."""
         if "fold" not in arguments:
-            run_here(what, arguments, threads)
+            run_here(what, arguments)
             return
         self.trained.append(arguments["fold"])
         away = self.folder / "away"
         self.external.rename(away)
         try:
             self.external_was_there.append(self.external.exists())
-            run_here(what, arguments, threads)
+            run_here(what, arguments)
         finally:
             away.rename(self.external)
 

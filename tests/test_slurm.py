@@ -129,13 +129,13 @@ def test_a_fold_that_is_warned_goes_back_into_the_queue_and_ends_alike(make):
 
 @pytest.mark.slow
 def test_a_fold_that_needs_more_than_its_time_limit_is_done_in_several(make):
-    settings = {"max_epochs": 400, "iterations_per_epoch": 3, "val_interval": 0}
+    settings = {"max_epochs": 60, "iterations_per_epoch": 100, "val_interval": 0}
     limited, straight = make("limited", **settings), make("straight", **settings)
     limited.only_fold = straight.only_fold = 0
     site = limited.place.parent / "cluster.yaml"
     site.parent.mkdir(parents=True, exist_ok=True)
     site.write_text("warn_s: 30\n")
-    launch(limited, "slurm", {**ASKED, "time": "1:00", "file": str(site)})
+    launch(limited, "slurm", {**ASKED, "time": "2:00", "file": str(site)})
     launch(straight)
     ends = wait_for_all(limited.place)
     assert set(ends.values()) == {"COMPLETED"}

@@ -91,7 +91,7 @@ def test_the_sites_file_stands_below_the_command_line_and_above_the_defaults(tmp
         ({"partitoin": "gpu"}, "command line: 'partitoin' is no setting"),
         ({"file": "no.yaml"}, "CLUSTER is no.yaml: there is no such file"),
         ({"cpus": "many"}, "CPUS is 'many', expected a whole number"),
-        ({"time": "5:00"}, "TIME is 5:00, but a training saves and stops 300 s before"),
+        ({"time": "6:00"}, "TIME is 6:00, but a training saves and stops 300 s before"),
         ({"time": 86400}, "put it in quotes"),
     ],
 )
@@ -106,6 +106,20 @@ def test_settings_that_make_no_sense_are_refused(given, said):
 )
 def test_time_limits_are_read_as_slurm_reads_them(limit, seconds):
     assert seconds_of(limit) == seconds
+
+
+@pytest.mark.parametrize(
+    ("build", "gres", "asked"),
+    [("12.8", None, "gpu:2"), (None, None, None), ("12.8", "gpu:h100:4", "gpu:h100:4"), ("12.8", "disk:1", "disk:1")],
+)
+def test_as_many_gpus_are_asked_for_as_train_a_fold_together(build, gres, asked, monkeypatch):
+    monkeypatch.setattr("torch.version.cuda", build)
+    assert Cluster.read({"gres": gres}).with_gpus(2).gres == asked
+
+
+def test_fewer_gpus_than_train_a_fold_together_are_refused():
+    with pytest.raises(InputError, match="GPUS is 2, but GRES asks for gpu:a100;"):
+        Cluster.read({"gres": "gpu:a100"}).with_gpus(2)
 
 
 def test_dry_writes_everything_and_submits_nothing(make, bundles, commands, tmp_path, capsys):

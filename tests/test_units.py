@@ -175,6 +175,19 @@ def test_a_bundle_that_was_killed_is_told_by_the_signals_name(bundle):
         run_bundle("training", {})
 
 
+def test_of_several_processes_the_one_that_failed_is_told_and_the_others_are_ended(bundle):
+    bundle('[ "$RANK" = 1 ] || exec sleep 600', f'echo "out of memory" > "${CAUSE_FILE}"', "exit 3")
+    with pytest.raises(InputError, match=r"training ended with status 3 \(out of memory\)"):
+        run_bundle("training", {}, processes=2)
+
+
+def test_several_processes_share_the_threads(bundle, monkeypatch, tmp_path):
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    bundle(f"echo $OMP_NUM_THREADS $RANK $WORLD_SIZE >> '{tmp_path}/told'")
+    run_bundle("training", {}, processes=2)
+    assert sorted((tmp_path / "told").read_text().splitlines()) == ["4 0 2", "4 1 2"]
+
+
 def test_a_signal_goes_to_the_bundle_and_no_other_is_begun(bundle):
     # It tells its parent, this process, and waits for the answer
     bundle(f"trap 'exit {STOPPED_STATUS}' USR1", "kill -USR1 $PPID", "sleep 60 & wait")
