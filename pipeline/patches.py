@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ignite.engine import Engine, Events
 from monai.transforms import Compose
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from pipeline.cache import CaseCache
 from pipeline.errors import InputError
@@ -18,6 +20,8 @@ from pipeline.labels import LABEL_CODES
 from pipeline.slice_patches import SlicePatches
 
 Draw = tuple[int, int]
+# Of a data loader whose cases are told; and no process' number
+MOST_WORKERS, NOBODY = 256, -1
 
 
 class DrawSampler(Sampler[Draw]):
@@ -91,6 +95,8 @@ class PatchDataset(Dataset):
         self.cache = CaseCache(cache_dir, front)
         self.transform = transform
         self.cache.fill(self.data)
+        # Of each worker its process, and the case that it is at; they and the one that started them see it
+        self.at = torch.full((MOST_WORKERS, 2), NOBODY).share_memory_()
         # Case and slice of each sample; a whole case has no slice
         self.samples: list[tuple[int, int | None]] = [(place, None) for place in range(len(self.data))]
         if slice_wise:
@@ -143,6 +149,8 @@ class PatchDataset(Dataset):
         index, seed = draw
         place, number = self.samples[index]
         case = self.data[place]
+        if (worker := get_worker_info()) is not None and worker.id < MOST_WORKERS:
+            self.at[worker.id] = torch.tensor([os.getpid(), place])
         try:
             self.transform.set_random_state(seed=seed)
             return self.transform({**self._arrays(index), "case": case["case"]})
@@ -150,6 +158,10 @@ class PatchDataset(Dataset):
             # Without the name, a worker's traceback does not tell which of the scans it was.
             where = case["case"] if number is None else f"{case['case']}, slice {number}"
             raise RuntimeError(f"case {where} (draw seed {seed}): {error}") from error
+
+    def cases_at(self, processes: Sequence[int]) -> list[str]:
+        """Names of the cases that workers with these process numbers were at last."""
+        return [self.data[place]["case"] for process, place in self.at.tolist() if process in processes]
 
     def _arrays(self, index: int) -> dict[str, np.ndarray]:
         """Memory maps of a sample's `image` and `label`."""
