@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 
 from pipeline.atomic import replacing
+from pipeline.mlflow_curves import MLflowCurves
 
 
 class History:
@@ -22,13 +23,24 @@ class History:
     Args:
         folder: for `history.csv` and the folder `tensorboard`.
         evaluator: its metric `val_loss` is the validation loss.
+        mlflow_uri, experiment, name: where MLflow gets the same, see `pipeline.mlflow_curves`; None for nowhere.
     """
 
-    def __init__(self, folder: str | Path, optimizer: Optimizer, evaluator: Engine | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        optimizer: Optimizer,
+        evaluator: Engine | None = None,
+        mlflow_uri: str | None = None,
+        experiment: str = "",
+        name: str = "",
+    ) -> None:
         self.folder = Path(folder)
         self.optimizer = optimizer
         self.evaluator = evaluator
         self.rows: list[dict[str, Any]] = []
+        first = idist.get_rank() == 0
+        self.curves = MLflowCurves(mlflow_uri, experiment, name) if mlflow_uri and first else None
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.record)
@@ -50,6 +62,8 @@ class History:
             for name in ("train_loss", "val_loss", "learning_rate"):
                 if row[name] is not None:
                     board.add_scalar(name, row[name], row["epoch"])
+        if self.curves is not None:
+            self.curves.log(row)
 
     def _write_table(self) -> None:
         with replacing(self.folder / "history.csv") as temporary, temporary.open("w", newline="") as table:
