@@ -51,7 +51,9 @@ JOBS ?= $(if $(filter demo quick,$(PRESET)),2,1)
 SIDE_BY_SIDE := $(if $(filter-out file undefined,$(origin JOBS)),$(JOBS),1)
 # Of the same four: GPUs that train a fold together, sharing its batches
 GPUS ?= 1
-# Where cv, lopo, compare and ablation run: here, or as jobs of a cluster; see bundles/common/cluster.yaml
+# Of predict on a cluster: array tasks that share the scans
+SHARDS ?= 1
+# Where cv, lopo, compare, ablation and predict run: here, or as jobs of a cluster; see bundles/common/cluster.yaml
 LAUNCH ?= local
 CLUSTER ?=
 PARTITION ?=
@@ -105,7 +107,7 @@ help: ## print this list
 	@echo "             UNLABELED=folder K=n ROUNDS=n SUPERVISED=folder"
 	@echo "             NETWORKS=\"a b\" PAPER=name EXP=1|2|3 PREPARATION=paper|window BY_PATIENT=1"
 	@echo "             AGAINST=network STRUCTURE=infection"
-	@echo "             LAUNCH=local|slurm PARTITION= GRES=gpu:1 TIME=24:00:00 CPUS= MEM= ACCOUNT= EXTRA=\"--qos=x\" CLUSTER=file DRY=1 MISSING=1 GPUS=n"
+	@echo "             LAUNCH=local|slurm PARTITION= GRES=gpu:1 TIME=24:00:00 CPUS= MEM= ACCOUNT= EXTRA=\"--qos=x\" CLUSTER=file DRY=1 MISSING=1 GPUS=n SHARDS=n"
 	@echo "             TEST=folder METHOD=vote|mean WEIGHTS=\"2 1\" MEMBERS=\"{3: {'learning_rate': 0.002}}\" LEAKY=1 JOBS=$(JOBS)"
 	@echo "             SPLIT=patients|lopo|published SEED=$(SEED) INPUT=scans MODEL=fold OVERRIDES=\"{'max_epochs': 20}\""
 
@@ -215,8 +217,9 @@ profile: $(READY) ## what networks cost, beside the Anam-Net paper's table: make
 	@$(PY) -m evaluation.cost --networks "$(NETWORKS)" --output "$(if $(OUT),$(OUT),runs/profile)"
 
 .PHONY: predict
-predict: $(READY) ## segment scans: make predict INPUT=scan, DICOM folder or folder of these OUT=labels MODEL=runs/unet_3d/cv/fold0; several are an ensemble [MODE=exact|whole|windows|fast SERIES=uid PAGES=0]
-	@$(PY) -m pipeline.predict --model "$(MODEL)" --input "$(INPUT)" --output "$(if $(OUT),$(OUT),predictions)" \
+predict: $(READY) ## segment scans: make predict INPUT=scan, DICOM folder or folder of these OUT=labels MODEL=runs/unet_3d/cv/fold0; several are an ensemble [MODE=exact|whole|windows|fast SERIES=uid PAGES=0] [LAUNCH=slurm SHARDS=n]
+	@$(PY) -m $(if $(filter local,$(LAUNCH)),pipeline.predict,pipeline.shards --shards $(SHARDS) --launch "$(LAUNCH)" --cluster "$(CLUSTER_SETTINGS)") \
+	  --model "$(MODEL)" --input "$(INPUT)" --output "$(if $(OUT),$(OUT),predictions)" \
 	  --method "$(METHOD)" --weights "$(WEIGHTS)" --mode "$(MODE)" --series "$(SERIES)" $(if $(filter 0,$(PAGES)),--no-pages,) \
 	  $(if $(filter-out 0,$(TRUST)),--trust,)
 

@@ -17,11 +17,12 @@ from typing import Any, Protocol
 
 from pipeline.atomic import read_json, write_json
 from pipeline.bundle_process import signals_passed_on
+from pipeline.cluster import Cluster
 from pipeline.configuration import LOGGING, TRAIN, parse_overrides
 from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError, report_plainly
 from pipeline.preflight import KEPT, WRITTEN, bytes_of_training, check_build, check_disk
-from pipeline.slurm import WORK, Cluster, submit
+from pipeline.slurm import WORK, submit
 from pipeline.study import load_study
 from pipeline.units import REPORT, Unit, recorded
 

@@ -15,112 +15,22 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.atomic import read_json, replacing, write_json
-from pipeline.configuration import COMMON, load
+from pipeline.atomic import replacing, write_json
+from pipeline.cluster import Cluster
 from pipeline.errors import InputError
-from pipeline.preflight import NEEDS_CUDA, built_for_gpus
+from pipeline.preflight import NEEDS_CUDA
+from pipeline.slurm_queue import FOLDER, JOBS, active_jobs, max_array_size
 from pipeline.stop_signal import STOP_WITHIN, STOPPED_STATUS
 from pipeline.units import Unit
 
 logger = logging.getLogger(__name__)
-FOLDER, FINISH, JOBS = "slurm", "finish", "jobs.json"
+FINISH = "finish"
 WORK = Path(FOLDER, "work.json")
-DEFAULTS, SITE = COMMON / "cluster.yaml", Path("cluster.yaml")
-# How much earlier than it was asked to SLURM may warn
-EARLY_S = 60
 # Of the seconds that SLURM warns before the end, what is left for ending
 ENDING_S = 30
-# SLURM's own default, where it does not tell
-MAX_ARRAY_SIZE = 1001
-# States from which no job comes back
-OVER = (
-    "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "PREEMPTED",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """What to ask a cluster for; `bundles/common/cluster.yaml` says what each is, and has the defaults."""
-
-    partition: str | None
-    account: str | None
-    gres: str | None
-    time: str
-    cpus: int
-    mem: str
-    at_once: int
-    warn_s: int
-    extra: str
-    setup: str
-    finish_time: str
-    finish_cpus: int
-    finish_mem: str
-    report_anyway: bool
-
-    @classmethod
-    def read(cls, given: Mapping[str, Any]) -> Cluster:
-        """The defaults, the site's file, then what is given and not empty; InputError for keys and values unknown.
-
-        `file` among the given ones names the site's file.
-        """
-        chosen = {key: value for key, value in given.items() if value not in ("", None)}
-        site = Path(chosen.pop("file", SITE))
-        if not site.is_file() and site != SITE:
-            raise InputError(f"CLUSTER is {site}: there is no such file.")
-        known = [field.name for field in fields(cls)]
-        settings: dict[str, Any] = load([DEFAULTS])
-        for source, more in ((str(site), load([site]) if site.is_file() else {}), ("command line", chosen)):
-            if unknown := sorted(more.keys() - known):
-                raise InputError(f"{source}: {unknown[0]!r} is no setting of a cluster; known: {', '.join(known)}.")
-            settings |= more
-        for name in ("time", "finish_time"):
-            if not isinstance(settings[name], str):
-                raise InputError(f"{site}: {name} is {settings[name]!r}, expected text: put it in quotes, '24:00:00'.")
-        for name in ("cpus", "finish_cpus", "at_once", "warn_s"):
-            if not str(settings[name]).isdigit() or int(settings[name]) < 1:
-                raise InputError(f"{name.upper()} is {settings[name]!r}, expected a whole number from 1 on.")
-            settings[name] = int(settings[name])
-        limit_s = seconds_of(settings["time"])
-        if limit_s is not None and limit_s <= settings["warn_s"] + EARLY_S:
-            raise InputError(
-                f"TIME is {settings['time']}, but a training saves and stops {settings['warn_s']} s before its end "
-                f"(warn_s of cluster.yaml), or {EARLY_S} s earlier still, as SLURM may be; give more."
-            )
-        settings["report_anyway"] = settings["report_anyway"] not in (False, "0")
-        return cls(**settings)
-
-    def with_gpus(self, gpus: int) -> Cluster:
-        """The same, asking for as many GPUs as train a fold together; InputError where fewer were asked for.
-
-        Where GRES says nothing and this torch could not use any, they are processes on the job's cores.
-        """
-        if gpus == 1:
-            return self
-        if self.gres is None:
-            return replace(self, gres=f"gpu:{gpus}") if built_for_gpus() else self
-        found = re.search(r"gpu(?::[A-Za-z]\w*)?(?::(\d+))?", self.gres)
-        if found and int(found[1] or 1) < gpus:
-            raise InputError(f"GPUS is {gpus}, but GRES asks for {self.gres}; leave it out, or ask for gpu:{gpus}.")
-        return self
-
-
-def seconds_of(limit: str) -> int | None:
-    """Seconds of a time limit as SLURM reads them: `30` minutes, `1:30` of these, `1:00:00`, `2-12` days and hours.
-
-    None for any other text, which SLURM may know.
-    """
-    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", limit)
-    if found is None:
-        return None
-    days, *parts = (None if part is None else int(part) for part in found.groups())
-    given = [part for part in parts if part is not None]
-    # With days the first of the others is hours; without, it depends on how many there are
-    units = (3600, 60, 1) if days is not None or len(given) == 3 else (60, 1)
-    return (days or 0) * 86400 + sum(part * unit for part, unit in zip(given, units, strict=False))
 
 
 def submit(folder: Path, units: Sequence[Unit], of: int, cluster: Cluster, dry: bool = False) -> str:
@@ -333,68 +243,3 @@ def _sbatch(file: Path, options: Sequence[str] = ()) -> str:
         raise InputError(f"{shlex.join(command)}: sbatch refuses ({said[-1]}); `make cancel` ends what it has taken.")
     # With --parsable it is the number, or number;cluster
     return done.stdout.strip().partition(";")[0]
-
-
-def max_array_size() -> int:
-    """How many tasks an array may have here; SLURM's default where there is no cluster to ask."""
-    told = _ask(["scontrol", "show", "config"]) or ""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", told, flags=re.MULTILINE)
-    return int(found[1]) if found else MAX_ARRAY_SIZE
-
-
-def jobs_of(folder: Path) -> dict[str, Any]:
-    """What was submitted last for a run: its arrays with their units, and the job that reports."""
-    file = folder / FOLDER / JOBS
-    return read_json(file) if file.is_file() else {"arrays": []}
-
-
-def job_ids(folder: Path) -> list[str]:
-    jobs = jobs_of(folder)
-    return [*(array["job"] for array in jobs["arrays"]), *([jobs["finish"]] if "finish" in jobs else [])]
-
-
-def known_jobs(ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Job, such as `12_3` or `13` -> its state and SLURM's reason, of those jobs that SLURM still knows.
-
-    By the queue, which keeps ended jobs for some minutes, and by accounting where there is any. Raises InputError where
-    SLURM does not answer, which is not to be taken for an empty queue.
-    """
-    if not ids or shutil.which("squeue") is None:
-        return {}
-    listed = ",".join(ids)
-    # Without accounting sacct fails
-    told = _ask(["sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State", "--jobs", listed]) or ""
-    past = {job: (state.partition(" ")[0], "") for job, _, state in (row.partition("|") for row in told.splitlines())}
-    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%r", "--jobs", listed]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    # It says so of jobs that it has forgotten
-    if done.returncode and "Invalid job id" not in done.stderr:
-        raise InputError(f"squeue does not answer ({done.stderr.strip()}); try again later.")
-    rows = (line.split("|") for line in done.stdout.splitlines())
-    return {**past, **{job: (state, reason) for job, state, reason in rows}}
-
-
-def is_over(state: str) -> bool:
-    """Whether a job in this state will not run any more."""
-    return state in OVER
-
-
-def active_jobs(folder: Path) -> list[str]:
-    """The jobs of a run that are queued or running, arrays once."""
-    known = known_jobs(job_ids(folder))
-    return sorted({job.partition("_")[0] for job, (state, _) in known.items() if not is_over(state)})
-
-
-def cancel(ids: Sequence[str]) -> None:
-    """End jobs, waiting ones too."""
-    done = subprocess.run(["scancel", *ids], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise InputError(f"scancel {' '.join(ids)} fails ({done.stderr.strip()}).")
-
-
-def _ask(command: Sequence[str]) -> str | None:
-    """What a SLURM command prints; None where there is none, or it fails."""
-    if shutil.which(command[0]) is None:
-        return None
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout if done.returncode == 0 else None

@@ -25,9 +25,10 @@ from pipeline.configuration import LOGGING
 from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError, report_plainly
 from pipeline.progress import PROGRESS, duration
-from pipeline.slurm import FOLDER, active_jobs, cancel, is_over, job_ids, jobs_of, known_jobs
+from pipeline.shards import NAME, scans_done, shards_of
+from pipeline.slurm_queue import FOLDER, active_jobs, cancel, is_over, job_ids, jobs_of, known_jobs
 from pipeline.study import load_study
-from pipeline.units import DONE, REPORT, RUN, RUNNING, Unit, lives, read_record
+from pipeline.units import DONE, FAILED, REPORT, RUN, RUNNING, STOPPED, Unit, lives, read_record
 
 QUEUED, WAITING, CANCELLED, LOST = "queued", "not begun", "cancelled", "lost"
 
@@ -52,10 +53,39 @@ def status_lines(folder: str | Path) -> list[Line]:
     if not units and "finish" not in jobs:
         raise InputError(f"RUN is {folder}: no run was begun there; give a folder such as runs/unet_3d/cv.")
     known = known_jobs(job_ids(folder))
+    if shards_of(folder):
+        return shard_lines(folder, known)
     lines = [unit_line(unit, submitted.get(unit), known) for unit in sorted(units, key=_order)]
     if "finish" in jobs:
         lines.append(_line("report", read_record(folder, REPORT), jobs["finish"], known, ""))
     return lines
+
+
+def shard_lines(folder: Path, known: Mapping[str, tuple[str, str]]) -> list[Line]:
+    """A line a task of `pipeline.shards`, by SLURM's queue alone, one for the scans, and one for the table."""
+    jobs = jobs_of(folder)
+    tasks = {
+        f"{NAME} {task}": f"{array['job']}_{task}" for array in jobs["arrays"] for task in range(shards_of(folder))
+    }
+    tasks |= {"table": jobs["finish"]} if "finish" in jobs else {}
+    scans, done, failed = scans_done(folder)
+    state = DONE if done == scans else FAILED if done + failed == scans else RUNNING
+    if state == RUNNING and not any(not is_over(told) for told, _ in known.values()):
+        state = STOPPED
+    counted = Line("scans", state, f"{done} of {scans} segmented" + (f", {failed} failed" if failed else ""))
+    return [counted, *(_shard_line(name, job, *known.get(job, ("", ""))) for name, job in tasks.items())]
+
+
+def _shard_line(name: str, job: str, state: str, reason: str) -> Line:
+    if state == "PENDING":
+        return Line(name, QUEUED, f"job {job}, {reason}")
+    if not state:
+        return Line(name, LOST, f"SLURM has forgotten job {job}")
+    if not is_over(state):
+        return Line(name, RUNNING, f"job {job}")
+    if state in ("COMPLETED", "CANCELLED"):
+        return Line(name, DONE if state == "COMPLETED" else CANCELLED)
+    return Line(name, FAILED, f"job {job} ended as {state}; its log says why")
 
 
 def _order(unit: Unit) -> tuple[str, int]:
@@ -69,7 +99,7 @@ def _begun(folder: Path) -> list[Unit]:
 
 
 def unit_line(unit: Unit, job: str | None, known: Mapping[str, tuple[str, str]]) -> Line:
-    """A unit's line; `job` is its task in an array, `known` is of `pipeline.slurm.known_jobs`."""
+    """A unit's line; `job` is its task in an array, `known` is of `pipeline.slurm_queue.known_jobs`."""
     training = CrossValidation.of(unit.folder)
     if training.is_done(load_study(unit.folder), unit.fold):
         return Line(str(unit), DONE)

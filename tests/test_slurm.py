@@ -8,6 +8,7 @@ the temporary folder, with a core and 2 GB for a job.
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import signal
@@ -18,14 +19,18 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
+from bundle_runs import run_here
 
+from pipeline import cross_validation
 from pipeline.configuration import ROOT
 from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError
 from pipeline.launch import launch
 from pipeline.phantom import write_phantom
-from pipeline.slurm import active_jobs, is_over, job_ids, jobs_of, known_jobs
-from pipeline.status import cancel_run, status_lines
+from pipeline.shards import submit_shards
+from pipeline.slurm_queue import active_jobs, is_over, job_ids, jobs_of, known_jobs
+from pipeline.status import Line, cancel_run, status_lines
 
 pytestmark = pytest.mark.slurm
 STARTER, RUNNING = "PNEUMOBUNDLE_SLURM_UP", "running"
@@ -82,6 +87,17 @@ def make(cluster, tiny_training, data, tmp_path, monkeypatch) -> Iterator[Callab
             cancel_run(each.place)
 
 
+@pytest.fixture
+def run_locally(monkeypatch) -> Iterator[Callable[[CrossValidation], None]]:
+    """Runs a cross-validation in this process, with as many threads as a job has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(ASKED["cpus"])
+    with monkeypatch.context() as patch:
+        patch.setattr(cross_validation, "run_bundle", run_here)
+        yield launch
+    torch.set_num_threads(threads)
+
+
 ASKED = {"cpus": 1, "mem": "1200M", "time": "30:00", "finish_cpus": 1, "finish_mem": "1200M", "finish_time": "30:00"}
 submit = partial(launch, where="slurm", cluster=ASKED)
 
@@ -99,17 +115,17 @@ def wait_for_all(place: Path) -> dict[str, str]:
     return {job: state for job, (state, _) in known_jobs(job_ids(place)).items()}
 
 
-def test_an_array_and_its_report_equal_the_local_run_bit_for_bit(make):
+def test_an_array_and_its_report_equal_the_local_run_bit_for_bit(make, run_locally):
     remote, local = make("remote", folds=5), make("local", folds=5)
     submit(remote)
-    launch(local)
+    run_locally(local)
     wait_for_all(remote.place)
     assert {line.state for line in status_lines(remote.place)} == {"done"}
     for name in ("metrics.csv", "severity.csv", "flags.csv", "summary.json", *(f"fold{k}/model.pt" for k in range(5))):
         assert (remote.place / name).read_bytes() == (local.place / name).read_bytes(), name
 
 
-def test_a_fold_that_is_warned_goes_back_into_the_queue_and_ends_alike(make):
+def test_a_fold_that_is_warned_goes_back_into_the_queue_and_ends_alike(make, run_locally):
     settings = {"max_epochs": 40, "iterations_per_epoch": 3, "val_interval": 0}
     warned, straight = make("warned", **settings), make("straight", **settings)
     warned.only_fold = straight.only_fold = 0
@@ -122,13 +138,13 @@ def test_a_fold_that_is_warned_goes_back_into_the_queue_and_ends_alike(make):
     ends = wait_for_all(warned.place)
     assert ends[f"{array}_0"] == "COMPLETED"
     assert "going on after epoch" in (warned.place / "slurm" / "units_0.log").read_text()
-    launch(straight)
+    run_locally(straight)
     for name in ("model.pt", "history.csv"):
         assert (warned.place / "fold0" / name).read_bytes() == (straight.place / "fold0" / name).read_bytes(), name
 
 
 @pytest.mark.slow
-def test_a_fold_that_needs_more_than_its_time_limit_is_done_in_several(make):
+def test_a_fold_that_needs_more_than_its_time_limit_is_done_in_several(make, run_locally):
     settings = {"max_epochs": 60, "iterations_per_epoch": 100, "val_interval": 0}
     limited, straight = make("limited", **settings), make("straight", **settings)
     limited.only_fold = straight.only_fold = 0
@@ -136,7 +152,7 @@ def test_a_fold_that_needs_more_than_its_time_limit_is_done_in_several(make):
     site.parent.mkdir(parents=True, exist_ok=True)
     site.write_text("warn_s: 30\n")
     launch(limited, "slurm", {**ASKED, "time": "2:00", "file": str(site)})
-    launch(straight)
+    run_locally(straight)
     ends = wait_for_all(limited.place)
     assert set(ends.values()) == {"COMPLETED"}
     log = (limited.place / "slurm" / "units_0.log").read_text()
@@ -177,6 +193,23 @@ def test_cancel_ends_all_and_the_same_command_is_taken_again(make):
         assert cancel_run(training.place).startswith("Ended: job ")
         assert all(is_over(state) for state in wait_for_all(training.place).values())
         assert {line.state for line in status_lines(training.place)} == {"cancelled"}
+
+
+def test_shards_of_an_archive_segment_each_scan_once_though_a_task_is_killed(make, run_locally, tmp_path):
+    training, archive, out = make("model"), tmp_path / "an archive", tmp_path / "labels"
+    training.only_fold = 0
+    run_locally(training)
+    write_phantom(archive, patients=12, coarsening=3.0, first=20)
+    model = str(training.place / "fold0")
+    submit_shards(model, str(archive), str(out), 2, [], ASKED)
+    wait(out, lambda: any(out.glob("*.nii.gz")))
+    # The whole of a task at once, as a node does that fails
+    subprocess.run(["scancel", "--signal=KILL", "--full", f"{jobs_of(out)['arrays'][0]['job']}_0"], check=True)
+    ends = wait_for_all(out)
+    assert sorted(ends.values()) == ["COMPLETED", "COMPLETED", "FAILED"]
+    assert status_lines(out)[0] == Line("scans", "done", "12 of 12 segmented")
+    with (out / "results.csv").open() as table:
+        assert [row["status"] for row in csv.DictReader(table)] == ["done"] * 12
 
 
 def test_two_runs_side_by_side_are_told_apart_and_end_alike(make):

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.atomic import read_json, write_json
+from pipeline.cluster import Cluster, seconds_of
 from pipeline.compare import Networks
 from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError
 from pipeline.launch import described, finish, launch, made
 from pipeline.leave_one_out import LeaveOneOut
-from pipeline.slurm import JOBS, WORK, Cluster, seconds_of, units_script
+from pipeline.slurm import WORK, units_script
+from pipeline.slurm_queue import JOBS
 from pipeline.status import status_lines
 from pipeline.units import REPORT, Unit, read_record
 
