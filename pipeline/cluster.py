@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -81,6 +82,14 @@ class Cluster:
         if found and int(found[1] or 1) < gpus:
             raise InputError(f"GPUS is {gpus}, but GRES asks for {self.gres}; leave it out, or ask for gpu:{gpus}.")
         return self
+
+
+def bytes_of(size: str) -> float:
+    """Of a size as SLURM reads it, `16G`, `1200M`, or MiB where no unit is given; no limit for any other, such as 0."""
+    found = re.fullmatch(r"(\d+)([KMGT]?)B?", str(size), flags=re.IGNORECASE)
+    if found is None or int(found[1]) == 0:
+        return math.inf
+    return int(found[1]) * 1024 ** ("KMGT".index(found[2].upper() or "M") + 1)
 
 
 def seconds_of(limit: str) -> int | None:

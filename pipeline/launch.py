@@ -17,11 +17,19 @@ from typing import Any, Protocol
 
 from pipeline.atomic import read_json, write_json
 from pipeline.bundle_process import signals_passed_on
-from pipeline.cluster import Cluster
+from pipeline.cluster import Cluster, bytes_of
 from pipeline.configuration import LOGGING, TRAIN, parse_overrides
 from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError, report_plainly
-from pipeline.preflight import KEPT, WRITTEN, bytes_of_training, check_build, check_disk
+from pipeline.preflight import (
+    KEPT,
+    WRITTEN,
+    bytes_of_training,
+    check_build,
+    check_disk,
+    check_memory,
+    memory_of_training,
+)
 from pipeline.slurm import WORK, submit
 from pipeline.study import load_study
 from pipeline.units import REPORT, Unit, recorded
@@ -63,6 +71,8 @@ def launch(work: Any, where: str = LOCAL, cluster: Mapping[str, Any] | str = "{}
         units = work.prepare()
         left = [unit for unit in units if not _is_done(unit)]
         check_disk(work.place, bytes_needed(left, asked.at_once))
+        if "gpu" not in (asked.gres or ""):
+            check_memory(memory_needed(left), bytes_of(asked.mem), "a step")
         write_json(work.place / WORK, {**described(work), "anyway": asked.report_anyway})
         print(submit(work.place, left, len(units), asked, dry), flush=True)
     else:
@@ -77,6 +87,13 @@ def bytes_needed(units: Sequence[Unit], at_once: int) -> int:
         sizes[folder] = [bytes_of_training(training.configuration(TRAIN, stage)) for stage in training.stages]
     written = sorted((WRITTEN * max(sizes[unit.folder]) for unit in units), reverse=True)
     return KEPT * sum(sum(sizes[unit.folder]) for unit in units) + sum(written[:at_once])
+
+
+def memory_needed(units: Sequence[Unit]) -> int:
+    """Of the largest training among units, on a CPU."""
+    trainings = [CrossValidation.of(folder) for folder in {unit.folder for unit in units}]
+    sizes = [memory_of_training(each.configuration(TRAIN, stage)) for each in trainings for stage in each.stages]
+    return max(sizes, default=0)
 
 
 def add_launch_options(parser: argparse.ArgumentParser) -> None:

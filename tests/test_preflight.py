@@ -11,7 +11,14 @@ from pipeline.configuration import TRAIN, merged
 from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError
 from pipeline.launch import bytes_needed
-from pipeline.preflight import NEEDS_CUDA, bytes_of_training, check_build, check_machine
+from pipeline.preflight import (
+    NEEDS_CUDA,
+    bytes_of_training,
+    check_build,
+    check_machine,
+    memory_of_training,
+    step_bytes,
+)
 from pipeline.units import Unit
 
 CPU = torch.device("cpu")
@@ -28,9 +35,20 @@ def free(monkeypatch):
     return given
 
 
+class Thousand(torch.nn.Module):
+    """1000 weights, and a layer that hands on 8 channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.conv = torch.nn.Linear(919, 1), torch.nn.Conv3d(1, 8, (1, 3, 3), padding=(0, 1, 1))
+
+    def forward(self, image):
+        return self.conv(image)
+
+
 def check(folder, workers=0):
     # 1000 weights of 4 bytes; a batch of 2 x 32 x 32 x 16 voxels
-    check_machine(folder, torch.nn.Linear(999, 1), CPU, workers, 2, (32, 32, 16))
+    check_machine(folder, Thousand(), CPU, workers, 2, (32, 32, 16), 1, 4)
 
 
 def test_a_disk_with_room_for_all_checkpoints_will_do(free, tmp_path):
@@ -55,6 +73,26 @@ def test_workers_need_shared_memory(free, tmp_path):
     check(tmp_path, workers=1)
     with pytest.raises(InputError, match="--shm-size"):
         check(tmp_path, workers=2)
+
+
+def test_a_step_holds_weights_gradients_moments_and_what_the_layers_hand_on():
+    assert step_bytes(Thousand(), (2, 1, 32, 32, 16), 4) == 4 * 4000 + 2 * 8 * 32 * 32 * 16 * 4
+
+
+def test_a_slice_is_seen_without_its_third_axis():
+    network = torch.nn.Conv2d(1, 3, 1, bias=False)
+    assert step_bytes(network, (5, 1, 64, 32, 1), 2) == 4 * 12 + 5 * 3 * 64 * 32 * 2
+
+
+def test_too_little_memory_is_told_with_what_is_needed(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "1")
+    with pytest.raises(InputError, match=r"takes 1 MB of memory at least, .* there are 1 MB; ask for more \(MEM="):
+        check(tmp_path)
+
+
+def test_the_papers_network_needs_gigabytes():
+    configuration = merged(TRAIN, "unet_3d", "paper", {"device": "$torch.device('cpu')", "mixed_precision": False}, {})
+    assert 6e9 < memory_of_training(configuration) < 8e9
 
 
 def test_a_job_that_asked_for_a_gpu_does_not_train_without(monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 from functools import partial
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.atomic import read_json, write_json
-from pipeline.cluster import Cluster, seconds_of
+from pipeline.cluster import Cluster, bytes_of, seconds_of
 from pipeline.compare import Networks
 from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError
@@ -122,6 +123,18 @@ def test_as_many_gpus_are_asked_for_as_train_a_fold_together(build, gres, asked,
 def test_fewer_gpus_than_train_a_fold_together_are_refused():
     with pytest.raises(InputError, match="GPUS is 2, but GRES asks for gpu:a100;"):
         Cluster.read({"gres": "gpu:a100"}).with_gpus(2)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [("16G", 16 * 2**30), ("1200M", 1200 * 2**20), ("512", 512 * 2**20), ("0", math.inf)]
+)
+def test_sizes_are_read_as_slurm_reads_them(size, expected):
+    assert bytes_of(size) == expected
+
+
+def test_less_memory_than_a_step_takes_is_told_before_the_queue(make, bundles):
+    with pytest.raises(InputError, match=r"a step of this training takes .* of memory at least, and there are 52 MB"):
+        launch(make(), "slurm", {"mem": "50M", "dry": "1"})
 
 
 def test_dry_writes_everything_and_submits_nothing(make, bundles, commands, tmp_path, capsys):
