@@ -38,12 +38,18 @@ STOPPED = 128 + signal.SIGTERM
 
 
 def submit_shards(
-    models: str, source: str, output_dir: str, shards: int, options: Sequence[str], cluster: Mapping[str, Any] | str
+    models: str,
+    source: str,
+    output_dir: str,
+    shards: int,
+    options: Sequence[str],
+    cluster: Mapping[str, Any] | str,
+    series: str = "",
 ) -> str:
     """Hand the scans of a folder to as many tasks; what to tell the user.
 
-    `options` are those of `pipeline.predict` beyond model, input and output; `cluster` as `pipeline.launch.launch`
-    takes it. Raises InputError where there is nothing to segment, or no SLURM.
+    `options` are those of `pipeline.predict` beyond model, input, output and `series`; `cluster` as
+    `pipeline.launch.launch` takes it. Raises InputError where there is nothing to segment, or no SLURM.
     """
     folder, given = Path(output_dir), dict(parse_overrides(cluster))
     dry = bool(given.pop("dry", False))
@@ -55,10 +61,10 @@ def submit_shards(
         raise InputError(
             f"SHARDS is {shards}, expected 1 to {max_array_size()}, the tasks that an array may have here."
         )
-    scans = len(find_inputs(source, output_dir))
+    scans = len(find_inputs(source, output_dir, series))
     tasks = min(shards, scans)
     predict = [sys.executable, "-m", "pipeline.predict"]
-    segment = [*predict, "--model", models, "--input", source, "--output", output_dir, *options]
+    segment = [*predict, "--model", models, "--input", source, "--output", output_dir, "--shard", *options]
     file = emptied(folder) / f"{NAME}.sbatch"
     lines = [f"{shlex.join(segment)} &"]
     write_script(file, array_script(folder, NAME, tasks, lines, asked, stop="TERM", stopped=STOPPED))
@@ -83,12 +89,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report_plainly()
     logging.config.fileConfig(LOGGING, disable_existing_loggers=False)
     parser = argparse.ArgumentParser(prog="python -m pipeline.shards", description="Segment an archive on a cluster.")
-    parser.add_argument("--model", required=True, help="as `python -m pipeline.predict` takes it, as the next four")
+    parser.add_argument("--model", required=True, help="as `python -m pipeline.predict` takes it, as the next six")
     parser.add_argument("--input", required=True)
     parser.add_argument("--output", default="predictions")
     parser.add_argument("--method", default=VOTE)
     parser.add_argument("--weights", default="")
     parser.add_argument("--mode", default="")
+    parser.add_argument("--series", default="")
+    parser.add_argument("--no-pages", action="store_true")
     parser.add_argument("--shards", type=int, default=1, help="tasks that share the scans (default: %(default)s)")
     parser.add_argument("--cluster", default="{}", help="a dictionary of settings of bundles/common/cluster.yaml")
     parser.add_argument("--launch", default=SLURM, help=f"{SLURM} (default)")
@@ -98,8 +106,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Told now, not by every task hours later
     with open_model(given.model, given.output, given.method, parse_weights(given.weights), given.mode):
         pass
-    options = [f"--{name}={value}" for name in ("method", "weights", "mode") if (value := getattr(given, name))]
-    print(submit_shards(given.model, given.input, given.output, given.shards, options, given.cluster), flush=True)
+    told = ("method", "weights", "mode", "series")
+    options = [f"--{name}={value}" for name in told if (value := getattr(given, name))]
+    options += ["--no-pages"] if given.no_pages else []
+    said = submit_shards(
+        given.model, given.input, given.output, given.shards, options, given.cluster, series=given.series
+    )
+    print(said, flush=True)
 
 
 if __name__ == "__main__":
