@@ -65,7 +65,7 @@ def lung_box(voxels: torch.Tensor, spacing_mm: Sequence[float], margin_mm: float
     low, factor = _low_resolution(voxels, spacing_mm)
     low_mm = np.array(spacing_mm) * factor
     air = sitk.GetArrayFromImage(sitk.OtsuThreshold(sitk.GetImageFromArray(low), 1, 0)).astype(bool)
-    outside, lungs = _outside_and_lungs(air, float(np.prod(low_mm)) / 1000)
+    outside, lungs = outside_and_lungs(air, float(np.prod(low_mm)) / 1000)
     body = ~outside[:, :, lungs.any((0, 1))]
     _check_share(lungs.sum(), body.sum())
     middle = sum(_ends(body, 0)) / 2
@@ -109,8 +109,11 @@ def _low_resolution(voxels: torch.Tensor, spacing_mm: Sequence[float]) -> tuple[
     return pooled[0, 0].numpy(), np.array(factor)
 
 
-def _outside_and_lungs(air: np.ndarray, voxel_ml: float) -> tuple[np.ndarray, np.ndarray]:
-    """Air that is connected with the sides of the volume, and pockets that are not."""
+def outside_and_lungs(air: np.ndarray, voxel_ml: float) -> tuple[np.ndarray, np.ndarray]:
+    """Air (H, W, D) that is connected with the sides of the volume, and pockets that are not.
+
+    Raises DoubtfulLungsError where there is no such pocket.
+    """
     pockets, count = ndimage.label(air)
     ml = np.bincount(pockets.ravel(), minlength=count + 1) * voxel_ml
     # The first and the last slice are no sides: most scans begin and end within the body

@@ -68,8 +68,12 @@ def panels(stack: Stack, structures: Mapping[str, Sequence[int]], structure: str
 
 def scan_picture(hu: np.ndarray) -> Markup:
     """A slice (H, W) in the lung window, WIDTH wide."""
-    picture = data_uri("webp", webp((_grey(hu) * 255).round().astype(np.uint8), MOST_BYTES))
-    return svg.element("image", href=picture, width=WIDTH, height=WIDTH * hu.shape[0] / hu.shape[1])
+    return svg.element("image", href=windowed(hu), width=WIDTH, height=WIDTH * hu.shape[0] / hu.shape[1])
+
+
+def windowed(hu: np.ndarray) -> str:
+    """A slice in Hounsfield units, (H, W), as a picture in the lung window, for an image's address."""
+    return data_uri("webp", webp((_grey(hu) * 255).round().astype(np.uint8), MOST_BYTES))
 
 
 def _grey(hu: np.ndarray) -> np.ndarray:

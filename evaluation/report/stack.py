@@ -82,16 +82,16 @@ def read_stack(
     stack = stack_of(scan, found, case, window_hu)
     return replace(
         stack,
-        reference=labels.class_of_code()[_oriented(expected)[0]],
-        probability=None if likely is None else _oriented(likely)[0],
+        reference=labels.class_of_code()[oriented(expected)[0]],
+        probability=None if likely is None else oriented(likely)[0],
     )
 
 
 def stack_of(scan: sitk.Image, prediction: sitk.Image, case: str, window_hu: Sequence[float]) -> Stack:
     """A scan and its predicted class numbers, on one grid; the reference is background throughout."""
     grey = intensity_domain(scan, case) == GREY_255
-    voxels, oriented_mm = _oriented(scan)
-    found, _ = _oriented(prediction)
+    voxels, oriented_mm = oriented(scan)
+    found, _ = oriented(prediction)
     low, high = window_hu
     return Stack(
         hu=voxels * np.float32((high - low) / 255) + np.float32(low) if grey else voxels,
@@ -104,7 +104,7 @@ def stack_of(scan: sitk.Image, prediction: sitk.Image, case: str, window_hu: Seq
     )
 
 
-def _oriented(image: sitk.Image) -> tuple[np.ndarray, tuple[float, ...]]:
+def oriented(image: sitk.Image) -> tuple[np.ndarray, tuple[float, ...]]:
     """The voxels (D, H, W) of an image turned to the nearest axes of the patient, and its spacing (x, y, z) then."""
     turned = sitk.DICOMOrient(image, ORIENTATION)
     return sitk.GetArrayFromImage(turned), turned.GetSpacing()
