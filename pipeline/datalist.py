@@ -6,47 +6,21 @@ python -m pipeline.datalist DATA --out datalist.json
 from __future__ import annotations
 
 import argparse
+import logging
 import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from json import JSONDecodeError
-from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline.atomic import read_json, write_json
+from pipeline.check_data.finding import ERROR, WARNING, Finding, of_level
 from pipeline.errors import InputError, report_plainly
-from pipeline.labels import (
-    BACKGROUND,
-    CONSOLIDATION,
-    GROUND_GLASS,
-    INFECTION,
-    KINDS,
-    LABEL_CODES,
-    LABEL_NAMES,
-    LEFT_LUNG,
-    RIGHT_LUNG,
-    STRUCTURES,
-    LabelMap,
-)
-from pipeline.layouts import UNDERSTOOD, Case, Listing, by_case, image_files, list_cases, recognise, unrecognised
-from pipeline.scan import GREY_255, HOUNSFIELD, SUFFIXES, Geometry, file_sha256, intensity_domain, read_scan
-from pipeline.simpleitk import sitk
+from pipeline.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, KINDS, LABEL_NAMES, UNSPECIFIED, LabelMap
+from pipeline.layouts import UNDERSTOOD, by_case, image_files, list_cases, recognise, unrecognised
+from pipeline.scan import GREY_255, HOUNSFIELD, SUFFIXES
 
-EXPECTED_CODES = ", ".join(f"{code} {name}" for code, name in LABEL_NAMES.items())
-# In volume_ml, infection of code 3 in a label that has other infection of a kind
-UNSPECIFIED = "unspecified_infection"
-# A part of the name that a folder must give a code, where it names its codes at all.
-NAME_PARTS = {
-    LEFT_LUNG: ("left",),
-    RIGHT_LUNG: ("right",),
-    INFECTION: ("infect", "lesion", "covid", "opaci", "ground", "ggo"),
-    GROUND_GLASS: ("ground", "ggo", "opaci"),
-    CONSOLIDATION: ("consol",),
-}
+logger = logging.getLogger(__name__)
 
 
 def read_datalist(dataset_dir: str | Path) -> dict[str, Any]:
@@ -55,23 +29,28 @@ def read_datalist(dataset_dir: str | Path) -> dict[str, Any]:
     Gives layout, dataset_dir (absolute), label_codes and training, a list by case of case, patient_id, image and label
     (relative to dataset_dir), intensity, spacing_mm and size (x, y, z), volume_ml of each structure and, where a label
     tells them, of the kinds of infection, and the SHA-256 of both files. Raises one InputError that tells every
-    case that is wrong.
+    error of `pipeline.check_data`, and logs its warnings.
     """
+    datalist, findings = checked_datalist(dataset_dir)
+    for finding in of_level(findings, WARNING):
+        logger.warning("%s", finding.sentence)
+    return datalist
+
+
+def checked_datalist(dataset_dir: str | Path) -> tuple[dict[str, Any], list[Finding]]:
+    """As `read_datalist`, and what was found that is no error."""
+    # Not at the top: a machine that trains from a filled cache may lack SimpleITK
+    from pipeline.check_data.check import check_labelled
+
     listing, folder = list_cases(dataset_dir), Path(os.path.abspath(dataset_dir))
-    _check_label_names(listing, folder)
-    # Two threads: SimpleITK, zlib and hashlib let others run, and two full scans fit into any memory.
-    with ThreadPoolExecutor(max_workers=2) as readers:
-        outcomes = list(readers.map(partial(_entry_or_complaint, folder), listing.cases))
-    complaints = [outcome for outcome in outcomes if isinstance(outcome, str)]
-    for path in listing.labels_without_image:
-        complaints.append(f"label {path}: has no image; expected one of the same name; add it or remove the label.")
-    _raise_together(folder, complaints)
+    checked, findings = check_labelled(listing, folder)
+    raise_errors(folder, findings)
     return {
         "layout": listing.layout,
         "dataset_dir": str(folder),
         "label_codes": {str(code): name for code, name in LABEL_NAMES.items()},
-        "training": outcomes,
-    }
+        "training": [one.entry for one in checked],
+    }, findings
 
 
 def write_datalist(dataset_dir: str | Path, file: str | Path) -> dict[str, Any]:
@@ -131,77 +110,13 @@ def check_kinds(datalist: Mapping[str, Any], classes: LabelMap) -> None:
             raise InputError(f"case {case}: has infection of no kind (code {INFECTION}); {mend}.")
 
 
-def _entry_or_complaint(folder: Path, case: Case) -> dict[str, Any] | str:
-    try:
-        return _entry(folder, case)
-    except InputError as error:
-        return f"case {case.name}: {error}"
-
-
-def _entry(folder: Path, case: Case) -> dict[str, Any]:
-    """The datalist entry of a case; InputError for the first thing that is wrong with it."""
-    if case.label is None:
-        raise InputError(f"{case.image} has no label; expected one of the same name; add it or remove the scan.")
-    image, label = read_scan(case.image), read_scan(case.label)
-    _check_same_grid(image, label)
-    return {
-        "case": case.name,
-        "patient_id": case.patient_id,
-        "image": Path(os.path.relpath(case.image, folder)).as_posix(),
-        "label": Path(os.path.relpath(case.label, folder)).as_posix(),
-        "intensity": intensity_domain(image, str(case.image)),
-        "spacing_mm": [round(spacing, 6) for spacing in image.GetSpacing()],
-        "size": list(image.GetSize()),
-        "volume_ml": _structure_volumes_ml(label, case.label),
-        "image_sha256": file_sha256(case.image),
-        "label_sha256": file_sha256(case.label),
-    }
-
-
-def _check_same_grid(image: sitk.Image, label: sitk.Image) -> None:
-    differences = Geometry.of(label).differences(Geometry.of(image))
-    if not differences:
-        return
-    if label.GetSize() == image.GetSize():
-        mend = "if its voxels fit all the same, save it after SimpleITK's label.CopyInformation(image)"
-    else:
-        mend = "resample it onto the image with nearest neighbour"
-    raise InputError(f"the label is not on the image's grid: {'; '.join(differences)} of the image; {mend}.")
-
-
-def _structure_volumes_ml(label: sitk.Image, path: Path) -> dict[str, float]:
-    """Volume of each structure in ml; InputError for other label codes and for a label without any structure."""
-    view = sitk.GetArrayViewFromImage(label)
-    voxels = {code: int(np.count_nonzero(view == code)) for code in LABEL_CODES}
-    if sum(voxels.values()) != view.size:
-        codes = [f"{code:g}" for code in np.unique(view)]
-        found = ", ".join(codes[:8]) + (f" and {len(codes) - 8} more" if len(codes) > 8 else "")
-        raise InputError(f"{path}: holds the codes {found}; expected only {EXPECTED_CODES}; relabel it.")
-    if voxels[BACKGROUND] == view.size:
-        raise InputError(f"{path}: is empty; expected {EXPECTED_CODES}; save the annotation again.")
-    voxel_ml = prod(label.GetSpacing()) / 1000
-    structures = dict(STRUCTURES)
-    # Only where they are told: the entries of data sets that never told them stay as they are
-    if voxels[GROUND_GLASS] or voxels[CONSOLIDATION]:
-        structures |= {**KINDS, **({UNSPECIFIED: (INFECTION,)} if voxels[INFECTION] else {})}
-    return {name: round(sum(voxels[code] for code in codes) * voxel_ml, 3) for name, codes in structures.items()}
-
-
-def _check_label_names(listing: Listing, folder: Path) -> None:
-    """A folder that names its codes otherwise (lungmask: 1 right, 2 left) would be learnt wrongly without an error."""
-    for code, name in listing.label_names.items():
-        if code in NAME_PARTS and not any(part in name.lower() for part in NAME_PARTS[code]):
-            raise InputError(
-                f"{folder}: calls label code {code} {name!r}; expected {EXPECTED_CODES}; relabel, or correct the name."
-            )
-
-
-def _raise_together(folder: Path, complaints: Sequence[str]) -> None:
-    """One InputError for all: as it is where it is one, else counted and one a line."""
-    if len(complaints) == 1:
-        raise InputError(complaints[0])
-    if complaints:
-        raise InputError(f"{folder}: {len(complaints)} problems were found.", *complaints)
+def raise_errors(folder: Path, findings: Iterable[Finding]) -> None:
+    """One InputError for all errors: as it is where it is one, else counted and one a line."""
+    told = [finding.sentence for finding in of_level(findings, ERROR)]
+    if len(told) == 1:
+        raise InputError(told[0])
+    if told:
+        raise InputError(f"{folder}: {len(told)} problems were found.", *told)
 
 
 def table(datalist: Mapping[str, Any]) -> str:

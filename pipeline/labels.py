@@ -30,6 +30,8 @@ STRUCTURES = {
     "lungs": (LEFT_LUNG, RIGHT_LUNG),
     "infection": INFECTED,
 }
+# In volume_ml of a datalist, infection of code 3 in a label that has other infection of a kind
+UNSPECIFIED = "unspecified_infection"
 KINDS = {"ground_glass_opacity": (GROUND_GLASS,), "consolidation": (CONSOLIDATION,)}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.atomic import keep_json, read_json
-from pipeline.datalist import load_datalist, read_datalist
+from pipeline.datalist import checked_datalist, load_datalist, read_datalist
 from pipeline.errors import InputError
 from pipeline.folds import held_out_cases, make_folds, training_cases, validation_cases
 
@@ -111,7 +111,9 @@ def without_label(cases: Iterable[dict[str, Any]], folder: str | Path) -> list[d
 def check_unchanged(study: Study) -> None:
     """Raise InputError naming the first case whose files are not those that the study began with."""
     before = {case["case"]: case for case in study.datalist["training"]}
-    after = {case["case"]: case for case in read_datalist(study.datalist["dataset_dir"])["training"]}
+    # Its warnings were told when the study was begun
+    now, _ = checked_datalist(study.datalist["dataset_dir"])
+    after = {case["case"]: case for case in now["training"]}
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     if changed:
         raise InputError(

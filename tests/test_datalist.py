@@ -29,9 +29,9 @@ def write_volume(file: Path, voxels: np.ndarray, spacing_mm: tuple[float, ...] =
     return file
 
 
-def chest() -> np.ndarray:
+def chest(seed: int = 1) -> np.ndarray:
     """6 x 5 x 4 voxels (x, y, z) in Hounsfield units."""
-    return np.random.default_rng(1).integers(-1000, 300, (4, 5, 6)).astype(np.int16)
+    return np.random.default_rng(seed).integers(-1000, 300, (4, 5, 6)).astype(np.int16)
 
 
 def lungs() -> np.ndarray:
@@ -42,8 +42,8 @@ def lungs() -> np.ndarray:
 
 
 def make_dataset(folder: Path, *cases: str) -> Path:
-    for case in cases:
-        write_volume(folder / "images" / f"{case}.nii.gz", chest())
+    for number, case in enumerate(cases):
+        write_volume(folder / "images" / f"{case}.nii.gz", chest(number))
         write_volume(folder / "labels" / f"{case}.nii.gz", lungs())
     return folder
 
@@ -142,7 +142,7 @@ def test_what_is_no_datalist_is_refused(tmp_path, content):
 
 def test_a_missing_label_is_an_error(tmp_path):
     (make_dataset(tmp_path, "a") / "labels/a.nii.gz").unlink()
-    assert complaint(tmp_path).startswith(f"case a: {tmp_path}/images/a.nii.gz has no label")
+    assert complaint(tmp_path).startswith(f"case a: {tmp_path}/images/a.nii.gz: has no label")
 
 
 def test_a_label_without_an_image_is_an_error(tmp_path):

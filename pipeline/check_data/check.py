@@ -1,0 +1,152 @@
+"""All checks of a data set, each file read once: what the datalist says of its cases, and what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipeline.check_data import anatomy, duplicates, files, geometry, intensity, labels
+from pipeline.check_data.finding import ERROR, Finding
+from pipeline.check_data.overview import Overview, overview
+from pipeline.layouts import Case, Listing
+from pipeline.progress import progress_bar
+from pipeline.scan import case_name, file_sha256
+from pipeline.simpleitk import sitk
+
+
+@dataclass
+class Checked:
+    """A case that was read.
+
+    Args:
+        entry: what was found out, by the keys of a datalist's entry; all of them where there is no error.
+        look: what it is known by among others; None where its scan cannot be used.
+    """
+
+    case: Case
+    findings: list[Finding] = field(default_factory=list)
+    entry: dict[str, Any] = field(default_factory=dict)
+    look: duplicates.Look | None = None
+
+
+def check_labelled(listing: Listing, folder: Path) -> tuple[list[Checked], list[Finding]]:
+    """Every case of a data set with its label, and all that is wrong: of the set, of each case, between cases."""
+    checked = check_each(partial(check_case, folder), listing.cases)
+    return checked, [*labels.check_names(listing), *all_findings(checked), *_orphans(listing)]
+
+
+def check_each(check: Callable[[Case], Checked], cases: Sequence[Case]) -> list[Checked]:
+    """A check of every case, two at a time, with a bar on a terminal."""
+    # Two threads: SimpleITK, zlib and hashlib let others run, and two full scans fit into any memory.
+    with ThreadPoolExecutor(max_workers=2) as readers:
+        return list(progress_bar(readers.map(check, cases), len(cases), "reading the scans"))
+
+
+def all_findings(checked: Iterable[Checked]) -> list[Finding]:
+    """Those of each case in turn, then those between cases."""
+    checked = list(checked)
+    looks = [one.look for one in checked if one.look]
+    return [*(finding for one in checked for finding in one.findings), *duplicates.check_duplicates(looks)]
+
+
+def check_scan(folder: Path, case: Case) -> Checked:
+    """A case's scan alone, whether it has a label or not."""
+    found = Checked(case)
+    image = _read_scan(found, folder)
+    if image is not None:
+        view = overview(image)
+        found.look = _look(case, view)
+        found.findings += anatomy.check_scan_alone(view, case.name, case.image)
+    return found
+
+
+def check_case(folder: Path, case: Case) -> Checked:
+    """A case's scan and its label; a missing label is an error."""
+    if case.label is None:
+        found = check_scan(folder, case)
+        what, mend = "has no label, expected one of the same name", "add it or remove the scan"
+        found.findings.insert(0, Finding(ERROR, case.name, "no_label", case.image, what, mend))
+        return found
+    found = Checked(case)
+    image, label = _read_scan(found, folder), _read_label(found, folder, case.label)
+    if image is None:
+        return found
+    misplaced = [] if label is None else geometry.check_same_grid(label, image, case.name, case.label)
+    found.findings += misplaced
+    comparable = label is not None and label.GetSize() == image.GetSize()
+    view = overview(image, label if comparable else None)
+    found.look = _look(case, view)
+    if label is not None and not misplaced:
+        _check_anatomy(found, label, view, case.label)
+    return found
+
+
+def _read_scan(found: Checked, folder: Path) -> sitk.Image | None:
+    """The scan, its part of the entry and what is wrong with it; None where its voxels cannot be looked at."""
+    case, path = found.case.name, found.case.image
+    image, wrong = files.read(path, case)
+    found.findings += wrong
+    if image is None:
+        return None
+    domain, doubts = intensity.check_intensity(image, case, path)
+    found.findings += [
+        *geometry.check_place(image, case, path), *geometry.check_slices(image, case, path), *doubts,
+    ]  # fmt: skip
+    found.entry |= {
+        "case": case,
+        "patient_id": found.case.patient_id,
+        "image": Path(os.path.relpath(path, folder)).as_posix(),
+        "intensity": domain,
+        "spacing_mm": [round(spacing, 6) for spacing in image.GetSpacing()],
+        "size": list(image.GetSize()),
+        "image_sha256": file_sha256(path),
+    }
+    return None if any(doubt.check in intensity.NOTHING_TO_SEE for doubt in doubts) else image
+
+
+def _read_label(found: Checked, folder: Path, path: Path) -> sitk.Image | None:
+    """The label, its part of the entry and what is wrong with it; None where its codes say nothing."""
+    case = found.case.name
+    label, wrong = files.read(path, case)
+    found.findings += wrong
+    if label is None:
+        return None
+    found.findings += geometry.check_directions(label, case, path)
+    voxels = labels.count_voxels(label)
+    if wrong := labels.check_codes(label, voxels, case, path):
+        found.findings += wrong
+        return None
+    found.findings += labels.check_structures(voxels, case, path)
+    found.entry |= {
+        "label": Path(os.path.relpath(path, folder)).as_posix(),
+        "volume_ml": labels.structure_volumes_ml(voxels, label.GetSpacing()),
+        "label_sha256": file_sha256(path),
+    }
+    return label
+
+
+def _check_anatomy(found: Checked, label: sitk.Image, view: Overview, path: Path) -> None:
+    case, volume_ml = found.case.name, found.entry["volume_ml"]
+    turned = anatomy.turned_over(view)
+    cut, cuts = anatomy.check_field_of_view(label, view, case, found.case.image)
+    found.findings += [
+        *anatomy.check_sides(label, turned, case, path),
+        *anatomy.check_on_scan(view, turned, case, path),
+        *anatomy.check_infection(view, case, path),
+        *anatomy.check_size(view, volume_ml["lungs"] + volume_ml["infection"], cut, case, found.case.image),
+        *cuts,
+    ]
+
+
+def _look(case: Case, view: Overview) -> duplicates.Look:
+    return duplicates.Look(case.name, case.patient_id, case.image, view.hash, duplicates.lungs_look(view))
+
+
+def _orphans(listing: Listing) -> list[Finding]:
+    what, mend = "has no image, expected one of the same name", "add it or remove the label"
+    return [Finding(ERROR, case_name(path), "no_image", path, what, mend) for path in listing.labels_without_image]

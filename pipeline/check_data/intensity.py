@@ -1,0 +1,112 @@
+"""What a scan's numbers mean: Hounsfield units, grey, or what cannot be trained on; padding and windows."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.check_data.finding import ERROR, NOTE, WARNING, Finding, of_error
+from pipeline.errors import InputError
+from pipeline.scan import GREY_255, intensity_domain
+from pipeline.simpleitk import sitk
+
+# Lower than any tissue, and than the lower end of any usual window: outside of the scanner's field of view
+PADDING_HU = -1500
+AIR_HU, OFFSET = -1024, 1024
+# Air and lung are a good part of every chest CT: its darkest twentieth has to be as dark as air or lung is
+DARK_PERCENTILE, DARKEST_HU, DARK_HU = 5, -1200, -500
+BRIGHTER_THAN_ANY_LUNG_HU = -300
+# A window has cut off what a voxel in a hundred would hold; bone and metal reach further than this
+CUT_SHARE, UNCUT_HU = 0.01, 1000
+# The densest voxels of a chest, in its bones, are denser
+BONE_HU = 300
+# Checks after which there is nothing to look at in a scan
+NOTHING_TO_SEE = ("finite", "constant")
+# Percentiles and shares of so many voxels are as good as those of all
+SAMPLE = 1_000_000
+
+
+def check_intensity(image: sitk.Image, case: str, path: Path) -> tuple[str | None, list[Finding]]:
+    """The domain of a scan, as `pipeline.scan.intensity_domain` tells it (None for none), and what is wrong with it."""
+    voxels = sitk.GetArrayViewFromImage(image)
+    if voxels.dtype.kind == "f" and (bad := voxels.size - int(np.count_nonzero(np.isfinite(voxels)))):
+        what = f"holds {bad} NaN or infinite voxels of {voxels.size}; expected finite numbers"
+        return None, [Finding(ERROR, case, "finite", path, what, "export the scan again")]
+    if voxels.min() == voxels.max():
+        what = f"every voxel is {float(voxels.min()):g}; expected a CT scan"
+        return None, [Finding(ERROR, case, "constant", path, what, "export it again")]
+    try:
+        domain = intensity_domain(image, str(path))
+    except InputError as error:
+        return None, [_with_offset(voxels, case, path) or of_error(error, case, "intensity", path)]
+    if domain == GREY_255:
+        return domain, _check_grey(voxels, case, path)
+    return domain, _check_hounsfield(voxels, case, path)
+
+
+def _check_grey(voxels: np.ndarray, case: str, path: Path) -> list[Finding]:
+    if voxels.dtype.kind == "f" and float(voxels.max()) <= 1:
+        what = f"holds numbers from {float(voxels.min()):.3g} to {float(voxels.max()):.3g}: it was normalised"
+        return [Finding(ERROR, case, "intensity", path, what, "export it in Hounsfield units, or as grey 0 to 255")]
+    what = (
+        f"is stored as grey {float(voxels.min()):g} to {float(voxels.max()):g}, not in Hounsfield units: a lung window "
+        "is assumed, and nothing denser or lighter than that window can be told apart"
+    )
+    return [Finding(NOTE, case, "grey", path, what)]
+
+
+def _check_hounsfield(voxels: np.ndarray, case: str, path: Path) -> list[Finding]:
+    some = sample(voxels)
+    lowest, highest = float(voxels.min()), float(voxels.max())
+    inside = some[some >= PADDING_HU]
+    found = []
+    if lowest < PADDING_HU:
+        share = 1 - inside.size / some.size
+        what = f"has padding of {lowest:g} outside the field of view ({100 * share:.3g} % of the voxels)"
+        found.append(Finding(NOTE, case, "padding", path, what, "nothing, it is clipped", f"{AIR_HU} in its place"))
+    dark = float(np.percentile(inside, DARK_PERCENTILE)) if inside.size else math.inf
+    if dark > BRIGHTER_THAN_ANY_LUNG_HU:
+        return [*found, _with_offset(voxels, case, path) or _not_hounsfield(dark, lowest, highest, case, path)]
+    cut = float(np.mean(some == highest))
+    if highest < BONE_HU or (highest <= UNCUT_HU and cut >= CUT_SHARE):
+        what = (
+            f"has nothing denser than {highest:g} HU ({100 * cut:.3g} % of the voxels are that): a window was applied, "
+            "and nothing denser can be told apart"
+        )
+        found.append(Finding(WARNING, case, "window", path, what, "export the scan without a window if you can"))
+    return found
+
+
+def _not_hounsfield(dark: float, lowest: float, highest: float, case: str, path: Path) -> Finding:
+    what = (
+        f"holds numbers from {lowest:.4g} to {highest:.4g} that are not Hounsfield units: {100 - DARK_PERCENTILE} % of "
+        f"them are above {dark:.3g}, and air is near -1000, lung below {DARK_HU}"
+    )
+    return Finding(ERROR, case, "intensity", path, what, "export the scan in Hounsfield units, without a window")
+
+
+def _with_offset(voxels: np.ndarray, case: str, path: Path) -> Finding | None:
+    """The scanner's own numbers, which 1024 is to be subtracted from; None where that would not give a chest CT."""
+    some = sample(voxels)
+    inside = some[some >= PADDING_HU]
+    if not inside.size or float(voxels.max()) < OFFSET:
+        return None
+    dark = float(np.percentile(inside, DARK_PERCENTILE)) - OFFSET
+    if not DARKEST_HU <= dark <= DARK_HU:
+        return None
+    what = (
+        f"voxels range from {float(voxels.min()):g} to {float(voxels.max()):g}, which is neither Hounsfield units (air "
+        f"near -1000) nor 0..255 grey: the scanner's offset of {OFFSET} is still in them"
+    )
+    mend = "subtract the scanner's offset (often 1024) and save it again"
+    return Finding(ERROR, case, "offset", path, what, mend, f"{OFFSET} subtracted, and what is below {AIR_HU} clipped")
+
+
+def sample(voxels: np.ndarray) -> np.ndarray:
+    """About a million voxels, evenly; all where there are fewer."""
+    flat = voxels.reshape(-1)
+    # A prime, lest every sample be of one column
+    step = max(flat.size // SAMPLE, 1)
+    return flat[:: step if step == 1 else step | 1]

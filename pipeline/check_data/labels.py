@@ -1,0 +1,101 @@
+"""What a label map holds: known codes, something at all, both lungs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.check_data.finding import ERROR, NOTE, WARNING, Finding
+from pipeline.labels import (
+    BACKGROUND,
+    CONSOLIDATION,
+    GROUND_GLASS,
+    INFECTED,
+    INFECTION,
+    KINDS,
+    LABEL_CODES,
+    LABEL_NAMES,
+    LEFT_LUNG,
+    RIGHT_LUNG,
+    STRUCTURES,
+    UNSPECIFIED,
+)
+from pipeline.layouts import Listing
+from pipeline.simpleitk import sitk
+
+EXPECTED_CODES = ", ".join(f"{code} {name}" for code, name in LABEL_NAMES.items())
+# A part of the name that a folder must give a code, where it names its codes at all.
+NAME_PARTS = {
+    LEFT_LUNG: ("left",),
+    RIGHT_LUNG: ("right",),
+    INFECTION: ("infect", "lesion", "covid", "opaci", "ground", "ggo"),
+    GROUND_GLASS: ("ground", "ggo", "opaci"),
+    CONSOLIDATION: ("consol",),
+}
+
+
+def count_voxels(label: sitk.Image) -> dict[int, int]:
+    """Voxels of each of the project's codes."""
+    view = sitk.GetArrayViewFromImage(label)
+    return {code: int(np.count_nonzero(view == code)) for code in LABEL_CODES}
+
+
+def check_codes(label: sitk.Image, voxels: Mapping[int, int], case: str, path: Path) -> list[Finding]:
+    """Other codes than the project's, and labels without any; then nothing else can be told of a label."""
+    view = sitk.GetArrayViewFromImage(label)
+    if sum(voxels.values()) != view.size:
+        codes = [f"{code:g}" for code in np.unique(view)]
+        found = ", ".join(codes[:8]) + (f" and {len(codes) - 8} more" if len(codes) > 8 else "")
+        return [
+            Finding(
+                ERROR, case, "codes", path, f"holds the codes {found}; expected only {EXPECTED_CODES}", "relabel it"
+            )
+        ]
+    if voxels[BACKGROUND] == view.size:
+        return [
+            Finding(ERROR, case, "empty", path, f"is empty; expected {EXPECTED_CODES}", "save the annotation again")
+        ]
+    return []
+
+
+def check_structures(voxels: Mapping[int, int], case: str, path: Path) -> list[Finding]:
+    """Lungs that are not labelled, and cases without infection."""
+    left, right = voxels[LEFT_LUNG], voxels[RIGHT_LUNG]
+    found = []
+    if not left and not right:
+        what = "labels no lung: only networks that find nothing but infection can be trained on it"
+        found.append(Finding(NOTE, case, "lungs", path, what))
+    elif not left or not right:
+        here, missing = (RIGHT_LUNG, LEFT_LUNG) if right else (LEFT_LUNG, RIGHT_LUNG)
+        what = f"labels the {LABEL_NAMES[here]} ({voxels[here]} voxels), but no {LABEL_NAMES[missing]}"
+        mend = "correct it unless that lung is not there or infected throughout: it would be learnt as background"
+        found.append(Finding(WARNING, case, "lungs", path, what, mend))
+    if not any(voxels[code] for code in INFECTED):
+        what = "has no infection: scores of the infection are undefined for this case, but for its volume"
+        found.append(Finding(NOTE, case, "no_infection", path, what))
+    return found
+
+
+def structure_volumes_ml(voxels: Mapping[int, int], spacing_mm: tuple[float, ...]) -> dict[str, float]:
+    """Volume of each structure, and of the kinds of infection where they are told."""
+    voxel_ml = prod(spacing_mm) / 1000
+    structures = dict(STRUCTURES)
+    # Only where they are told: the entries of data sets that never told them stay as they are
+    if voxels[GROUND_GLASS] or voxels[CONSOLIDATION]:
+        structures |= {**KINDS, **({UNSPECIFIED: (INFECTION,)} if voxels[INFECTION] else {})}
+    return {name: round(sum(voxels[code] for code in codes) * voxel_ml, 3) for name, codes in structures.items()}
+
+
+def check_names(listing: Listing) -> list[Finding]:
+    """A folder that names its codes otherwise (lungmask: 1 right, 2 left) would be learnt wrongly without an error."""
+    return [
+        Finding(
+            ERROR, "", "code_names", None, f"calls label code {code} {name!r}; expected {EXPECTED_CODES}",
+            "relabel, or correct the name",
+        )
+        for code, name in listing.label_names.items()
+        if code in NAME_PARTS and not any(part in name.lower() for part in NAME_PARTS[code])
+    ]  # fmt: skip
