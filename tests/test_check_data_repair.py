@@ -1,0 +1,142 @@
+"""A repaired copy passes the checks that its original failed; the original is never touched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from defects import changed, found_in, patient, write_case
+from test_check_data_defects import sheared, swapped
+
+from pipeline.check_data.finding import ERROR
+from pipeline.check_data.repair import nearest_rotation, repair
+from pipeline.datalist import read_datalist
+from pipeline.errors import InputError
+from pipeline.layouts import list_cases
+from pipeline.scan import file_sha256
+
+
+def repaired(folder: Path) -> Path:
+    target = folder.with_name("mended")
+    repair(list_cases(folder), folder, found_in(folder), target)
+    return target
+
+
+def with_offset(image: sitk.Image) -> sitk.Image:
+    return changed(image, lambda voxels: voxels + np.int16(1024))
+
+
+def aside(label: sitk.Image) -> sitk.Image:
+    label.SetOrigin([place + 0.2 for place in label.GetOrigin()])
+    return label
+
+
+def padded(image: sitk.Image) -> sitk.Image:
+    def change(voxels: np.ndarray) -> np.ndarray:
+        voxels[:, :5] = -3024
+        return voxels
+
+    return changed(image, change)
+
+
+def same(image: sitk.Image) -> sitk.Image:
+    return image
+
+
+DEFECTS = {
+    "an offset": (with_offset, same),
+    "a label aside": (same, aside),
+    "swapped sides": (same, lambda label: changed(label, swapped)),
+    "padding": (padded, same),
+    "all of them": (lambda image: with_offset(padded(image)), lambda label: aside(changed(label, swapped))),
+}
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_what_is_repaired_is_found_no_more(data, defect):
+    of_image, of_label = DEFECTS[defect]
+    image, label = patient()
+    write_case(data, "a", of_image(image), of_label(label))
+    assert found_in(data)
+    assert found_in(repaired(data)) == []
+
+
+def test_repaired_voxels_are_those_from_before_the_defect(data):
+    image, label = patient()
+    write_case(data, "a", with_offset(image), changed(label, swapped))
+    copy = repaired(data)
+    for kind, before in (("images", image), ("labels", label)):
+        after = sitk.ReadImage(str(copy / kind / "a.nii.gz"))
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(after), sitk.GetArrayFromImage(before))
+
+
+def test_slightly_sheared_directions_are_made_right_angles(data):
+    sheared(data, *patient(), 0.01)
+    copy = repaired(data)
+    assert "direction" not in {finding.check for finding in found_in(copy)}
+
+
+def test_the_nearest_rotation_keeps_what_is_one():
+    turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+    np.testing.assert_allclose(nearest_rotation(turn), turn, atol=1e-12)
+
+
+def test_the_data_set_itself_is_not_touched(data):
+    image, label = patient()
+    write_case(data, "a", with_offset(image), label)
+    before = {path: (file_sha256(path), path.stat().st_mtime_ns) for path in data.rglob("*") if path.is_file()}
+    repaired(data)
+    assert before == {path: (file_sha256(path), path.stat().st_mtime_ns) for path in data.rglob("*") if path.is_file()}
+
+
+def test_sound_files_and_descriptions_are_copied_as_they_are(data):
+    write_case(data, "a", with_offset(patient()[0]), patient()[1])
+    write_case(data, "b", *patient(1))
+    (data / "manifest.json").write_text('{"cases": []}')
+    copy = repaired(data)
+    for name in ("images/b.nii.gz", "labels/a.nii.gz", "manifest.json"):
+        assert (copy / name).read_bytes() == (data / name).read_bytes()
+
+
+def test_the_repaired_copy_can_be_trained_on(data):
+    write_case(data, "a", with_offset(patient()[0]), aside(changed(patient()[1], swapped)))
+    with pytest.raises(InputError, match="3 problems"):
+        read_datalist(data)
+    assert [entry["intensity"] for entry in read_datalist(repaired(data))["training"]] == ["hu"]
+
+
+def test_a_duplicate_is_not_left_out(data):
+    for name in "ab":
+        write_case(data, name, *patient())
+    copy = repaired(data)
+    assert [finding.level for finding in found_in(copy)] == [ERROR]
+    assert len(list_cases(copy).cases) == 2
+
+
+@pytest.mark.parametrize("place", ["data/within", "there"])
+def test_nothing_is_written_over_or_into_a_data_set(data, place):
+    write_case(data, "a", *patient())
+    (data.parent / "there").mkdir()
+    with pytest.raises(InputError, match="give REPAIR= a folder that does not exist yet"):
+        repair(list_cases(data), data, found_in(data), data.parent / place)
+
+
+def test_a_copy_that_fails_leaves_nothing(data, monkeypatch):
+    write_case(data, "a", with_offset(patient()[0]), patient()[1])
+    findings = found_in(data)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("pipeline.check_data.repair.sitk.WriteImage", fail)
+    with pytest.raises(OSError, match="disk full"):
+        repair(list_cases(data), data, findings, data.with_name("mended"))
+    assert os.listdir(data.parent) == ["data"]
