@@ -76,6 +76,8 @@ AGAINST ?=
 STRUCTURE ?=
 PAPER ?= anam_net
 EXP ?=
+# Of make check-data
+REPAIR ?=
 # Of make export
 FORMAT ?= onnx onnx-int8 torchscript
 PREPARATION ?=
@@ -138,8 +140,8 @@ fetch-data: $(READY) ## download the public 20 COVID-19 CTs (Zenodo 3757476, 1 G
 	@$(PY) -m pipeline.fetch data/covid20
 
 .PHONY: check-data
-check-data: $(READY) $(if $(DATA),,data) ## read every scan of DATA and its labels, and list them
-	@$(PY) -m pipeline.datalist "$(DATASET)"
+check-data: $(READY) $(if $(DATA),,data) ## read every file of DATA, say what is wrong, write a data card: make check-data DATA= [REPAIR=new folder OUT=]
+	@$(PY) -m pipeline.check_data "$(DATASET)" $(if $(REPAIR),--repair "$(REPAIR)",) $(if $(OUT),--out "$(OUT)",)
 
 .PHONY: cv
 cv: $(READY) $(if $(DATA),,data) ## cross-validate: make cv FOLDS=5 [NETWORK= DATA= PRESET= SPLIT= OUT= FOLD=k for one alone]

@@ -1,0 +1,118 @@
+"""Read every file of a data set to its end, and say what is wrong with it.
+
+    python -m pipeline.check_data DATA [--repair FOLDER] [--out FOLDER]
+
+prints the cases and a line a finding, writes `findings.json` and `card.html`, and ends with exit status 1 where there
+is an error. The card holds pictures of patients: share it as you would share the scans.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from evaluation.table import aligned
+from pipeline.atomic import write_json
+from pipeline.check_data.card import CARD, write_card
+from pipeline.check_data.check import Checked, all_findings, check_each, check_labelled, check_scan
+from pipeline.check_data.finding import ERROR, LEVELS, Finding, of_level
+from pipeline.check_data.repair import repair
+from pipeline.datalist import scans, table
+from pipeline.errors import InputError, report_plainly
+from pipeline.layouts import Case, Listing, recognise
+
+FINDINGS = "findings.json"
+OUTPUT = Path("runs/check-data")
+DICOM = (".dcm", ".dicom", ".ima")
+
+
+def read_listing(data: str | Path) -> Listing:
+    """The cases of a data set in any layout, or the scans of a plain folder, without labels.
+
+    Raises InputError where there is nothing, and for a folder of DICOM files.
+    """
+    folder = Path(os.path.abspath(data))
+    if folder.is_dir() and (listing := recognise(folder)):
+        return listing
+    if folder.is_dir() and any(path.name.lower().endswith(DICOM) for path in folder.rglob("*")):
+        raise InputError(
+            f"{folder}: holds DICOM files, which make predict reads; to train on them or to check them here, convert "
+            "each series to one NIfTI file."
+        )
+    found = scans(folder)
+    return Listing("scans", tuple(Case(scan["case"], scan["case"], Path(scan["image"]), None) for scan in found))
+
+
+def check(listing: Listing, folder: Path) -> tuple[list[Checked], list[Finding]]:
+    """All checks; labels are missed only where other cases have some."""
+    if any(case.label for case in listing.cases):
+        return check_labelled(listing, folder)
+    checked = check_each(partial(check_scan, folder), listing.cases)
+    return checked, all_findings(checked)
+
+
+def findings_table(findings: Sequence[Finding], folder: Path) -> str:
+    """Errors first, each with what to do about it; a last line counts them."""
+    lines = []
+    for level in LEVELS:
+        for finding in of_level(findings, level):
+            said = finding.sentence.replace(f"{folder}{os.sep}", "")
+            lines.append(f"{level:<8} {said}" + (f" [REPAIR: {finding.repair}]" if finding.repair else ""))
+    counts = ", ".join(f"{len(of_level(findings, level))} {level}(s)" for level in LEVELS)
+    return "\n".join([*lines, counts])
+
+
+def as_json(
+    listing: Listing, folder: Path, checked: Sequence[Checked], findings: Sequence[Finding]
+) -> dict[str, object]:
+    """The content of findings.json."""
+    return {
+        "dataset": folder.name,
+        "layout": listing.layout,
+        "cases": [one.entry or {"case": one.case.name} for one in checked],
+        "counts": {level: len(of_level(findings, level)) for level in LEVELS},
+        "findings": [finding.as_json(folder) for finding in findings],
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    report_plainly()
+    parser = argparse.ArgumentParser(prog="python -m pipeline.check_data", description="Check a data set.")
+    parser.add_argument("data", help="folder with scans, and labels if there are any")
+    parser.add_argument("--repair", type=Path, help="a new folder for a repaired copy of the data set")
+    parser.add_argument("--out", type=Path, help=f"folder for {FINDINGS} and {CARD} ({OUTPUT}/NAME)")
+    given = parser.parse_args(arguments)
+    folder = Path(os.path.abspath(given.data))
+    output = given.out or OUTPUT / folder.name
+    listing = read_listing(folder)
+    checked, findings = check(listing, folder)
+    print(cases_table(listing, checked), end="\n\n")
+    print(findings_table(findings, folder), end="\n\n")
+    write_json(output / FINDINGS, as_json(listing, folder, checked, findings))
+    write_card(output / CARD, listing, folder, checked, findings)
+    print(f"written: {output / FINDINGS}, {output / CARD}")
+    if given.repair:
+        done = repair(listing, folder, findings, given.repair)
+        print("\n".join([*done, f"{given.repair}: a copy with {len(done)} file(s) repaired, every case kept."]))
+    sys.exit(1 if of_level(findings, ERROR) else 0)
+
+
+def cases_table(listing: Listing, checked: Sequence[Checked]) -> str:
+    """The datalist's table where every case is as training wants it; else what is known of each."""
+    if all("volume_ml" in one.entry and one.entry["intensity"] for one in checked):
+        return table({"layout": listing.layout, "training": [one.entry for one in checked]})
+    rows = [["case", "intensity", "size", "spacing mm", "label"]]
+    for one in checked:
+        size = "x".join(map(str, one.entry.get("size", "-")))
+        spacing = "x".join(f"{length:.4g}" for length in one.entry.get("spacing_mm", ())) or "-"
+        label = "read" if "volume_ml" in one.entry else "unusable" if one.case.label else "none"
+        rows.append([one.case.name, str(one.entry.get("intensity") or "-"), size, spacing, label])
+    return aligned(rows)
+
+
+if __name__ == "__main__":
+    main()
