@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipeline.check_data.finding import ERROR, of_level
 from pipeline.datalist import scans
 from pipeline.errors import InputError
-from pipeline.layouts import PUBLIC_PATIENTS, public_name, recognise
-from pipeline.scan import file_sha256, intensity_domain, read_scan
+from pipeline.layouts import PUBLIC_PATIENTS, Case, public_name, recognise
 
+ENTRY = ("case", "patient_id", "image", "image_sha256", "intensity")
 MEND = "leave it out, the model would be trained on what it is tested on"
 
 
@@ -25,32 +25,28 @@ def read_unlabelled(unlabelled_dir: str | Path) -> dict[str, Any]:
     """
     if not str(unlabelled_dir):
         raise InputError("UNLABELED is empty; expected a folder of scans without labels; give UNLABELED=folder.")
+    # Not at the top: a machine that trains from a filled cache may lack SimpleITK
+    from pipeline.check_data.check import check_each, check_scan
+
     place = Path(os.path.abspath(unlabelled_dir))
     found = scans(place)
     listing = recognise(place) if place.is_dir() else None
     patients = {case.name: case.patient_id for case in listing.cases} if listing else {}
-    with ThreadPoolExecutor(max_workers=2) as readers:
-        entries = list(readers.map(partial(_entry_or_complaint, patients), found))
-    complaints = [entry for entry in entries if isinstance(entry, str)]
-    if complaints:
-        raise InputError(f"{place}: {len(complaints)} unlabelled scan(s) cannot be used.", *complaints)
+    cases = [_unlabelled(scan, patients) for scan in found]
+    checked = check_each(partial(check_scan, place), cases)
+    errors = of_level((finding for one in checked for finding in one.findings), ERROR)
+    if errors:
+        bad = len({finding.case for finding in errors})
+        told = [finding.sentence for finding in errors]
+        raise InputError(f"{place}: {bad} unlabelled scan(s) cannot be used.", *told)
+    entries = [{**{key: one.entry[key] for key in ENTRY}, "image": str(one.case.image)} for one in checked]
     return {"unlabelled_dir": str(place), "scans": entries}
 
 
-def _entry_or_complaint(patients: dict[str, str], scan: dict[str, str]) -> dict[str, Any] | str:
-    case, image = scan["case"], scan["image"]
-    try:
-        intensity = intensity_domain(read_scan(image), image)
-    except InputError as error:
-        return f"case {case}: {error}"
-    patient_id = patients.get(case, PUBLIC_PATIENTS.get(public_name(case), case))
-    return {
-        "case": case,
-        "patient_id": patient_id,
-        "image": image,
-        "image_sha256": file_sha256(image),
-        "intensity": intensity,
-    }
+def _unlabelled(scan: dict[str, str], patients: dict[str, str]) -> Case:
+    name = scan["case"]
+    patient_id = patients.get(name, PUBLIC_PATIENTS.get(public_name(name), name))
+    return Case(name, patient_id, Path(scan["image"]), None)
 
 
 def refuse_tested(unlabelled: Iterable[dict[str, Any]], tested: Iterable[dict[str, Any]]) -> None:
