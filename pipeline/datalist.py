@@ -22,6 +22,9 @@ from pipeline.scan import GREY_255, HOUNSFIELD, SUFFIXES
 
 logger = logging.getLogger(__name__)
 
+# Of one kind, in a log
+MOST_WARNINGS = 5
+
 
 def read_datalist(dataset_dir: str | Path) -> dict[str, Any]:
     """The labelled cases of a folder in any layout of `pipeline.layouts`, read and checked.
@@ -32,9 +35,20 @@ def read_datalist(dataset_dir: str | Path) -> dict[str, Any]:
     error of `pipeline.check_data`, and logs its warnings.
     """
     datalist, findings = checked_datalist(dataset_dir)
-    for finding in of_level(findings, WARNING):
-        logger.warning("%s", finding.sentence)
+    log_warnings(findings)
     return datalist
+
+
+def log_warnings(findings: Iterable[Finding]) -> None:
+    """A line a warning; where many cases have the same, one line for all of them."""
+    alike: dict[str, list[Finding]] = {}
+    for finding in of_level(findings, WARNING):
+        alike.setdefault(finding.check, []).append(finding)
+    for same in alike.values():
+        for finding in same if len(same) <= MOST_WARNINGS else same[:1]:
+            logger.warning("%s", finding.sentence)
+        if len(same) > MOST_WARNINGS:
+            logger.warning("%d more findings like the last one; make check-data lists them.", len(same) - 1)
 
 
 def checked_datalist(dataset_dir: str | Path) -> tuple[dict[str, Any], list[Finding]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -119,6 +120,21 @@ def test_a_duplicate_is_not_left_out(data):
     copy = repaired(data)
     assert [finding.level for finding in found_in(copy)] == [ERROR]
     assert len(list_cases(copy).cases) == 2
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        ("manifest.json", {"label_codes": {"1": "right lung", "2": "left lung", "3": "infection"}}),
+        ("manifest.json", {"label_codes": {"right lung": 1, "left lung": 2}}),
+    ],
+)
+def test_lungmasks_coding_is_named_rightly_with_its_labels(data, description):
+    name, content = description
+    write_case(data, "a", patient()[0], changed(patient()[1], swapped))
+    (data / name).write_text(json.dumps(content))
+    assert {finding.check for finding in found_in(data)} == {"code_names", "sides"}
+    assert found_in(repaired(data)) == []
 
 
 @pytest.mark.parametrize("place", ["data/within", "there"])

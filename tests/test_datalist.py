@@ -216,6 +216,24 @@ def test_all_bad_cases_are_told_one_a_line(tmp_path):
     assert [line[:7] for line in lines] == ["case a:", "case b:"]
 
 
+def one_lung_alone(folder: Path, *cases: str) -> Path:
+    make_dataset(folder, *cases)
+    for case in cases:
+        write_volume(folder / f"labels/{case}.nii.gz", np.where(lungs() == 1, 0, lungs()).astype(np.uint8))
+    return folder
+
+
+def test_what_is_doubtful_is_logged_and_refuses_nothing(tmp_path, caplog):
+    read_datalist(one_lung_alone(tmp_path, "a"))
+    assert "labels the right lung (5 voxels), but no left lung" in caplog.text
+
+
+def test_what_many_cases_have_is_logged_once(tmp_path, caplog):
+    read_datalist(one_lung_alone(tmp_path, *"abcdefgh"))
+    assert caplog.text.count("but no left lung") == 1
+    assert "7 more findings like the last one; make check-data lists them." in caplog.text
+
+
 def test_one_file_is_one_scan(tmp_path):
     image = write_volume(tmp_path / "a.nrrd", chest())
     assert scans(image) == [{"case": "a", "image": str(image)}]

@@ -31,16 +31,16 @@ FITS_BETTER = 0.1
 AXES = ("left to right", "front to back", "top to bottom")
 
 
-def check_sides(label: sitk.Image, turned: str, case: str, path: Path) -> list[Finding]:
+def check_sides(view: Overview, turned: str, case: str, path: Path) -> list[Finding]:
     """Left and right by the lungs' centres of mass in the patient's coordinates; lungmask codes 1 right, 2 left.
 
     `turned` is what `turned_over` says: a label that is mirrored needs turning, not other codes.
     """
-    left, right = (_centre_mm(label, code) for code in (LEFT_LUNG, RIGHT_LUNG))
-    if left is None or right is None:
+    left, right = (_places_mm(view, code) for code in (LEFT_LUNG, RIGHT_LUNG))
+    if not (len(left) and len(right)):
         return []
-    apart_mm = left - right
-    width_mm = _width_mm(label)
+    apart_mm = left.mean(0) - right.mean(0)
+    width_mm = float(np.ptp(np.concatenate([left, right])[:, :2], axis=0).max())
     axis = int(np.abs(apart_mm).argmax())
     if np.abs(apart_mm[axis]) < APART * width_mm:
         what = (
@@ -63,22 +63,9 @@ def check_sides(label: sitk.Image, turned: str, case: str, path: Path) -> list[F
     return [Finding(ERROR, case, "sides", path, what, mend, repair)]
 
 
-def _centre_mm(label: sitk.Image, code: int) -> np.ndarray | None:
-    """Centre of mass of a code in LPS coordinates; None where there is none of it."""
-    mask = sitk.GetArrayViewFromImage(label) == code
-    total = np.count_nonzero(mask)
-    if not total:
-        return None
-    planes = (mask.sum(tuple(other for other in range(3) if other != axis)) for axis in range(3))
-    place = [float(np.arange(len(plane)) @ plane) / total for plane in planes]
-    return np.array(label.TransformContinuousIndexToPhysicalPoint(place[::-1]))
-
-
-def _width_mm(label: sitk.Image) -> float:
-    """Longest side of the box around the lungs across the body's axis, roughly: of the box in the label's own axes."""
-    found = ndimage.find_objects((sitk.GetArrayViewFromImage(label) > 0).astype(np.uint8), 1)[0]
-    lengths_mm = [(side.stop - side.start) * mm for side, mm in zip(found[::-1], label.GetSpacing(), strict=True)]
-    return float(max(lengths_mm[:2]))
+def _places_mm(view: Overview, code: int) -> np.ndarray:
+    """Of each block of a code, (N, 3), to the patient's left, back and head."""
+    return np.argwhere(view.codes == code) * np.array(view.spacing_mm)
 
 
 def turned_over(view: Overview) -> str:
@@ -200,13 +187,14 @@ def check_field_of_view(label: sitk.Image, view: Overview, case: str, path: Path
             "severity and CT grade of this case are not those of whole lungs"
         )
         found.append(Finding(WARNING, case, "field_of_view", path, what, "take a reconstruction with all of the lungs"))
-    if ends > CUT_CM2:
+    # Of a single slice nobody expects whole lungs, and `geometry.check_slices` tells of it
+    if ends > CUT_CM2 and view.values.shape[2] > 1:
         what = (
             f"the lungs go on above or below the scan: {ends:.0f} cm2 of them lie in its first or last slice; volumes, "
             "severity and CT grade of this case are not those of whole lungs"
         )
         found.append(Finding(NOTE, case, "field_of_view", path, what))
-    return bool(found), found
+    return bool(found) or ends > CUT_CM2, found
 
 
 def check_scan_alone(view: Overview, case: str, path: Path) -> list[Finding]:

@@ -37,7 +37,9 @@ class Checked:
 def check_labelled(listing: Listing, folder: Path) -> tuple[list[Checked], list[Finding]]:
     """Every case of a data set with its label, and all that is wrong: of the set, of each case, between cases."""
     checked = check_each(partial(check_case, folder), listing.cases)
-    return checked, [*labels.check_names(listing), *all_findings(checked), *_orphans(listing)]
+    found = all_findings(checked)
+    swapped = [finding.case for finding in found if finding.check == "sides" and finding.repair]
+    return checked, [*labels.check_names(listing, folder, swapped), *found, *_orphans(listing)]
 
 
 def check_each(check: Callable[[Case], Checked], cases: Sequence[Case]) -> list[Checked]:
@@ -135,7 +137,7 @@ def _check_anatomy(found: Checked, label: sitk.Image, view: Overview, path: Path
     turned = anatomy.turned_over(view)
     cut, cuts = anatomy.check_field_of_view(label, view, case, found.case.image)
     found.findings += [
-        *anatomy.check_sides(label, turned, case, path),
+        *anatomy.check_sides(view, turned, case, path),
         *anatomy.check_on_scan(view, turned, case, path),
         *anatomy.check_infection(view, case, path),
         *anatomy.check_size(view, volume_ml["lungs"] + volume_ml["infection"], cut, case, found.case.image),

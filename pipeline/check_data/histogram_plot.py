@@ -13,7 +13,7 @@ from pipeline.check_data.intensity import sample
 from pipeline.simpleitk import sitk
 
 HU_EDGES, GREY_EDGES = np.arange(-1200, 701, 20), np.arange(0, 257, 4)
-HEIGHT, TOP, LEFT, RIGHT, BOTTOM = 260, 24, 46, 16, 42
+HEIGHT, TOP, LEFT, RIGHT, BOTTOM = 260, 24, 58, 16, 42
 # Shares below are drawn at the bottom
 LEAST_SHARE = 1e-4
 

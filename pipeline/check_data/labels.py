@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import prod
 from pathlib import Path
 
@@ -35,6 +35,9 @@ NAME_PARTS = {
     GROUND_GLASS: ("ground", "ggo", "opaci"),
     CONSOLIDATION: ("consol",),
 }
+
+# Description of a data set -> where it names its label codes
+NAMED_IN = {"manifest.json": "label_codes", "dataset.json": "labels"}
 
 
 def count_voxels(label: sitk.Image) -> dict[int, int]:
@@ -89,13 +92,26 @@ def structure_volumes_ml(voxels: Mapping[int, int], spacing_mm: tuple[float, ...
     return {name: round(sum(voxels[code] for code in codes) * voxel_ml, 3) for name, codes in structures.items()}
 
 
-def check_names(listing: Listing) -> list[Finding]:
-    """A folder that names its codes otherwise (lungmask: 1 right, 2 left) would be learnt wrongly without an error."""
-    return [
-        Finding(
-            ERROR, "", "code_names", None, f"calls label code {code} {name!r}; expected {EXPECTED_CODES}",
-            "relabel, or correct the name",
-        )
+def check_names(listing: Listing, folder: Path, swapped: Collection[str]) -> list[Finding]:
+    """A folder that names its codes otherwise (lungmask: 1 right, 2 left) would be learnt wrongly without an error.
+
+    `swapped` are the cases whose codes 1 and 2 REPAIR swaps; where these are all, it names them rightly too.
+    """
+    others = {
+        code: name
         for code, name in listing.label_names.items()
         if code in NAME_PARTS and not any(part in name.lower() for part in NAME_PARTS[code])
+    }
+    file = next((folder / name for name in NAMED_IN if (folder / name).is_file()), None)
+    lungmask = others.keys() == {LEFT_LUNG, RIGHT_LUNG}
+    every = {case.name for case in listing.cases if case.label} <= set(swapped)
+    repair = "the codes' names as they are then" if file and lungmask and every else ""
+    told = f"; expected {EXPECTED_CODES}"
+    told += ", while lungmask has 1 for the right and 2 for the left lung" if lungmask else ""
+    return [
+        Finding(
+            ERROR, "", "code_names", file, f"calls label code {code} {name!r}{told}", "relabel, or correct the name",
+            repair,
+        )
+        for code, name in others.items()
     ]  # fmt: skip

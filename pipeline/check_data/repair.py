@@ -7,14 +7,17 @@ import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 
+from pipeline.atomic import read_json, write_json
 from pipeline.check_data.finding import Finding
 from pipeline.check_data.intensity import AIR_HU, OFFSET
+from pipeline.check_data.labels import NAMED_IN
 from pipeline.errors import InputError
-from pipeline.labels import LEFT_LUNG, RIGHT_LUNG
+from pipeline.labels import LABEL_NAMES, LEFT_LUNG, RIGHT_LUNG
 from pipeline.layouts import Listing
 from pipeline.scan import read_scan
 from pipeline.simpleitk import sitk
@@ -72,6 +75,10 @@ def _write(path: Path, folder: Path, growing: Path, wanted: Mapping[str, Finding
         if path.exists():
             shutil.copy2(path, copy)
         return ""
+    told = f"{path.relative_to(folder).as_posix()}: {', '.join(finding.repair for finding in mends.values())}"
+    if "code_names" in mends:
+        write_json(copy, _with_sides_named(path))
+        return told
     image = _right_angles(path) if "direction" in mends else read_scan(path)
     if "grid" in mends:
         image.CopyInformation(read_scan(wanted["grid_of"].file or path))
@@ -79,7 +86,20 @@ def _write(path: Path, folder: Path, growing: Path, wanted: Mapping[str, Finding
         if check in mends:
             image = mend(image)
     sitk.WriteImage(image, str(copy), useCompression=True)
-    return f"{path.relative_to(folder).as_posix()}: {', '.join(finding.repair for finding in mends.values())}"
+    return told
+
+
+def _with_sides_named(path: Path) -> dict[str, Any]:
+    """A description of a data set in which the codes of the lungs have the project's names."""
+    description: dict[str, Any] = read_json(path)
+    names = description[NAMED_IN[path.name]]
+    left, right = LABEL_NAMES[LEFT_LUNG], LABEL_NAMES[RIGHT_LUNG]
+    if str(LEFT_LUNG) in names:
+        names |= {str(LEFT_LUNG): left, str(RIGHT_LUNG): right}
+        return description
+    # nnU-Net's second version: {"right lung": 1, "left lung": 2}
+    others = {name: code for name, code in names.items() if code not in (LEFT_LUNG, RIGHT_LUNG)}
+    return {**description, NAMED_IN[path.name]: {**others, left: LEFT_LUNG, right: RIGHT_LUNG}}
 
 
 def without_offset(image: sitk.Image) -> sitk.Image:
