@@ -18,6 +18,9 @@ from pipeline.progress import progress_bar
 from pipeline.scan import case_name, file_sha256
 from pipeline.simpleitk import sitk
 
+# Checks after which there is nothing to look at in a scan
+NOTHING_TO_SEE = ("finite", "constant", "nowhere")
+
 
 @dataclass
 class Checked:
@@ -96,9 +99,7 @@ def _read_scan(found: Checked, folder: Path) -> sitk.Image | None:
     if image is None:
         return None
     domain, doubts = intensity.check_intensity(image, case, path)
-    found.findings += [
-        *geometry.check_place(image, case, path), *geometry.check_slices(image, case, path), *doubts,
-    ]  # fmt: skip
+    found.findings += [*geometry.check_place(image, case, path), *geometry.check_slices(image, case, path), *doubts]
     found.entry |= {
         "case": case,
         "patient_id": found.case.patient_id,
@@ -108,7 +109,7 @@ def _read_scan(found: Checked, folder: Path) -> sitk.Image | None:
         "size": list(image.GetSize()),
         "image_sha256": file_sha256(path),
     }
-    return None if any(doubt.check in intensity.NOTHING_TO_SEE for doubt in doubts) else image
+    return None if any(finding.check in NOTHING_TO_SEE for finding in found.findings) else image
 
 
 def _read_label(found: Checked, folder: Path, path: Path) -> sitk.Image | None:

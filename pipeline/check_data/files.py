@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import nibabel
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 
 from pipeline.check_data.finding import ERROR, WARNING, Finding, of_error
-from pipeline.check_data.geometry import LARGEST_REPAIRED_SHEAR, shear
+from pipeline.check_data.geometry import LARGEST_REPAIRED_SHEAR, NEAREST, shear
 from pipeline.errors import InputError
 from pipeline.scan import read_scan
 from pipeline.simpleitk import sitk
@@ -23,7 +27,8 @@ def read(path: Path, case: str) -> tuple[sitk.Image | None, list[Finding]]:
     try:
         image = read_scan(path)
     except InputError as error:
-        return None, [_sheared(path, case) or of_error(error, case, _kind(error), path)]
+        sheared = _sheared(path, case) if "orthonormal" in str(error) else None
+        return None, [sheared or of_error(error, case, _kind(error), path)]
     return image, two_descriptions(path, case)
 
 
@@ -32,63 +37,54 @@ def _kind(error: InputError) -> str:
 
 
 def _sheared(path: Path, case: str) -> Finding | None:
-    """SimpleITK (2.5) reads no NIfTI file whose directions are not at right angles; said as such."""
-    header = nifti_header(path)
-    if header is None or header.get_qform(coded=True)[1]:
+    """SimpleITK (2.5) reads no NIfTI file whose directions are not at right angles; by how much they are not."""
+    places = nifti_places(path)
+    if places is None or places.sform is None:
         return None
-    amount = shear(_directions(header.get_best_affine()))
-    if amount <= 1e-4:
-        return None
-    repair = "the nearest directions at right angles" if amount <= LARGEST_REPAIRED_SHEAR else ""
-    return Finding(
-        ERROR,
-        case,
-        "direction",
-        path,
-        f"its directions are not at right angles (cosine {amount:.3g} between two of them), so no program can place it",
-        "a gantry tilt has to be resampled when the DICOM series is converted; rounding may be repaired",
-        repair,
-    )
+    amount = shear(_directions(places.sform))
+    repair = NEAREST if amount <= LARGEST_REPAIRED_SHEAR else ""
+    what = f"its directions are not at right angles (cosine {amount:.3g} between two of them), so it cannot be placed"
+    mend = "a gantry tilt has to be resampled when the DICOM series is converted; rounding may be repaired"
+    return Finding(ERROR, case, "direction", path, what, mend, repair)
 
 
 def two_descriptions(path: Path, case: str) -> list[Finding]:
     """NIfTI files may say twice where they lie; programs differ in which of them they believe."""
-    header = nifti_header(path)
-    if header is None:
+    places = nifti_places(path)
+    if places is None or places.qform is None or places.sform is None:
         return []
-    (qform, has_qform), (sform, has_sform) = header.get_qform(coded=True), header.get_sform(coded=True)
-    if not (has_qform and has_sform):
-        return []
-    corner = np.array([*(length - 1 for length in header.get_data_shape()[:3]), 1.0])
-    if corner.size != 4:
-        return []
-    apart_mm = max(float(np.abs((qform - sform)[:3, 3]).max()), float(np.abs((qform - sform) @ corner)[:3].max()))
+    last = np.array([*(length - 1 for length in places.size), 1.0])
+    corners = np.stack([np.array([0.0, 0.0, 0.0, 1.0]), last], axis=1)
+    apart_mm = float(np.abs((places.qform - places.sform) @ corners).max())
     if not apart_mm > HEADER_TOLERANCE_MM:
         return []
-    return [
-        Finding(
-            WARNING,
-            case,
-            "header",
-            path,
-            f"its header places the volume twice, {apart_mm:.3g} mm apart (sform and qform); programs differ in which "
-            "they believe, and SimpleITK's choice is used here",
-            "look at which one fits, and convert the scan again",
-            "SimpleITK's choice in both places",
-        )
-    ]
+    what = (
+        f"its header places the volume twice, {apart_mm:.3g} mm apart (sform and qform); programs differ in which they "
+        "believe, and SimpleITK's choice is used here"
+    )
+    mend = "look at which one fits, and convert the scan again"
+    return [Finding(WARNING, case, "header", path, what, mend, "SimpleITK's choice in both places")]
 
 
-def nifti_header(path: Path) -> nibabel.Nifti1Header | None:
-    """The header of a NIfTI file; None for other files and what nibabel cannot read."""
+class NiftiPlaces(NamedTuple):
+    """What a NIfTI header says of the volume's place: its size, and affines (4, 4), None where they are not set."""
+
+    size: tuple[int, ...]
+    qform: np.ndarray | None
+    sform: np.ndarray | None
+
+
+def nifti_places(path: Path) -> NiftiPlaces | None:
+    """Of a volume; None for other files and for what nibabel cannot read, which `read_scan` tells better."""
     if not path.name.lower().endswith(NIFTI):
         return None
     try:
         header = nibabel.load(path).header
-    except (OSError, ValueError, EOFError, nibabel.filebasedimages.ImageFileError):
-        # What is wrong with it, read_scan tells
+        if not isinstance(header, nibabel.Nifti1Header) or len(header.get_data_shape()) != 3:
+            return None
+        return NiftiPlaces(header.get_data_shape(), header.get_qform(coded=True)[0], header.get_sform(coded=True)[0])
+    except (OSError, ValueError, EOFError, zlib.error, ImageFileError, HeaderDataError):
         return None
-    return header if isinstance(header, nibabel.Nifti1Header) else None
 
 
 def _directions(affine: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from pipeline.simpleitk import sitk
 
 # Largest cosine between two directions, as SimpleITK accepts for NIfTI, and what can be rounding or a slight tilt
 SHEAR, LARGEST_REPAIRED_SHEAR = 1e-3, 0.05
+NEAREST = "the nearest directions at right angles"
 # No CT has finer voxels, none is useful that is coarser
 SPACING_MM = (0.05, 50.0)
 THICK_MM = 10.0
@@ -28,6 +29,10 @@ def shear(directions: np.ndarray) -> float:
 
 def check_place(image: sitk.Image, case: str, path: Path) -> list[Finding]:
     """Directions, spacing and number of slices of a scan or a label."""
+    numbers = (*image.GetSpacing(), *image.GetOrigin(), *image.GetDirection())
+    if not np.isfinite(numbers).all():
+        what = "its header places it at NaN or infinity"
+        return [Finding(ERROR, case, "nowhere", path, what, "correct the header from the scanner's own files")]
     return [*check_directions(image, case, path), *check_spacing(image, case, path)]
 
 
@@ -35,7 +40,7 @@ def check_directions(image: sitk.Image, case: str, path: Path) -> list[Finding]:
     amount = shear(np.reshape(image.GetDirection(), (3, 3)))
     if amount <= SHEAR:
         return []
-    repair = "the nearest directions at right angles" if amount <= LARGEST_REPAIRED_SHEAR else ""
+    repair = NEAREST if amount <= LARGEST_REPAIRED_SHEAR else ""
     what = f"its directions are not at right angles (cosine {amount:.3g} between two of them)"
     return [Finding(ERROR, case, "direction", path, what, "resample it, or convert it again", repair)]
 

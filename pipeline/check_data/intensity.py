@@ -22,8 +22,6 @@ BRIGHTER_THAN_ANY_LUNG_HU = -300
 CUT_SHARE, UNCUT_HU = 0.01, 1000
 # The densest voxels of a chest, in its bones, are denser
 BONE_HU = 300
-# Checks after which there is nothing to look at in a scan
-NOTHING_TO_SEE = ("finite", "constant")
 # Percentiles and shares of so many voxels are as good as those of all
 SAMPLE = 1_000_000
 

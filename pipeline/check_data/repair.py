@@ -19,7 +19,7 @@ from pipeline.check_data.labels import NAMED_IN
 from pipeline.errors import InputError
 from pipeline.labels import LABEL_NAMES, LEFT_LUNG, RIGHT_LUNG
 from pipeline.layouts import Listing
-from pipeline.scan import read_scan
+from pipeline.scan import PNG, read_scan
 from pipeline.simpleitk import sitk
 
 Mend = Callable[[sitk.Image], sitk.Image]
@@ -85,7 +85,8 @@ def _write(path: Path, folder: Path, growing: Path, wanted: Mapping[str, Finding
     for check, mend in MENDS.items():
         if check in mends:
             image = mend(image)
-    sitk.WriteImage(image, str(copy), useCompression=True)
+    # A PNG is read as a volume of one slice, which is no PNG
+    sitk.WriteImage(image[:, :, 0] if copy.name.lower().endswith(PNG) else image, str(copy), useCompression=True)
     return told
 
 
