@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import sys
 from pathlib import Path
@@ -64,7 +65,7 @@ def test_a_finding_tells_case_file_what_and_what_to_do(data, capsys):
 
 def test_the_card_is_one_file_that_loads_nothing(data):
     run(data)
-    page = (data.parent / "out/card.html").read_text()
+    page = html.unescape((data.parent / "out/card.html").read_text())
     assert "default-src 'none'" in page
     assert page.count('<svg class="slice"') == 2
 

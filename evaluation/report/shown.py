@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from evaluation.cases import Row
 
+Each = TypeVar("Each")
 # What a case is ranked by: the first of these that was scored
 RANKED_BY = ("infection", "abnormal")
 
@@ -50,7 +51,7 @@ def landmarks(ranked: Sequence[Shown]) -> dict[str, Shown]:
     return {name: ranked[place] for name, place in sorted(places.items(), key=lambda item: item[1])}
 
 
-def evenly(ranked: Sequence[Shown], count: int) -> list[Shown]:
+def evenly(ranked: Sequence[Each], count: int) -> list[Each]:
     """At most `count` cases in their order: the landmarks, then others evenly spread over the ranking."""
     last = len(ranked) - 1
     if last < count:

@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def cases_table(listing: Listing, checked: Sequence[Checked]) -> str:
     """The datalist's table where every case is as training wants it; else what is known of each."""
-    if all("volume_ml" in one.entry and one.entry["intensity"] for one in checked):
+    if all("volume_ml" in one.entry and one.entry.get("intensity") for one in checked):
         return table({"layout": listing.layout, "training": [one.entry for one in checked]})
     rows = [["case", "intensity", "size", "spacing mm", "label"]]
     for one in checked:

@@ -148,7 +148,7 @@ def _montage(seen: Sequence[Seen], cases: int, findings: Sequence[Finding]) -> S
     if not seen:
         return Section("montage", "Cases", paragraph("No scan could be read."))
     figures = [_captioned(one, findings) for one in seen]
-    body = part("class_legend", classes=LEGEND) + part("pictures", figures=figures, kind="maps")
+    body = part("class_legend", classes=LEGEND) + part("pictures", figures=figures, kind="montage")
     told = "" if len(seen) == cases else f"{len(seen)} of {cases} cases are shown. "
     return Section("montage", "Cases", body + note(told + MONTAGE_NOTE))
 

@@ -86,7 +86,8 @@ def check_case(folder: Path, case: Case) -> Checked:
     comparable = label is not None and label.GetSize() == image.GetSize()
     view = overview(image, label if comparable else None)
     found.look = _look(case, view)
-    if label is not None and not misplaced:
+    # What is aside by rounding alone can be judged all the same, so that all of it is told and repaired at once
+    if label is not None and all(finding.repair for finding in misplaced):
         _check_anatomy(found, label, view, case.label)
     return found
 

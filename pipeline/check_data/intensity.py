@@ -99,7 +99,7 @@ def _with_offset(voxels: np.ndarray, case: str, path: Path) -> Finding | None:
         f"near -1000) nor 0..255 grey: the scanner's offset of {OFFSET} is still in them"
     )
     mend = "subtract the scanner's offset (often 1024) and save it again"
-    return Finding(ERROR, case, "offset", path, what, mend, f"{OFFSET} subtracted, and what is below {AIR_HU} clipped")
+    return Finding(ERROR, case, "offset", path, what, mend, f"{OFFSET} subtracted, {AIR_HU} for padding")
 
 
 def sample(voxels: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from pipeline.check_data.intensity import BONE_HU, PADDING_HU
 from pipeline.lung_box import DoubtfulLungsError, outside_and_lungs
 from pipeline.simpleitk import sitk
 
@@ -61,7 +62,7 @@ def _threshold(values: np.ndarray) -> float:
     """Otsu's, of what is not padding or metal, which would pull it away from between lung and tissue."""
     low, high = np.percentile(values, (1, 99))
     chosen = sitk.OtsuThresholdImageFilter()
-    chosen.Execute(sitk.GetImageFromArray(np.clip(values, max(low, -1100), min(high, 300))))
+    chosen.Execute(sitk.GetImageFromArray(np.clip(values, max(low, PADDING_HU), min(high, BONE_HU))))
     return float(chosen.GetThreshold())
 
 

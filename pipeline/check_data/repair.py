@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.atomic import read_json, write_json
 from pipeline.check_data.finding import Finding
-from pipeline.check_data.intensity import AIR_HU, OFFSET
+from pipeline.check_data.intensity import AIR_HU, OFFSET, PADDING_HU
 from pipeline.check_data.labels import NAMED_IN
 from pipeline.errors import InputError
 from pipeline.labels import LABEL_NAMES, LEFT_LUNG, RIGHT_LUNG
@@ -104,13 +104,14 @@ def _with_sides_named(path: Path) -> dict[str, Any]:
 
 
 def without_offset(image: sitk.Image) -> sitk.Image:
-    """The scanner's offset subtracted; what is darker than air then, padding, becomes air."""
+    """The scanner's offset subtracted, and padding made air."""
     return without_padding(_with_voxels(image, sitk.GetArrayFromImage(image).astype(np.int32) - OFFSET))
 
 
 def without_padding(image: sitk.Image) -> sitk.Image:
-    """What is darker than air becomes air."""
-    voxels = np.maximum(sitk.GetArrayFromImage(image), AIR_HU)
+    """What is far darker than air becomes air; the noise around it stays."""
+    voxels = sitk.GetArrayFromImage(image)
+    voxels[voxels < PADDING_HU] = AIR_HU
     small = voxels.dtype.kind in "iu" and int(voxels.max()) <= np.iinfo(np.int16).max
     return _with_voxels(image, voxels.astype(np.int16) if small else voxels)
 
@@ -141,7 +142,7 @@ def _right_angles(path: Path) -> sitk.Image:
         image = read_scan(path)
         image.SetDirection(nearest_rotation(np.reshape(image.GetDirection(), (3, 3))).ravel())
         return image
-    loaded = nibabel.load(path)
+    loaded: Any = nibabel.load(path)
     affine = loaded.affine
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     # NIfTI: x to the right, y to the front; SimpleITK: to the left and to the back
