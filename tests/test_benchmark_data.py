@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -46,6 +47,18 @@ def test_both_halves_on_the_device_can_be_measured(case, way, tmp_path):
         assert training.patches(str(tmp_path / "case.npz"), way, 1)() is None
     finally:
         torch.set_num_threads(threads)
+
+
+def test_a_step_is_measured_beside_its_data_in_both_places(monkeypatch, tmp_path):
+    small = {"patch_size": [32, 32, 16], "network_def::features": [4, 8, 8]}
+    monkeypatch.setattr(training, "_configured", partial(training._configured, **small))
+    monkeypatch.setattr(training, "PATCHES", dict.fromkeys(training.PATCHES, 1))
+    monkeypatch.setattr(training, "keep_allocations", bool)
+    random = np.random.default_rng(0)
+    image = random.normal(size=(1, 40, 40, 24)).astype(np.float16)
+    np.savez(tmp_path / "case.npz", image=image, label=(image > 1).astype(np.uint8))
+    numbers = training.step(str(tmp_path / "case.npz"))()
+    assert [row.value > 0 for row in training.of_step(numbers, peak_gib=1.0)] == [True] * 5
 
 
 def test_a_gpu_s_rows_say_whether_its_processes_keep_up(monkeypatch):
