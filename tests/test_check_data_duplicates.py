@@ -80,7 +80,7 @@ def test_two_scans_of_one_patient_are_a_note(tmp_path):
 def test_ten_phantoms_are_ten_patients():
     looks = []
     for index in range(10):
-        case = phantom_case(index, coarsening=2.0)
+        case = phantom_case(index, coarsening=4.0)
         image = sitk.GetImageFromArray(case.image)
         image.SetSpacing(case.geometry.spacing_mm)
         looks.append(lungs_look(overview(image)))
@@ -96,5 +96,6 @@ def test_the_real_scan_under_two_names_is_found_and_no_other():
             pytest.skip(f"real scans are not in {SHARED / name}")
         cases += list_cases(SHARED / name).cases
     findings = all_findings(check_each(lambda case: check_scan(SHARED, case), cases))
-    told = [(finding.check, finding.case) for finding in findings if finding.level == ERROR]
-    assert told == [("same_patient", "medseg_4_approxhu_ds2")]
+    told = [(finding.level, finding.case) for finding in findings if finding.check == "same_patient"]
+    # Its manifest says whose it is
+    assert told == [(NOTE, "medseg_4_approxhu_ds2")]
