@@ -145,13 +145,14 @@ def test_a_fold_that_is_warned_goes_back_into_the_queue_and_ends_alike(make, run
 
 @pytest.mark.slow
 def test_a_fold_that_needs_more_than_its_time_limit_is_done_in_several(make, run_locally):
-    settings = {"max_epochs": 60, "iterations_per_epoch": 100, "val_interval": 0}
+    # Of more seconds than the limit leaves it
+    settings = {"max_epochs": 200, "iterations_per_epoch": 50, "val_interval": 0}
     limited, straight = make("limited", **settings), make("straight", **settings)
     limited.only_fold = straight.only_fold = 0
     site = limited.place.parent / "cluster.yaml"
     site.parent.mkdir(parents=True, exist_ok=True)
     site.write_text("warn_s: 30\n")
-    launch(limited, "slurm", {**ASKED, "time": "2:00", "file": str(site)})
+    launch(limited, "slurm", {**ASKED, "time": "3:00", "file": str(site)})
     run_locally(straight)
     ends = wait_for_all(limited.place)
     assert set(ends.values()) == {"COMPLETED"}
