@@ -76,7 +76,8 @@ class NiftiPlaces(NamedTuple):
 
 def nifti_places(path: Path) -> NiftiPlaces | None:
     """Of a volume; None for other files and for what nibabel cannot read, which `read_scan` tells better."""
-    if not path.name.lower().endswith(NIFTI):
+    # A pipe would never end
+    if not path.name.lower().endswith(NIFTI) or not path.is_file():
         return None
     try:
         header = nibabel.load(path).header
