@@ -26,6 +26,8 @@ def slices(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarra
     hounsfield = np.full((count, SIDE, SIDE), 40.0) + np.random.default_rng(seed).normal(0, 5, (count, SIDE, SIDE))
     lesion, lung = np.zeros(hounsfield.shape, np.uint8), np.zeros(hounsfield.shape, np.uint8)
     hounsfield[LUNG], lung[LUNG] = -850, 1
+    # A vessel that no window and no mask takes away: each seed is another patient
+    hounsfield[:, 12, 3 + seed % 12] = -500
     for number in range(count):
         lesion[number][INFECTED] = 1 + number % 3
     hounsfield[lesion > 0], lung[lesion > 0] = -200, 0
@@ -50,7 +52,7 @@ def write_cases(folder: Path, cases: int = 5, count: int = 4) -> Path:
     for number in range(cases):
         hounsfield, lesion, lung = slices(count, number)
         codes = np.where(lesion > 0, 3, lung).astype(np.uint8)
-        codes[(codes == 1) & (np.arange(SIDE) >= SIDE // 2)] = 2
+        codes[(codes == 1) & (np.arange(SIDE) < SIDE // 2)] = 2
         write(folder / "images" / f"case_{number}.nii.gz", hounsfield.astype(np.int16), (0.8, 0.8, 5.0))
         write(folder / "labels" / f"case_{number}.nii.gz", codes, (0.8, 0.8, 5.0))
     return folder

@@ -75,7 +75,7 @@ def test_large_slices_are_cropped_about_their_centre_and_stay_where_they_are():
 
 def test_pixels_of_each_code_are_counted_slice_by_slice(tmp_path):
     (stack,) = find_set(THREE, write_cases(tmp_path, cases=1)).stacks
-    assert code_counts(stack).tolist() == [[220, 76, 84, 20, 0, 0]] * 4
+    assert code_counts(stack).tolist() == [[220, 84, 76, 20, 0, 0]] * 4
 
 
 def test_a_prepared_data_set_passes_the_projects_own_check(tmp_path):

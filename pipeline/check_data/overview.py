@@ -29,7 +29,7 @@ class Overview:
         air: lungs as far as they are air, and what else of it the body encloses; None where it encloses none.
         why_no_air: a sentence's part for the latter.
         codes: of the label, the nearest voxel's; None without a label.
-        hash: of the block means as stored: equal for the same voxels under two names.
+        hash: SHA-256 of all voxels as stored: equal for the same voxels under two names.
     """
 
     values: np.ndarray
@@ -46,7 +46,6 @@ def overview(image: sitk.Image, label: sitk.Image | None = None) -> Overview:
     pairs = zip(image.GetSpacing(), image.GetSize(), strict=True)
     factors = [min(max(1, round(OVERVIEW_MM / spacing)), size) for spacing, size in pairs]
     small = sitk.BinShrink(image, factors)
-    stored = sitk.GetArrayFromImage(small).astype(np.float32)
     turned = sitk.DICOMOrient(small, ORIENTATION)
     values = sitk.GetArrayFromImage(turned).astype(np.float32).transpose(2, 1, 0)
     threshold = _threshold(values)
@@ -54,7 +53,7 @@ def overview(image: sitk.Image, label: sitk.Image | None = None) -> Overview:
     codes = None
     if label is not None:
         codes = sitk.GetArrayFromImage(sitk.DICOMOrient(sitk.Shrink(label, factors), ORIENTATION)).transpose(2, 1, 0)
-    digest = hashlib.sha256(f"{image.GetSize()}".encode() + stored.tobytes()).hexdigest()
+    digest = hashlib.sha256(sitk.GetArrayViewFromImage(image)).hexdigest()
     return Overview(values, turned.GetSpacing(), threshold, air, why, codes, digest)
 
 
