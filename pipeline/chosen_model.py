@@ -18,6 +18,7 @@ from pipeline.bundle_source import CONFIG, is_bundle, opened
 from pipeline.cascade import has_first_stage, lung_model_of, result_label_map
 from pipeline.configuration import INFERENCE, mode_settings
 from pipeline.ensemble import VOTE, configuration_of
+from pipeline.errors import InputError
 from pipeline.export.archive import bundle_sha256
 from pipeline.labels import LabelMap, label_map
 from pipeline.members import Member, ensemble_configuration, find_members, images_trained_on
@@ -95,7 +96,12 @@ def _sha256(members: Sequence[Member], combined: Mapping[str, Any]) -> str:
     for member in members:
         if has_first_stage(read_json(member.configuration)):
             first = Path(lung_model_of(member.weights))
-            files += [file for file in (first, configuration_of(first)) if file.is_file()]
+            files += [first, configuration_of(first)]
+    if missing := [str(file) for file in files if not file.is_file()]:
+        raise InputError(
+            f"MODEL is the second network of a cascade, but of the first one there is no {' and no '.join(missing)}; "
+            "leave both where their cross-validation left them."
+        )
     told = [*(file_sha256(file) for file in files), json.dumps(combined, sort_keys=True)]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
 

@@ -68,7 +68,8 @@ def padded_weights(count: int, beyond: str, device: torch.device) -> torch.Tenso
     """What each of `count` samples gives to each coefficient, those beyond the edges too; (count + 2 PAD, count)."""
     weights: np.ndarray = coefficient_weights(count).toarray()
     # A copy: where numpy put its own, products may differ in their last bit
-    return torch.tensor(weights[np.pad(np.arange(count), PAD, mode=beyond)], device=device)  # type: ignore[call-overload]
+    rows = np.pad(np.arange(count), PAD, mode=beyond)  # type: ignore[call-overload]
+    return torch.tensor(weights[rows], device=device)
 
 
 def _kept(places: torch.Tensor, voxels: torch.Tensor, reach: int = 0) -> list[torch.Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,8 @@ SPACING_MM, EXTENT_MM, ORIGIN_MM = (1e-3, 1e3), 1e4, 1e6
 ORTHONORMAL = 1e-3
 # A two-dimensional image becomes a volume of one slice, of this thickness.
 SLICE_MM = 1.0
+# SimpleITK (2.5) makes the reader of a format that it is told in a list of all: two threads at a time crash the process
+FORMATS = threading.Lock()
 
 
 def case_name(path: str | Path) -> str:
@@ -143,7 +146,8 @@ def read_geometry(path: str | Path) -> Geometry:
     """The grid of a scan from its header alone, which is checked as by `read_scan`."""
     reader, _ = _checked(path)
     try:
-        reader.ReadImageInformation()
+        with FORMATS:
+            reader.ReadImageInformation()
         geometry = Geometry.of(reader)
     except RuntimeError as error:
         raise InputError(f"{path}: not readable as a medical image ({_reason(error)}); copy it again.") from error
@@ -166,8 +170,12 @@ def read_scan(path: str | Path) -> sitk.Image:
         # SimpleITK (2.5) gives other voxels for damaged ones, mostly without an error
         check_packed(Path(path), header.first_byte, header.needed_bytes)
     try:
-        reader.ReadImageInformation()
-        image = reader.Execute() if content is None else _of_plain_nifti(reader, header, content) or reader.Execute()
+        with FORMATS:
+            reader.ReadImageInformation()
+        image = None if content is None else _of_plain_nifti(reader, header, content)
+        if image is None:
+            with FORMATS:
+                image = reader.Execute()
     except RuntimeError as error:
         raise InputError(f"{path}: not readable as a medical image ({_reason(error)}); copy it again.") from error
     scan = _as_volume(_as_grey(image, path) if header.image_io == PNG_IO else image, path)

@@ -61,6 +61,8 @@ def write_cases(folder: Path, cases: int = 5, count: int = 4) -> Path:
 def write_png_slices(folder: Path, count: int = 2, infected: int = 3) -> Path:
     """images/ and masks/ of PNG slices; with `infected` 255 the masks hold nothing but infection."""
     hounsfield, lesion, lung = slices(count)
+    # Each slice is a patient of its own: noise is not the same in two of them
+    hounsfield += np.random.default_rng(1).normal(0, 60, hounsfield.shape)
     codes = np.where(lesion > 0, infected, lung * (infected != 255)).astype(np.uint8)
     for number in range(count):
         grey = np.clip((hounsfield[number] + 1250) / 1500 * 255, 0, 255).astype(np.uint8)

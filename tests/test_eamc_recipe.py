@@ -59,8 +59,8 @@ def test_an_epoch_has_every_patch_once():
 
 
 def test_intensities_go_from_the_papers_window_to_one():
-    scan = sitk.GetImageFromArray(np.array([[[-2000, -1024, 3071, 3500]]], np.int16))
-    assert configured("front", slice_pixels=0).image(scan, "scan").ravel().tolist() == [0, 0, 1, 1]
+    scan = sitk.GetImageFromArray(np.array([[[-2000, -1024], [3071, 3500]]], np.int16))
+    assert configured("front", slice_pixels=0).image(scan, "scan").ravel().tolist() == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize(("pixels", "spacing_mm"), [(512, 0.7), (630, 0.6)])

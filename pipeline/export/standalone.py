@@ -170,11 +170,14 @@ def write_chests(folder: Path, infection: tuple[int, int] = (3, 3)) -> None:
     import SimpleITK as sitk
 
     label = np.zeros((16, 32, 32), np.uint8)
-    label[2:-2, 4:-4, 4:14], label[2:-2, 4:-4, 18:28] = 1, 2
+    # Columns go towards the patient's left
+    label[2:-2, 4:-4, 18:28], label[2:-2, 4:-4, 4:14] = 1, 2
     label[4:-4, 8:16, 20:26], label[4:-4, 10:14, 22:24] = infection
     scan = np.choose(label, [40, -850, -850, -200, -200, 20]).astype(np.int16)
     for number in range(2):
-        for kind, voxels in (("images", scan + number), ("labels", label)):
+        # Much noise, as two patients whose scans agree would be taken for one
+        noise = np.random.default_rng(number).normal(0, 250, label.shape).astype(np.int16)
+        for kind, voxels in (("images", scan + noise), ("labels", label)):
             (folder / kind).mkdir(parents=True, exist_ok=True)
             image = sitk.GetImageFromArray(voxels)
             image.SetSpacing((6.0, 6.0, 10.0))
