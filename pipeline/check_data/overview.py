@@ -53,7 +53,7 @@ def overview(image: sitk.Image, label: sitk.Image | None = None) -> Overview:
     codes = None
     if label is not None:
         codes = sitk.GetArrayFromImage(sitk.DICOMOrient(sitk.Shrink(label, factors), ORIENTATION)).transpose(2, 1, 0)
-    digest = hashlib.sha256(sitk.GetArrayViewFromImage(image)).hexdigest()
+    digest = hashlib.sha256(sitk.GetArrayViewFromImage(image).data).hexdigest()
     return Overview(values, turned.GetSpacing(), threshold, air, why, codes, digest)
 
 
