@@ -11,10 +11,16 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 from pipeline.atomic import replacing
-from pipeline.dicom.headers import quiet_pydicom
-from pipeline.dicom.segmentation import ABNORMALITY, CONCEPTS, LUNG, MANUFACTURER, SERIES_NUMBER, source_headers
+from pipeline.dicom.segmentation import (
+    ABNORMALITY,
+    CONCEPTS,
+    LUNG,
+    MANUFACTURER,
+    SERIES_NUMBER,
+    made_of_headers,
+    source_headers,
+)
 from pipeline.dicom.stack import Series
-from pipeline.errors import InputError
 from pipeline.labels import label_map
 from pipeline.simpleitk import sitk
 
@@ -36,41 +42,31 @@ def write_measurements(
     """
     voxel_ml = float(np.prod(label.GetSpacing())) / 1000
     counts = np.bincount(np.ravel(sitk.GetArrayViewFromImage(label)), minlength=len(label_map(classes).classes))
-    try:
-        with quiet_pydicom():
-            shown = segread(segmentation)
-            device = sr.DeviceObserverIdentifyingAttributes(
-                generate_uid(), MANUFACTURER, MANUFACTURER, algorithm, version
-            )
-            report = sr.MeasurementReport(
-                sr.ObservationContext(observer_device_context=sr.ObserverContext(codes.DCM.Device, device)),
-                codes.cid100.CTUnspecifiedBodyRegion,
-                [
-                    _volume(
-                        shown, number, name, counts[number] * voxel_ml, sr.AlgorithmIdentification(algorithm, version)
-                    )
-                    for number, name in enumerate(list(label_map(classes).classes)[1:], 1)
-                ],
-                codes.DCM.ImagingMeasurementReport,
-            )
-            made = sr.ComprehensiveSR(
-                [shown, *source_headers(series)],
-                report[0],
-                generate_uid(),
-                SERIES_NUMBER + 1,
-                generate_uid(),
-                1,
-                MANUFACTURER,
-                is_complete=True,
-                series_description=f"{algorithm} {version}",
-            )
-            with replacing(path) as temporary:
-                made.save_as(temporary)
-    # highdicom finds out in many places that a header lacks something, and may quote it
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError(
-            f"{series}: the headers of its files do not suffice for a DICOM report; use the severity file."
-        ) from error
+    with made_of_headers(series, "a DICOM report", "the severity file"):
+        shown = segread(segmentation)
+        device = sr.DeviceObserverIdentifyingAttributes(generate_uid(), MANUFACTURER, MANUFACTURER, algorithm, version)
+        report = sr.MeasurementReport(
+            sr.ObservationContext(observer_device_context=sr.ObserverContext(codes.DCM.Device, device)),
+            codes.cid100.CTUnspecifiedBodyRegion,
+            [
+                _volume(shown, number, name, counts[number] * voxel_ml, sr.AlgorithmIdentification(algorithm, version))
+                for number, name in enumerate(list(label_map(classes).classes)[1:], 1)
+            ],
+            codes.DCM.ImagingMeasurementReport,
+        )
+        made = sr.ComprehensiveSR(
+            [shown, *source_headers(series)],
+            report[0],
+            generate_uid(),
+            SERIES_NUMBER + 1,
+            generate_uid(),
+            1,
+            MANUFACTURER,
+            is_complete=True,
+            series_description=f"{algorithm} {version}",
+        )
+        with replacing(path) as temporary:
+            made.save_as(temporary)
 
 
 def _volume(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,33 +109,38 @@ def write_segmentation(
     if (highest := int(frames.max())) > len(names):
         raise InputError(f"{series}: the label holds {highest}; expected 0 to {len(names)}; name its label map.")
     identification = AlgorithmIdentificationSequence(algorithm, codes.DCM.ArtificialIntelligence, version)
+    with made_of_headers(series, "a DICOM segmentation", "the label file"):
+        made = Segmentation(
+            sources,
+            frames,
+            "BINARY",
+            [_description(number, name, identification) for number, name in enumerate(names, 1)],
+            generate_uid(),
+            SERIES_NUMBER,
+            generate_uid(),
+            1,
+            MANUFACTURER,
+            algorithm,
+            version,
+            version,
+            content_label="LUNGS",
+            content_description="Found by software; for research, not for diagnosis",
+            omit_empty_frames=False,
+            series_description=f"{algorithm} {version}",
+        )
+        with replacing(path) as temporary:
+            made.save_as(temporary)
+
+
+@contextmanager
+def made_of_headers(series: Series, what: str, instead: str) -> Iterator[None]:
+    """Raise InputError where the headers of a series do not suffice for what highdicom makes of them."""
     try:
         with quiet_pydicom():
-            made = Segmentation(
-                sources,
-                frames,
-                "BINARY",
-                [_description(number, name, identification) for number, name in enumerate(names, 1)],
-                generate_uid(),
-                SERIES_NUMBER,
-                generate_uid(),
-                1,
-                MANUFACTURER,
-                algorithm,
-                version,
-                version,
-                content_label="LUNGS",
-                content_description="Found by software; for research, not for diagnosis",
-                omit_empty_frames=False,
-                series_description=f"{algorithm} {version}",
-            )
-            with replacing(path) as temporary:
-                made.save_as(temporary)
+            yield
     # highdicom finds out in many places that a header lacks something, and may quote it
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError(
-            f"{series}: the headers of its files do not suffice for a DICOM segmentation; use the label file."
-        ) from error
+        raise InputError(f"{series}: the headers of its files do not suffice for {what}; use {instead}.") from error
 
 
 def read_segmentation(path: str | Path, series: Series) -> sitk.Image:
