@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,11 +26,17 @@ from pipeline.scan import SUFFIXES
 if TYPE_CHECKING:
     from pipeline.dicom.series import Series
 
+logger = logging.getLogger(__name__)
+
 FILE, DICOM, ZIP = "file", "dicom", "zip"
 ZIP_SUFFIX = ".zip"
 # Bytes: file systems allow 255, of which names of unfinished files and suffixes need 50
 LONGEST_NAME = 200
 UNDERSTOOD_INPUT = (f"{', '.join(SUFFIXES)} files, DICOM files or zip files of these, in folders or not", *UNDERSTOOD)
+
+LEFT_OUT = (
+    "INPUT holds a data set, whose images are segmented: %d other folder(s) beside them are left out; give them too."
+)
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,12 @@ def _folders(root: Path, left_out: Path | None) -> Iterator[Path]:
         # In place: what is taken off is not walked into
         folders[:] = sorted(each for each in folders if not each.startswith(".") and folder / each != left_out)
         yield folder
-        if recognise(folder):
+        if listing := recognise(folder):
+            used = {file for case in listing.cases for file in (case.image, case.label) if file}
+            unused = [each for each in folders if not any(file.is_relative_to(folder / each) for file in used)]
+            if unused:
+                # Not their names, which may be patients'
+                logger.warning(LEFT_OUT, len(unused))
             folders.clear()
 
 

@@ -12,7 +12,7 @@ from conftest import chest
 from pydicom import Dataset
 
 from pipeline.errors import InputError
-from pipeline.inputs import DICOM, FILE, ZIP, find_inputs
+from pipeline.inputs import DICOM, FILE, LEFT_OUT, ZIP, find_inputs
 
 
 def touched(folder: Path, *names: str) -> Path:
@@ -39,8 +39,14 @@ def test_a_scan_in_a_folder_has_its_results_in_a_folder_of_that_name(tmp_path):
     assert (found.folder, found.name, found.paths) == ("a/b", "one", (tmp_path / "a/b/one.mha",))
 
 
-def test_labels_of_a_known_layout_are_no_scans(tmp_path):
+def test_labels_of_a_known_layout_are_no_scans(tmp_path, caplog):
     assert cases(touched(tmp_path, "x/images/one.nii.gz", "x/labels/one.nii.gz")) == ["x/one"]
+    assert not caplog.records
+
+
+def test_folders_beside_a_known_layout_are_counted_as_left_out(tmp_path, caplog):
+    assert cases(touched(tmp_path, "images/one.nii.gz", "labels/one.nii.gz", "Jane Doe/slice.dcm")) == ["one"]
+    assert caplog.messages == [LEFT_OUT % 1]
 
 
 def test_results_within_the_input_are_no_scans(tmp_path):
