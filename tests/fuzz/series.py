@@ -96,12 +96,12 @@ def damaged_file(content: bytes, generator: np.random.Generator) -> bytes:
     if generator.random() < 0.35 or content[128:132] != b"DICM":
         return damaged_bytes(content, min(len(content), 1500), generator) if content else b""
     with quiet_pydicom():
-        dataset = dcmread(io.BytesIO(content))
-        for _ in range(int(generator.integers(1, 4))):
-            _damage_tag(dataset, generator)
         try:
+            dataset = dcmread(io.BytesIO(content))
+            for _ in range(int(generator.integers(1, 4))):
+                _damage_tag(dataset, generator)
             return _written(dataset)
-        # Not every damage can be written; bytes can
+        # Not every damage can be read again, or written; bytes can
         except Exception:
             return damaged_bytes(content, min(len(content), 1500), generator)
 
