@@ -24,6 +24,8 @@ AXIAL_NORMAL = 0.8
 # Words of an image type for what shows no single slices
 PROJECTIONS = ("MIP", "MINIP", "MIN_IP", "MAX_IP", "PROJECTION IMAGE", "VOLUME_RENDER")
 LOCALIZER = "LOCALIZER"
+# Series that one message lists
+MOST_TOLD = 5
 # Pixels along a side; the largest detectors make 2048
 LARGEST_SLICE = 8192
 # "US" is unspecified; other types are maps of dual-energy CT, such as electron density
@@ -217,5 +219,6 @@ def choose_series(series: Sequence[Series], uid: str | None = None) -> list[Seri
 
 def _none_fits(series: Sequence[Series], what: str, reasons: dict[Series, str] | None = None) -> list[Series]:
     lines = [f"{each}" + (f" ({reasons[each]})" if reasons else "") for each in series]
-    there = f"found {'; '.join(lines)}" if lines else "no DICOM series was found"
+    more = f"; and {len(lines) - MOST_TOLD} more" if len(lines) > MOST_TOLD else ""
+    there = f"found {'; '.join(lines[:MOST_TOLD])}{more}" if lines else "no DICOM series was found"
     raise InputError(f"{what} to segment: {there}; give a folder with an axial chest CT, or the UID of one.")
