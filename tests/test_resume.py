@@ -6,7 +6,6 @@ import os
 import random
 import resource
 import signal
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import forked, status_of
 from ignite.engine import Events
 from test_checkpoint import workflow
 
@@ -42,28 +42,16 @@ def straight(begin, tmp_path_factory):
 def begin_training(tiny: dict, data: Path, out: Path, before: Callable | None = None) -> int:
     """Train in a process of its own; its number. What is needed to go on is kept at the end, to be compared.
 
-    Forked and not started anew: importing torch would take longer than the training. `before` gets the trainer.
+    `before` gets the trainer.
     """
-    sys.stdout.flush()
-    number = os.fork()
-    if number:
-        return number
-    status = 1
-    try:
+
+    def train() -> None:
         running = workflow(tiny, data, out, max_epochs=EPOCHS, lr_schedule="@plateau_schedule")
         if before is not None:
             before(running.parser.get_parsed_content("train::trainer"))
         running.run()
-        status = 0
-    except SystemExit as end:
-        status = end.code
-    finally:
-        # Without pytest's own end
-        os._exit(status)
 
-
-def status_of(number: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+    return forked(train)
 
 
 def state_of(out: Path) -> dict:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import forked, status_of
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
-from test_resume import equal, state_of, status_of
+from test_resume import equal, state_of
 
 from pipeline.atomic import write_json
 from pipeline.configuration import COMMON, TRAIN, merged
@@ -74,26 +75,18 @@ def train_together(tiny: dict, data: Path, out: Path, processes: int, before: Ca
 
 
 def begin(files: list[str], environment: dict[str, str], before: Callable | None) -> int:
-    """Forked and not started anew: importing torch would take longer than the training."""
-    number = os.fork()
-    if number:
-        return number
-    # One that waits for another that failed would wait for ever
-    signal.alarm(LIMIT_S)
-    status = 1
-    try:
+    """Train in a process of its own, which does not wait for ever for another that failed; its number."""
+
+    def train() -> None:
         os.environ |= environment
         running = ConfigWorkflow(config_file=files, meta_file=str(COMMON / "metadata.json"), logging_file=False)
         running.initialize()
         if before is not None:
             before(running.parser.get_parsed_content("train::trainer"))
-        running.run()
         # Without `finalize`: what is needed to go on is compared
-        status = 0
-    except SystemExit as end:
-        status = end.code
-    finally:
-        os._exit(status)
+        running.run()
+
+    return forked(train, LIMIT_S)
 
 
 def losses(out: Path) -> list[float]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from functools import partial
 
 import pytest
 import torch
 import torch.distributed as dist
-from test_resume import status_of
+from forked import forked, status_of
 
 from pipeline.networks.miscnn_unet import MIScnnUNet
 from pipeline.several_processes import environments, leave
@@ -45,21 +44,6 @@ def learn_together(rank: int, environment: dict[str, str], file) -> None:
     leave()
 
 
-def in_a_process(work) -> int:
-    """The number of a process that does it."""
-    number = os.fork()
-    if number:
-        return number
-    # One that waits for another that failed would wait for ever
-    signal.alarm(LIMIT_S)
-    status = 1
-    try:
-        work()
-        status = 0
-    finally:
-        os._exit(status)
-
-
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
     """What each of two processes learns of its half of the batch."""
@@ -68,7 +52,7 @@ def together(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         each = environments(2, free.getsockname()[1])
     works = [partial(learn_together, rank, each[rank], files[rank]) for rank in range(2)]
-    started = [in_a_process(work) for work in works]
+    started = [forked(work, LIMIT_S) for work in works]
     assert [status_of(number) for number in started] == [0, 0]
     return [torch.load(file) for file in files]
 
