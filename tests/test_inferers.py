@@ -6,7 +6,8 @@ from functools import partial
 
 import pytest
 import torch
-from monai.inferers import SimpleInferer, SlidingWindowInferer
+from monai.data import MetaTensor
+from monai.inferers import SimpleInferer, SliceInferer, SlidingWindowInferer
 from test_networks import BY_BUNDLE, outputs
 from torch import nn
 
@@ -116,6 +117,22 @@ def test_a_slice_is_padded_to_the_size_of_the_training_at_least():
     volume, network = normalised(20, 36, 2), Recorder()
     assert torch.equal(AirPaddedSlices(multiple=16, smallest=(48, 30))(volume, network), volume)
     assert network.seen[0].shape[2:] == (48, 48)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 50, 70, 5), (2, 3, 64, 33, 3)], ids=["odd sides", "two scans, channels"])
+def test_slices_are_what_monais_inferer_makes_of_them(shape):
+    torch.manual_seed(0)
+    volume, network = torch.randn(shape), nn.Conv2d(shape[1], 4, 3, padding=1)
+    sides = tuple(-(-length // 32) * 32 for length in shape[2:4])
+    reference = SliceInferer(roi_size=sides, spatial_dim=2, sw_batch_size=2, cval=float(volume.min()))
+    with torch.no_grad():
+        assert torch.equal(AirPaddedSlices(multiple=32)(volume, network), reference(volume, network))
+
+
+def test_slices_keep_the_scans_affine_and_history():
+    volume = MetaTensor(normalised(20, 36, 2), meta={"affine": 2 * torch.eye(4)})
+    segmented = AirPaddedSlices(multiple=16)(volume, Recorder())
+    assert torch.equal(segmented.affine, volume.affine)
 
 
 def test_every_volume_gets_its_own_slice_size():
