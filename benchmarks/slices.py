@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -28,23 +28,31 @@ LEAST_RATIO = 4.0
 
 def measure(settings: Settings) -> list[Row]:
     """Seconds for 300 slices of 512 x 512 pixels, for each network in both ways."""
-    rows = []
-    for network in NETWORKS:
-        arguments = {"fold": str(untrained_fold(settings.scratch, network))}
-        contestants = [
-            Contestant(f"{network}, {SLOW}", "benchmarks.slices:one_by_one", arguments),
-            Contestant(f"{network}, {SLOW_TUNED}", "benchmarks.slices:one_by_one", arguments, TUNED_ALLOCATOR),
-            Contestant(f"{network}, MODE=whole", "benchmarks.slices:as_predicted", arguments),
-        ]
-        outcomes = run_alternately(contestants, settings.repeats)
-        slow, tuned, own = (outcomes[each.name] for each in contestants)
-        rows += [_row(each, outcomes[each.name]) for each in contestants[:2]]
-        target, ratio = f"at least {LEAST_RATIO:.0f} times", slow.seconds / own.seconds
-        rows += [
-            replace(_row(contestants[2], own), reference=SLOW, ratio=ratio, target=target, met=ratio >= LEAST_RATIO),
-            replace(_row(contestants[2], own), reference=SLOW_TUNED, ratio=tuned.seconds / own.seconds),
-        ]
-    return rows
+    contestants = {
+        network: _contestants(network, str(untrained_fold(settings.scratch, network))) for network in NETWORKS
+    }
+    outcomes = run_alternately([each for ways in contestants.values() for each in ways], settings.repeats)
+    return [row for ways in contestants.values() for row in _rows(ways, outcomes)]
+
+
+def _contestants(network: str, fold: str) -> list[Contestant]:
+    slow, own = "benchmarks.slices:one_by_one", "benchmarks.slices:as_predicted"
+    return [
+        Contestant(f"{network}, {SLOW}", slow, {"fold": fold}),
+        Contestant(f"{network}, {SLOW_TUNED}", slow, {"fold": fold}, TUNED_ALLOCATOR),
+        Contestant(f"{network}, MODE=whole", own, {"fold": fold}),
+    ]
+
+
+def _rows(ways: Sequence[Contestant], outcomes: Mapping[str, Outcome]) -> list[Row]:
+    slow, tuned, own = (outcomes[way.name] for way in ways)
+    *references, mine = (_row(way, outcomes[way.name]) for way in ways)
+    target, ratio = f"at least {LEAST_RATIO:.0f} times", slow.seconds / own.seconds
+    return [
+        *references,
+        replace(mine, reference=SLOW, ratio=ratio, target=target, met=ratio >= LEAST_RATIO),
+        replace(mine, reference=SLOW_TUNED, ratio=tuned.seconds / own.seconds),
+    ]
 
 
 def _row(contestant: Contestant, outcome: Outcome) -> Row:
@@ -67,7 +75,9 @@ def one_by_one(fold: str) -> Callable[[], None]:
         with torch.inference_mode():
             torch.stack([network(volume[..., number]) for number in range(MEASURED_SLICES)], -1)
 
-    return _warm(segment)
+    # Two calls of a network, as below
+    segment()
+    return segment
 
 
 def as_predicted(fold: str) -> Callable[[], None]:
@@ -83,11 +93,7 @@ def as_predicted(fold: str) -> Callable[[], None]:
         with torch.inference_mode():
             inferer(volume, network)
 
-    return _warm(segment)
-
-
-def _warm(segment: Callable[[], None]) -> Callable[[], None]:
-    """The first call of a size chooses how to convolve, the second still grows the heap: 300 slices pay that once."""
+    # The first call of a size chooses how to convolve, the second still grows the heap: 300 slices pay that once
     for _ in range(2):
         segment()
     return segment

@@ -7,14 +7,18 @@ import json
 import logging
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.claims import FOLDER as CLAIMS
+from pipeline.claims import Claims
 from pipeline.errors import InputError
 from pipeline.front import Front
 from pipeline.labels import LABEL_CODES
@@ -23,6 +27,7 @@ from pipeline.scan import read_scan
 from pipeline.several_processes import first_alone
 
 logger = logging.getLogger(__name__)
+WAIT_S = 0.5
 
 
 class CaseCache:
@@ -55,7 +60,8 @@ class CaseCache:
     def fill(self, cases: Sequence[dict[str, Any]], threads: int = 2) -> None:
         """Prepare what is missing; SimpleITK works outside Python's lock, so threads suffice.
 
-        Of several processes of one training the first one prepares.
+        Of several processes of one training the first one prepares. Others that fill the same folder, as the tasks of a
+        SLURM array do, share the work: each scan is claimed by one of them, and what others are at is waited for.
         """
         with first_alone():
             self._fill(cases, threads)
@@ -71,9 +77,34 @@ class CaseCache:
                     f"{case['image']} is not there; fill the cache with `make cache` where the scans are, and copy it."
                 )
         logger.info("Preparing %d of %d scans into %s", len(missing), len(cases), self.folder)
-        with ThreadPoolExecutor(threads) as pool:
-            for _ in progress_bar(pool.map(self._prepare, missing), total=len(missing), what="preparing scans"):
+        with Claims(self.folder / CLAIMS) as claims, ThreadPoolExecutor(threads) as pool:
+            prepared = self._prepared(missing, partial(pool.map, partial(self._claimed, claims)))
+            for _ in progress_bar(prepared, total=len(missing), what="preparing scans"):
                 pass
+
+    @staticmethod
+    def _prepared(
+        missing: Sequence[dict[str, Any]], claimed: Callable[[Sequence[dict[str, Any]]], Iterable[bool]]
+    ) -> Iterator[dict[str, Any]]:
+        """Each case once it is there; `claimed` tells of each whether it is."""
+        while missing:
+            busy = []
+            for case, is_there in zip(missing, claimed(missing), strict=True):
+                if is_there:
+                    yield case
+                else:
+                    busy.append(case)
+            if busy:
+                time.sleep(WAIT_S)
+            missing = busy
+
+    def _claimed(self, claims: Claims, case: dict[str, Any]) -> bool:
+        """Whether a case is prepared, by this process or another one; false where another is at it."""
+        target = self.path(case)
+        with claims.held(target.name) as claim:
+            if claim and not target.is_dir():
+                self._prepare(case)
+        return claim > 0 or target.is_dir()
 
     def load(self, case: dict[str, Any]) -> dict[str, np.ndarray]:
         """Memory maps of `image` and `label`; only the voxels that are touched are read."""

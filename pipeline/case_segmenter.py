@@ -31,9 +31,11 @@ TRAINED_ON = (
     "MODEL was trained on this very scan: what it finds there says nothing about how well it does on new patients."
 )
 NO_SEGMENTATION = (
-    "There is no DICOM segmentation, since the files do not tell where their slices lie; the label file has all of it."
+    "There is no DICOM segmentation or report, since the files do not tell where their slices lie; the label file has "
+    "all of it."
 )
 UNCERTAINTY = "uncertainty"
+SEGMENTATION, REPORT = ".seg.dcm", ".sr.dcm"
 
 
 @dataclass
@@ -85,9 +87,9 @@ class CaseSegmenter:
                 "device": str(self.model.segmenter.device),
                 "made_with": self.made_with,
             }
-            written = [self.files(item)[0], *self.segmentation(item, scan, label, warned)]
+            written = [self.files(item)[0], *self.dicom_objects(item, scan, label, warned)]
             if scan.series:
-                clock.note("segmentation")
+                clock.note("dicom")
             if self.pages:
                 self.write_page(item, manifest, voxels, label)
                 clock.note("page")
@@ -123,28 +125,32 @@ class CaseSegmenter:
             "job": os.environ.get("SLURM_ARRAY_JOB_ID"),
         }
 
-    def segmentation(self, item: Input, scan: Opened, label: sitk.Image, warned: list[str]) -> list[str]:
-        """Write the label of a DICOM series as a DICOM segmentation, where that can be; its name below OUT."""
+    def dicom_objects(self, item: Input, scan: Opened, label: sitk.Image, warned: list[str]) -> list[str]:
+        """Write the label of a DICOM series as a DICOM segmentation, where that can be, and a report of its volumes;
+        their names below OUT.
+        """
         if scan.series is None:
             return []
+        from pipeline.dicom.measurements import write_measurements
         from pipeline.dicom.segmentation import write_segmentation
 
-        name = f"{item.case}.seg.dcm"
+        names = [f"{item.case}{SEGMENTATION}", f"{item.case}{REPORT}"]
+        segmentation, report = (self.output_dir / name for name in names)
         if scan.series.geometry_assumed:
             warned.append(NO_SEGMENTATION)
-            (self.output_dir / name).unlink(missing_ok=True)
+            for file in (segmentation, report):
+                file.unlink(missing_ok=True)
             return []
-        version = self.made_with.get("pneumobundle", "unknown")
+        made_by = (self.algorithm, self.made_with.get("pneumobundle", "unknown"), self.model.label_map)
         # It tells which modules of the standard it copies
         with quiet("highdicom"):
-            write_segmentation(
-                label, scan.series, self.output_dir / name, self.algorithm, version, self.model.label_map
-            )
-        return [name]
+            write_segmentation(label, scan.series, segmentation, *made_by)
+            write_measurements(label, scan.series, segmentation, report, *made_by)
+        return names
 
     @property
     def algorithm(self) -> str:
-        """What a DICOM segmentation is told to be made by."""
+        """What DICOM objects are told to be made by."""
         return str(self.model.facts.get("network") or self.model.facts.get("bundle") or "PneumoBundle")
 
     def write_page(self, item: Input, manifest: Manifest, scan: sitk.Image, label: sitk.Image) -> None:
@@ -155,7 +161,7 @@ class CaseSegmenter:
             temporary.write_text(page, encoding="utf-8")
 
     def files(self, item: Input) -> list[str]:
-        """Those that a case has when it is done, below OUT; some of DICOM have one more."""
+        """Those that a case has when it is done, below OUT; some of DICOM have two more."""
         folder = f"{item.folder}/" if item.folder else ""
         uncertain = self.model.segmenter.setting("save_uncertainty") is not None
         return [

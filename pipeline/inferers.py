@@ -25,10 +25,10 @@ class AirPaddedWindows(SlidingWindowInferer):
 
 
 class AirPaddedPieces(AirPaddedWindows):
-    """A whole volume in one pass, or in as few pieces along its last axis as a limit of voxels allows.
+    """A whole volume in one pass, or in as few, and then as short, pieces along its last axis as a limit allows.
 
     Args:
-        voxels: of a piece at most, which bounds memory; `multiple` slices are taken even where they have more.
+        voxels: of a piece at most, the limit; `multiple` slices are taken even where they have more.
         multiple: of voxels that a piece is padded to.
         smallest: voxels of a piece along each axis at least, padded where the volume has fewer, as windows of that size
             are: networks fail on less than they were trained on (a slab of 9 slices gave no lung at all).
@@ -39,6 +39,7 @@ class AirPaddedPieces(AirPaddedWindows):
         self, voxels: int, multiple: int = 16, smallest: Sequence[int] = (1, 1, 1), overlap: float = 0.25
     ) -> None:
         super().__init__(roi_size=(multiple, multiple, multiple), sw_batch_size=1, overlap=overlap)
+        self.share_of_next = overlap
         self.voxels = voxels
         self.multiple = multiple
         self.smallest = tuple(smallest)
@@ -47,8 +48,21 @@ class AirPaddedPieces(AirPaddedWindows):
         wanted = map(max, inputs.shape[2:], self.smallest)
         height, width, depth = (-(-length // self.multiple) * self.multiple for length in wanted)
         allowed = self.voxels // (height * width) // self.multiple * self.multiple
-        self.roi_size = (height, width, max(self.multiple, min(depth, allowed)))
+        self.roi_size = (height, width, self._piece(inputs.shape[4], max(self.multiple, min(depth, allowed))))
         return super().__call__(inputs, network, *args, **kwargs)
+
+    def _piece(self, slices: int, most: int) -> int:
+        """The least length of pieces that are no more than they would be with the most that they may have.
+
+        Two of `most` could mostly repeat each other: 288 slices for 176, where 224 do.
+        """
+
+        def pieces(length: int) -> int:
+            # As MONAI lays windows
+            return -(-max(0, slices - length) // int(length * (1 - self.share_of_next))) + 1
+
+        least = min(most, -(-self.smallest[2] // self.multiple) * self.multiple)
+        return next(length for length in range(least, most + 1, self.multiple) if pieces(length) == pieces(most))
 
 
 class AirPaddedSlices(Inferer):

@@ -45,7 +45,7 @@ def predict(
     """Write `<output_dir>/<case>.nii.gz` for a scan, or for every scan of a folder, on the scan's own grid.
 
     Beside it are `<case>.json`, see `pipeline.manifest`; `<case>.html` unless `pages` is false; and of DICOM, where the
-    UID of a `series` may choose, `<case>.seg.dcm`. What INPUT may be, `pipeline.inputs` says.
+    UID of a `series` may choose, `<case>.seg.dcm` and `<case>.sr.dcm`. What INPUT may be, `pipeline.inputs` says.
 
     `models` names one trained fold or several, see `pipeline.members.find_members`; several segment together, and
     `<output_dir>/uncertainty/<case>.nii.gz` tells where they disagree. Or it is an exported bundle, a folder or a zip

@@ -13,8 +13,9 @@ from pipeline.errors import InputError
 
 # Intel's library unpacks in a third of the time where it is installed (the extra `isal`)
 isal_zlib, has_isal = optional_import("isal.isal_zlib")
-inflate: Any = isal_zlib if has_isal else zlib
-DAMAGE = (OSError, zlib.error, inflate.error)
+LIBRARIES: dict[str, Any] = {**({"isal": isal_zlib} if has_isal else {}), "zlib": zlib}
+inflate = next(iter(LIBRARIES.values()))
+DAMAGE = (OSError, *(library.error for library in LIBRARIES.values()))
 # zlib's numbers for a gzip header and checksum, and for zlib's own or gzip's
 GZIP, ZLIB_OR_GZIP = 31, 47
 GZIP_MAGIC = b"\x1f\x8b"

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 import torch
 
 from benchmarks import preparation, training
+from pipeline import unpacking
 from transforms.patch_on_device import collate, prepare_batch
 
 SHAPE = (1, 180, 170, 90)
@@ -65,6 +66,7 @@ def test_a_gpu_s_rows_say_whether_its_processes_keep_up(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "GPU")
     monkeypatch.setattr(training, "loader_workers", lambda device: 10)
+    monkeypatch.setattr(training, "BATCH", 2)
     numbers = {"network_s": 0.1, "drawn_s": 0.2, "finished_s": 0.1}
     rows = training.on_gpu(numbers, {training.OWN: 1.5, training.DRAWN: 2.0})
     # 20 patches a second against 15; 10 against 20
@@ -74,9 +76,12 @@ def test_a_gpu_s_rows_say_whether_its_processes_keep_up(monkeypatch):
 def test_stock_and_own_preparation_agree(tmp_path, make_chest: Callable, monkeypatch):
     kept: list[np.ndarray] = []
     monkeypatch.setattr(preparation, "_saved", kept.append)
+    # Of a benchmark's process alone; what it sets is as before afterwards
+    monkeypatch.setattr(preparation, "keep_allocations", bool)
+    monkeypatch.setattr(unpacking, "inflate", unpacking.inflate)
     scan = str(tmp_path / "scan.nii.gz")
     sitk.WriteImage(make_chest(size=(96, 80, 48), spacing_mm=(0.5, 0.6, 1.1))[0], scan)
-    for prepare in (preparation.stock(scan), preparation.own(scan, 1)):
+    for prepare in (preparation.stock(scan), preparation.own(scan, 1, "zlib")):
         prepare()
     # MONAI aligns the first voxels' centres, keeps one voxel more, and does not round: the same body, slightly shifted
     small = tuple(map(min, kept[0].shape, kept[1].shape))

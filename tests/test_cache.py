@@ -1,14 +1,16 @@
-"""A case is prepared once, found again by what it was made from, and never seen half-written."""
+"""A case is prepared once, by one of any number of processes, found again by what it was made from, and never half."""
 
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from forked import forked, status_of
 
 from pipeline.cache import CaseCache
 from pipeline.front import Front
@@ -64,6 +66,42 @@ def test_only_what_is_missing_is_prepared(tmp_path, make_cases, monkeypatch):
     monkeypatch.setattr(cache, "_prepare", prepared.append)
     cache.fill(cases)
     assert prepared == cases[2:]
+
+
+def test_several_processes_share_the_work(tmp_path, make_cases):
+    """Each scan is prepared by one of them, and none ends before all are there."""
+    cases, cache = make_cases(tmp_path, 6), CaseCache(tmp_path / "cache", FRONT)
+    lines = tmp_path / "prepared.txt"
+    prepare = cache._prepare
+
+    def noted(case: dict) -> None:
+        with lines.open("a") as stream:
+            stream.write(f"{case['case']}\n")
+        prepare(case)
+
+    def fill() -> None:
+        cache._prepare = noted
+        cache.fill(cases)
+        assert all(cache.path(case).is_dir() for case in cases)
+
+    assert [status_of(one) for one in [forked(fill, limit_s=60) for _ in range(3)]] == [0, 0, 0]
+    assert sorted(lines.read_text().split()) == sorted(case["case"] for case in cases)
+    assert {file.name for file in (tmp_path / "cache").iterdir()} == {cache.path(case).name for case in cases}
+
+
+def test_what_a_killed_process_was_at_is_prepared_by_the_next(tmp_path, make_cases):
+    cases, cache = make_cases(tmp_path, 2), CaseCache(tmp_path / "cache", FRONT)
+
+    def killed(case: dict) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def fill() -> None:
+        cache._prepare = killed
+        cache.fill(cases)
+
+    assert status_of(forked(fill, limit_s=60)) == -signal.SIGKILL
+    cache.fill(cases)
+    assert all(cache.path(case).is_dir() for case in cases)
 
 
 @pytest.mark.parametrize("failing", ["image", "label"])

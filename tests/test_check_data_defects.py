@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from defects import SIZE, changed, found_in, found_of, patient, volume, write_case
 
 from pipeline.check_data.finding import ERROR, NOTE, WARNING
+from pipeline.check_data.geometry import check_spacing
 
 
 @pytest.fixture
@@ -122,6 +123,17 @@ def test_a_wrong_spacing_makes_lungs_that_cannot_be(tmp_path, chest, factor, lev
     write_case(tmp_path, "a", image, label)
     assert level in {finding.level for finding in found_in(tmp_path) if finding.check == "spacing"}
     assert "spacing" in found
+
+
+@pytest.mark.parametrize(
+    ("size", "spacing_mm", "finds"),
+    [((256, 256, 3), (1, 1, 1), [WARNING]), ((256, 256, 3), (1, 1, 1.5), []), ((330, 330, 3), (1, 1, 1), [])],
+    ids=["placeholder", "another spacing", "resampled"],
+)
+def test_a_spacing_that_stands_for_none_is_a_warning(size, spacing_mm, finds):
+    image = sitk.Image(size, sitk.sitkInt16)
+    image.SetSpacing(spacing_mm)
+    assert [finding.level for finding in check_spacing(image, "a", Path("a"))] == finds
 
 
 def test_voxels_that_are_no_number_are_an_error(tmp_path, chest):

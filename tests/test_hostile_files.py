@@ -46,6 +46,14 @@ def nifti(folder: Path, place: int, form: str, *values: float, name: str = "a.ni
     return file_of(folder, name, gzip.compress(content, 1) if name.endswith(".gz") else bytes(content))
 
 
+@pytest.fixture(params=["isal", "zlib"])
+def each_library(request, monkeypatch) -> None:
+    if request.param not in unpacking.LIBRARIES:
+        pytest.skip("the extra isal is not installed")
+    monkeypatch.setattr(unpacking, "inflate", unpacking.LIBRARIES[request.param])
+
+
+@pytest.mark.usefixtures("each_library")
 def test_a_gzip_bomb_is_refused_before_it_is_unpacked(tmp_path):
     bomb = zlib.compressobj(9, wbits=31)
     blocks = [bomb.compress(sound("nifti1")), *(bomb.compress(bytes(1 << 22)) for _ in range(16)), bomb.flush()]
@@ -62,11 +70,13 @@ def test_a_bomb_in_a_compressed_metaimage_is_refused(tmp_path):
     assert "holds more than the 7200 bytes" in refusal(file_of(tmp_path, "a.mha", head + zlib.compress(bytes(1 << 23))))
 
 
+@pytest.mark.usefixtures("each_library")
 def test_many_empty_gzip_parts_are_read_in_no_time(tmp_path):
     content = gzip.compress(sound("nifti1"), 1) + gzip.compress(b"") * 50_000
     assert read_scan(file_of(tmp_path, "a.nii.gz", content)).GetSize() == (20, 18, 10)
 
 
+@pytest.mark.usefixtures("each_library")
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_a_header_that_promises_more_than_the_file_holds_is_refused(tmp_path, name):
     file = nifti(tmp_path, 40, "4h", 3, 32767, 32767, 32767, name=name)
@@ -263,6 +273,23 @@ def test_bytes_are_told_in_words(count, said):
     assert machine.in_words(count) == said
 
 
+@pytest.mark.usefixtures("each_library")
 def test_a_file_of_several_parts_is_unpacked_whole(tmp_path):
     file = file_of(tmp_path, "a.gz", gzip.compress(b"ab") + gzip.compress(b"cd"))
     assert unpacking.unpacked(file, 4) == b"abcd"
+
+
+@pytest.mark.usefixtures("each_library")
+@pytest.mark.parametrize(
+    ("place", "said"), [(-5, "damaged or not readable to its end ("), (-2000, "damaged or not readable to its end (")]
+)
+def test_a_flipped_bit_of_packed_voxels_or_of_their_checksum_is_found(tmp_path, place, said):
+    content = bytearray(gzip.compress(sound("nifti1"), 1))
+    content[place] ^= 16
+    assert refusal(file_of(tmp_path, "a.nii.gz", bytes(content))).startswith(said)
+
+
+@pytest.mark.usefixtures("each_library")
+def test_a_file_that_ends_early_is_refused(tmp_path):
+    content = gzip.compress(sound("nifti1"), 1)
+    assert "it ends early" in refusal(file_of(tmp_path, "a.nii.gz", content[: len(content) // 2]))

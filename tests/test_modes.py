@@ -56,10 +56,11 @@ def test_a_model_from_before_modes_is_named():
         ((20, 16, 30), 10**6, {(32, 16, 32)}),
         ((16, 16, 60), 16 * 16 * 40, {(16, 16, 32)}),
         ((40, 40, 40), 1, {(48, 48, 16)}),
+        ((16, 16, 176), 16 * 16 * 144, {(16, 16, 112)}),
     ],
-    ids=["one piece", "as many as the limit asks for", "never less than one multiple"],
+    ids=["one piece", "as many as the limit asks for", "never less than one multiple", "two that repeat little"],
 )
-def test_pieces_are_as_large_as_the_limit_allows(size, voxels, expected):
+def test_pieces_are_as_few_and_then_as_short_as_the_limit_allows(size, voxels, expected):
     seen, volume = Seen(), torch.randn(1, 1, *size)
     assert torch.allclose(AirPaddedPieces(voxels)(volume, seen), volume, atol=1e-6)
     assert set(seen.sizes) == expected
@@ -69,6 +70,12 @@ def test_a_small_volume_is_padded_to_what_the_network_was_trained_on():
     seen = Seen()
     AirPaddedPieces(10**6, smallest=(32, 32, 32))(torch.randn(1, 1, 40, 20, 9), seen)
     assert seen.sizes == [(48, 32, 32)]
+
+
+def test_pieces_are_no_shorter_than_what_the_network_was_trained_on():
+    seen = Seen()
+    AirPaddedPieces(16 * 16 * 96, smallest=(16, 16, 80))(torch.randn(1, 1, 16, 16, 100), seen)
+    assert seen.sizes == [(16, 16, 80)] * 2
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -1,4 +1,4 @@
-"""Who the patient is stands in no result but the DICOM segmentation, and in no line of the log."""
+"""Who the patient is stands in no result but the DICOM objects, and in no line of the log."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import SimpleITK as sitk
 from conftest import chest, tiny_overrides
 from exported import small_run
 
+from pipeline.case_segmenter import REPORT, SEGMENTATION
 from pipeline.predict import predict
 
 PLANTED = "Plantagenet"
-SEGMENTATION = ".seg.dcm"
 
 
 @pytest.fixture(scope="module")
@@ -102,18 +102,18 @@ def test_good_and_bad_inputs_of_every_kind_were_looked_at(told):
     ]  # fmt: skip
 
 
-def test_no_result_but_the_segmentation_names_the_patient(told):
+def test_no_result_but_the_dicom_objects_names_the_patient(told):
     out, _, _ = told
     files = [file for file in out.rglob("*") if file.is_file()]
     named = [file.name for file in files if PLANTED.encode() in content(file)]
-    assert all(name.endswith(SEGMENTATION) for name in named), named
-    assert named
+    assert all(name.endswith((SEGMENTATION, REPORT)) for name in named), named
+    assert {SEGMENTATION, REPORT} == {name[name.index(".") :] for name in named}
 
 
 def test_no_result_holds_another_identity_of_the_patient(told):
     out, _, _ = told
     others = (dicom_makers.PATIENT_ID, dicom_makers.BIRTH_DATE, dicom_makers.ACCESSION)
-    files = [file for file in out.rglob("*") if file.is_file() and not file.name.endswith(SEGMENTATION)]
+    files = [file for file in out.rglob("*") if file.is_file() and not file.name.endswith((SEGMENTATION, REPORT))]
     assert not [file.name for file in files for other in others if other.encode() in content(file)]
 
 

@@ -29,15 +29,7 @@ from pipeline.scan import GREY_255, HOUNSFIELD, read_scan
 CARD = "card.html"
 # More pictures make a page that no browser shows quickly
 MOST_PICTURES = 120
-LEGEND = [
-    {"name": name, "colour": colour}
-    for name, colour in (
-        ("left lung", "lung-1"),
-        ("right lung", "lung-2"),
-        ("infection", "infection"),
-        ("consolidation", "consolidation"),
-    )
-]
+LEGEND = {"left lung": "lung-1", "right lung": "lung-2", "infection": "infection", "consolidation": "consolidation"}
 FINDINGS_NOTE = (
     "An error: the case cannot be trained on or evaluated honestly, and training refuses it. A warning: look at it. A "
     "note: nothing to do. REPAIR=folder writes a copy of the data set with those files mended of which it is said here."
@@ -148,9 +140,16 @@ def _montage(seen: Sequence[Seen], cases: int, findings: Sequence[Finding]) -> S
     if not seen:
         return Section("montage", "Cases", paragraph("No scan could be read."))
     figures = [_captioned(one, findings) for one in seen]
-    body = part("class_legend", classes=LEGEND) + part("pictures", figures=figures, kind="montage")
+    body = _legend([one.checked for one in seen]) + part("pictures", figures=figures, kind="montage")
     told = "" if len(seen) == cases else f"{len(seen)} of {cases} cases are shown. "
     return Section("montage", "Cases", body + note(told + MONTAGE_NOTE))
+
+
+def _legend(checked: Sequence[Checked]) -> Markup:
+    """Of the classes; few data sets tell kinds of infection."""
+    told = any(one.entry.get("volume_ml", {}).get("consolidation") for one in checked)
+    names = [name for name in LEGEND if told or name != "consolidation"]
+    return part("class_legend", classes=[{"name": name, "colour": LEGEND[name]} for name in names])
 
 
 class _Figure(NamedTuple):
@@ -234,7 +233,7 @@ def _balance(checked: Sequence[Checked]) -> Section:
     columns = ("case", *(f"{name.replace('_', ' ')} (ml)" for name in BALANCED), "infected share")
     told = part("table", table=Table("Volumes of the labels", columns, rows, sortable=True))
     chart = part("figure", body=balance_plot(volumes), caption="Volume of each class (ml)")
-    body = part("class_legend", classes=LEGEND) + chart + part("details", summary="The volumes as numbers", body=told)
+    body = _legend(labelled) + chart + part("details", summary="The volumes as numbers", body=told)
     return Section("balance", "Class balance", body + note(BALANCE_NOTE))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.check_data.finding import ERROR, NOTE, Finding
+from pipeline.check_data.finding import ERROR, NOTE, WARNING, Finding
 from pipeline.scan import Geometry
 from pipeline.simpleitk import sitk
 
@@ -16,6 +16,8 @@ NEAREST = "the nearest directions at right angles"
 # No CT has finer voxels, none is useful that is coarser
 SPACING_MM = (0.05, 50.0)
 THICK_MM = 10.0
+# Pixels of a side as scanners reconstruct, halved perhaps; who resamples to 1 mm gets another number
+SCANNER_MATRICES = (128, 256, 512, 1024)
 # The demo's patch is 32 deep, the paper's 80
 FEW_SLICES = 16
 # Rounding in a header, or half a voxel that two programs count differently: then the voxels are the same places
@@ -52,6 +54,14 @@ def check_spacing(image: sitk.Image, case: str, path: Path) -> list[Finding]:
     if not all(low <= length <= high for length in spacing_mm):
         what = f"its voxels are {told} mm, which no CT has (expected {low:g} to {high:g} mm each)"
         return [Finding(ERROR, case, "spacing", path, what, "correct the header from the scanner's own files")]
+    columns, rows, _ = image.GetSize()
+    if set(spacing_mm) == {1.0} and columns == rows and columns in SCANNER_MATRICES:
+        what = (
+            f"its voxels are exactly 1 x 1 x 1 mm in slices of {columns} x {rows}, as programs write where they do not "
+            "know the size: volumes are then wrong, and networks see the chest at another size"
+        )
+        mend = "look up the voxels' size in the scanner's own files"
+        return [Finding(WARNING, case, "spacing", path, what, mend)]
     if (thickest := max(spacing_mm)) > THICK_MM:
         what = f"its voxels are {told} mm: {thickest:.4g} mm between slices hide small lesions"
         return [Finding(NOTE, case, "spacing", path, what)]
