@@ -56,6 +56,9 @@ class Cluster:
         for name in ("time", "finish_time"):
             if not isinstance(settings[name], str):
                 raise InputError(f"{site}: {name} is {settings[name]!r}, expected text: put it in quotes, '24:00:00'.")
+        for name in ("cpus", "mem"):
+            if settings[f"finish_{name}"] is None:
+                settings[f"finish_{name}"] = settings[name]
         for name in ("cpus", "finish_cpus", "at_once", "warn_s"):
             if not str(settings[name]).isdigit() or int(settings[name]) < 1:
                 raise InputError(f"{name.upper()} is {settings[name]!r}, expected a whole number from 1 on.")

@@ -30,6 +30,8 @@ from pipeline.slurm_queue import FOLDER, active_jobs, cancel, is_over, job_ids, 
 from pipeline.study import load_study
 from pipeline.units import DONE, FAILED, REPORT, RUN, RUNNING, STOPPED, Unit, lives, read_record
 
+# SLURM's reasons for a job that nothing but another wish, or another cluster, gets out of the queue
+HOPELESS = ("PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit", "BadConstraints")
 QUEUED, WAITING, CANCELLED, LOST = "queued", "not begun", "cancelled", "lost"
 
 
@@ -78,7 +80,7 @@ def shard_lines(folder: Path, known: Mapping[str, tuple[str, str]]) -> list[Line
 
 def _shard_line(name: str, job: str, state: str, reason: str) -> Line:
     if state == "PENDING":
-        return Line(name, QUEUED, f"job {job}, {reason}")
+        return Line(name, QUEUED, queued(job, reason))
     if not state:
         return Line(name, LOST, f"SLURM has forgotten job {job}")
     if not is_over(state):
@@ -86,6 +88,13 @@ def _shard_line(name: str, job: str, state: str, reason: str) -> Line:
     if state in ("COMPLETED", "CANCELLED"):
         return Line(name, DONE if state == "COMPLETED" else CANCELLED)
     return Line(name, FAILED, f"job {job} ended as {state}; its log says why")
+
+
+def queued(job: str, reason: str) -> str:
+    """A job in the queue, why it is there, and what to do where it will stay there."""
+    if reason not in HOPELESS:
+        return f"job {job}, {reason}"
+    return f"job {job} will never run ({reason}): no node has what it asks for; `make cancel`, then ask for less"
 
 
 def _order(unit: Unit) -> tuple[str, int]:
@@ -117,7 +126,7 @@ def _line(
     """From SLURM's queue first, then from what the unit wrote down, then from how its job ended."""
     state, reason = known.get(job or "", ("", ""))
     if state and not is_over(state):
-        told, what = (QUEUED, f"job {job}, {reason}") if state == "PENDING" else (RUNNING, f"job {job}")
+        told, what = (QUEUED, queued(job or "", reason)) if state == "PENDING" else (RUNNING, f"job {job}")
         return Line(name, told, _and(what, progress))
     if state == "CANCELLED":
         return Line(name, CANCELLED, progress)

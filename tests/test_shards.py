@@ -36,8 +36,8 @@ def submit(tmp_path):
 def known(monkeypatch):
     """Sets what SLURM knows of jobs."""
 
-    def given(**states: str) -> None:
-        jobs = {job.lstrip("j"): (state, "Resources") for job, state in states.items()}
+    def given(reason: str = "Resources", **states: str) -> None:
+        jobs = {job.lstrip("j"): (state, reason) for job, state in states.items()}
         monkeypatch.setattr("pipeline.status.known_jobs", lambda ids: jobs)
 
     return given
@@ -90,6 +90,13 @@ def test_what_is_segmented_is_counted(out, known):
         Line("shard 1", "queued", "job 7_1, Resources"),
         Line("table", "queued", "job 8, Resources"),
     ]
+
+
+def test_what_no_node_can_give_is_told(out, known):
+    known("PartitionConfig", j8="PENDING")
+    assert status_lines(out)[-1].why == (
+        "job 8 will never run (PartitionConfig): no node has what it asks for; `make cancel`, then ask for less"
+    )
 
 
 def test_scans_that_failed_are_told(out, known):

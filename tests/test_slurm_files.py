@@ -103,6 +103,12 @@ def test_settings_that_make_no_sense_are_refused(given, said):
         Cluster.read(given)
 
 
+def test_the_report_asks_for_no_more_than_a_training_unless_told():
+    asked, told = Cluster.read({"cpus": "1", "mem": "2G"}), Cluster.read({"cpus": "1", "finish_cpus": "8"})
+    assert (asked.finish_cpus, asked.finish_mem) == (1, "2G")
+    assert (told.cpus, told.finish_cpus) == (1, 8)
+
+
 @pytest.mark.parametrize(
     ("limit", "seconds"),
     [("30", 1800), ("1:30", 90), ("2:00:01", 7201), ("1-0", 86400), ("2-12:30", 217800), ("UNLIMITED", None)],
