@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer, SliceInferer, SlidingWindowInferer
@@ -13,25 +14,44 @@ from pipeline.folding import fold_batch_norms
 from pipeline.machine import computes_bfloat16
 
 
-class AirPaddedWindows(SlidingWindowInferer):
-    """Sliding windows whose padding is the volume's own minimum, which is air.
+class MirroredWindows(SlidingWindowInferer):
+    """Sliding windows; a volume that is smaller than one goes on mirrored at its borders, as often as it takes.
 
-    MONAI pads with a constant; after z-scoring no constant is air in every scan (0 is the mean, soft tissue).
+    A chest that is cut off goes on, and networks that were trained on whole ones find nothing in a slab between air: of
+    42 mm of a real scan a U-Net had a Dice of the lungs of 0 with air above and below, and of .67 to .80 mirrored.
     """
 
+    def __init__(self, roi_size: Sequence[int], sw_batch_size: int = 1, overlap: float = 0.25) -> None:
+        super().__init__(roi_size=roi_size, sw_batch_size=sw_batch_size, overlap=overlap)
+        self.window: Sequence[int] = roi_size
+
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
-        self.cval = float(inputs.min())
-        return super().__call__(inputs, network, *args, **kwargs)
+        padded, inside = mirrored(inputs, self.window)
+        outputs = super().__call__(padded, network, *args, **kwargs)
+        return outputs[inside] if isinstance(outputs, torch.Tensor) else [output[inside] for output in outputs]
 
 
-class AirPaddedPieces(AirPaddedWindows):
+def mirrored(volume: torch.Tensor, size: Sequence[int]) -> tuple[torch.Tensor, tuple[Any, ...]]:
+    """A volume (..., H, W, D) mirrored at both its borders to a size at least, and where in the result it lies."""
+    inside = []
+    for axis, least in enumerate(size, -len(size)):
+        length = volume.shape[axis]
+        before = max(0, least - length) // 2
+        if length < least:
+            index = np.pad(np.arange(length), (before, least - length - before), mode="symmetric")
+            volume = volume.index_select(axis, torch.from_numpy(index).to(volume.device))
+        inside.append(slice(before, before + length))
+    return volume, (..., *inside)
+
+
+class MirroredPieces(MirroredWindows):
     """A whole volume in one pass, or in as few, and then as short, pieces along its last axis as a limit allows.
 
     Args:
         voxels: of a piece at most, the limit; `multiple` slices are taken even where they have more.
-        multiple: of voxels that a piece is padded to.
-        smallest: voxels of a piece along each axis at least, padded where the volume has fewer, as windows of that size
-            are: networks fail on less than they were trained on (a slab of 9 slices gave no lung at all).
+        multiple: of voxels that a piece has, mirrored where the volume ends.
+        smallest: voxels of a piece along each axis at least, mirrored where the volume has fewer, as in windows of that
+            size: networks fail on less than they were trained on (a slab of 9 slices gave no lung at all).
         overlap: share of a piece that the next one repeats.
     """
 
@@ -48,7 +68,8 @@ class AirPaddedPieces(AirPaddedWindows):
         wanted = map(max, inputs.shape[2:], self.smallest)
         height, width, depth = (-(-length // self.multiple) * self.multiple for length in wanted)
         allowed = self.voxels // (height * width) // self.multiple * self.multiple
-        self.roi_size = (height, width, self._piece(inputs.shape[4], max(self.multiple, min(depth, allowed))))
+        length = self._piece(inputs.shape[4], max(self.multiple, min(depth, allowed)))
+        self.roi_size = self.window = (height, width, length)
         return super().__call__(inputs, network, *args, **kwargs)
 
     def _piece(self, slices: int, most: int) -> int:

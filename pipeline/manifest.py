@@ -134,11 +134,12 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     share = row["lungs_percent"]
     percent = "-" if share is None else f"{share:.1f}"
     seconds = f"{row['seconds']:.1f}"
+    signs = ", ".join(row["flags"].split()).replace("_", " ")
     return [
         shortened(printable(row["case"])),
         row["status"],
         seconds,
         percent,
         row["grade"] or "-",
-        row["message"] or "",
+        row["message"] or (f"look first, it may be wrong: {signs}" if signs else ""),
     ]

@@ -18,7 +18,7 @@ from pipeline.ensemble import (
     parse_weights,
 )
 from pipeline.errors import InputError
-from pipeline.inferers import AirPaddedWindows
+from pipeline.inferers import MirroredWindows
 
 VOXEL = torch.zeros(1, 1, 1, 1, 1)
 
@@ -105,7 +105,7 @@ def test_in_overlapping_windows_equal_members_are_one_of_them():
     torch.manual_seed(0)
     network = torch.nn.Conv3d(1, 3, 3, padding=1)
     volume = torch.randn(1, 1, 12, 12, 8)
-    windows = AirPaddedWindows(roi_size=(8, 8, 8), overlap=0.5)
+    windows = MirroredWindows(roi_size=(8, 8, 8), overlap=0.5)
     with torch.no_grad():
         alone, together = (windows(volume, one).softmax(1) for one in (network, Ensemble([network] * 3, MEAN)))
     torch.testing.assert_close(together, alone)

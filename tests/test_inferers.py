@@ -1,4 +1,4 @@
-"""Windows are padded with air, and lower precision changes little."""
+"""Small volumes go on mirrored, slices framed by air, and lower precision changes little."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from test_networks import BY_BUNDLE, outputs
 from torch import nn
 
 from pipeline.configuration import networks
-from pipeline.inferers import AirPaddedSlices, AirPaddedTiles, AirPaddedWindows, MixedPrecision, channels_last
+from pipeline.inferers import AirPaddedSlices, AirPaddedTiles, MirroredWindows, MixedPrecision, channels_last
 
 ROI = (8, 8, 8)
 
@@ -39,29 +39,30 @@ def convolution() -> nn.Module:
     return nn.Conv3d(1, 4, 3, padding=1)
 
 
-def test_a_small_volume_is_padded_with_its_own_minimum():
+def test_a_small_volume_goes_on_mirrored():
     volume, network = normalised(8, 8, 4), Recorder()
-    AirPaddedWindows(ROI, overlap=0.5)(volume, network)
-    padding = torch.cat([network.seen[0][..., :2], network.seen[0][..., 6:]], dim=-1)
-    assert torch.equal(padding, volume.min().expand_as(padding))
+    MirroredWindows(ROI, overlap=0.5)(volume, network)
+    (seen,) = network.seen
+    assert torch.equal(seen[..., 2:6], volume)
+    assert torch.equal(seen[..., [1, 0]], volume[..., :2])
+    assert torch.equal(seen[..., [7, 6]], volume[..., 2:])
+
+
+def test_a_slice_is_mirrored_as_often_as_it_takes():
+    volume, network = normalised(8, 5, 1), Recorder()
+    assert torch.equal(MirroredWindows(ROI, overlap=0.5)(volume, network), volume)
+    assert torch.equal(network.seen[0][:, :, :, 1:6], volume.expand(-1, -1, -1, -1, 8))
 
 
 def test_padding_is_taken_off_again():
     volume = normalised(8, 6, 4)
-    assert torch.allclose(AirPaddedWindows(ROI, overlap=0.5)(volume, Recorder()), volume)
-
-
-def test_each_volume_is_padded_with_its_own_minimum():
-    windows, network = AirPaddedWindows(ROI, overlap=0.5), Recorder()
-    for volume in (normalised(8, 8, 4), normalised(8, 8, 4) - 5):
-        windows(volume, network)
-    assert [seen.min() for seen in network.seen] == [normalised(8, 8, 4).min(), (normalised(8, 8, 4) - 5).min()]
+    assert torch.allclose(MirroredWindows(ROI, overlap=0.5)(volume, Recorder()), volume)
 
 
 def test_a_large_volume_is_segmented_as_monai_does_it():
     volume, network = normalised(13, 10, 9), convolution()
     expected = SlidingWindowInferer(ROI, overlap=0.5)(volume, network)
-    assert torch.equal(AirPaddedWindows(ROI, overlap=0.5)(volume, network), expected)
+    assert torch.equal(MirroredWindows(ROI, overlap=0.5)(volume, network), expected)
 
 
 def test_mixed_precision_gives_float32(monkeypatch):

@@ -9,7 +9,7 @@ from torch import nn
 from pipeline.configuration import COMMON, INFERENCE, MODES, load, mode_settings
 from pipeline.errors import InputError
 from pipeline.folding import BATCH_NORMS
-from pipeline.inferers import AirPaddedPieces, FoldedBatchNorms
+from pipeline.inferers import FoldedBatchNorms, MirroredPieces
 
 DECLARED = load([COMMON / f"{INFERENCE}.yaml"])
 NAMES = sorted(file.stem for file in MODES.glob("*.yaml"))
@@ -62,19 +62,19 @@ def test_a_model_from_before_modes_is_named():
 )
 def test_pieces_are_as_few_and_then_as_short_as_the_limit_allows(size, voxels, expected):
     seen, volume = Seen(), torch.randn(1, 1, *size)
-    assert torch.allclose(AirPaddedPieces(voxels)(volume, seen), volume, atol=1e-6)
+    assert torch.allclose(MirroredPieces(voxels)(volume, seen), volume, atol=1e-6)
     assert set(seen.sizes) == expected
 
 
 def test_a_small_volume_is_padded_to_what_the_network_was_trained_on():
     seen = Seen()
-    AirPaddedPieces(10**6, smallest=(32, 32, 32))(torch.randn(1, 1, 40, 20, 9), seen)
+    MirroredPieces(10**6, smallest=(32, 32, 32))(torch.randn(1, 1, 40, 20, 9), seen)
     assert seen.sizes == [(48, 32, 32)]
 
 
 def test_pieces_are_no_shorter_than_what_the_network_was_trained_on():
     seen = Seen()
-    AirPaddedPieces(16 * 16 * 96, smallest=(16, 16, 80))(torch.randn(1, 1, 16, 16, 100), seen)
+    MirroredPieces(16 * 16 * 96, smallest=(16, 16, 80))(torch.randn(1, 1, 16, 16, 100), seen)
     assert seen.sizes == [(16, 16, 80)] * 2
 
 

@@ -214,6 +214,15 @@ def test_a_table_of_very_many_scans_begins_with_those_that_failed():
     assert "41 more" in shown
 
 
+def test_the_table_says_which_cases_to_look_at_first():
+    raised = [{"flag": name, "raised": True} for name in ("lung_volume", "left_share")]
+    flags = [*raised, {"flag": "largest_part", "raised": False}]
+    shown = table([{"case": "a", "status": DONE, "flags": flags}, {"case": "b", "status": DONE}])
+    assert [line.split("-")[-1].strip() for line in shown.splitlines()[1:3]] == [
+        "look first, it may be wrong: lung volume, left share", ""
+    ]  # fmt: skip
+
+
 def test_a_scan_that_kills_every_process_is_given_up(run, scans, tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.batch.MOST_ENDED", 0)
     (given_up, *_) = predict(run / "fold0", scans / "a.nii.gz", tmp_path)

@@ -73,9 +73,11 @@ def check_slices(image: sitk.Image, case: str, path: Path) -> list[Finding]:
     slices = image.GetSize()[2]
     if slices >= FEW_SLICES:
         return []
-    what = "is a single slice: 3D networks would see little but padding, 2D networks see it as it is"
+    what = "is a single slice: 3D networks would see little but its mirror images, 2D networks see it as it is"
     if slices > 1:
-        what = f"has {slices} slices: 3D networks see it padded to the depth of their patch, 2D networks as it is"
+        what = (
+            f"has {slices} slices: 3D networks see it go on mirrored to the depth of their patch, 2D networks as it is"
+        )
     return [Finding(NOTE, case, "thin", path, what)]
 
 
