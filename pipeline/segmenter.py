@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from monai.bundle import ConfigWorkflow
 from monai.engines import IterationEvents
 
 from pipeline.configuration import METADATA
+from pipeline.errors import InputError, innermost, last_line
 from pipeline.quiet import quiet
 
 # What a configuration lists as its scans until the first one comes
@@ -32,7 +34,8 @@ class Segmenter:
         output_dir: gets `<folder>/<case>.nii.gz` of each.
         own: keys that take the place of the configuration's.
 
-    Raises what the configuration raises, wrapped by MONAI, where it cannot be evaluated.
+    Raises InputError where the configuration names a class that is not here, else what it raises, wrapped by MONAI,
+    where it cannot be evaluated.
     """
 
     def __init__(self, configuration: Path, output_dir: str | Path, **own: Any) -> None:
@@ -51,15 +54,16 @@ class Segmenter:
         parser["handlers"] = [
             handler for handler in parser["handlers"] if not handler["_target_"].endswith("InferenceProgress")
         ]
-        hook = sys.excepthook
-        try:
-            self.workflow.initialize()
-        finally:
-            # Whoever calls this decides how errors are told
-            sys.excepthook = hook
-        self.evaluator = self.workflow.evaluator
-        self.dataset = self.workflow.dataset
-        self.device: torch.device = self.workflow.device
+        with everything_here():
+            hook = sys.excepthook
+            try:
+                self.workflow.initialize()
+            finally:
+                # Whoever calls this decides how errors are told
+                sys.excepthook = hook
+            self.evaluator = self.workflow.evaluator
+            self.dataset = self.workflow.dataset
+            self.device: torch.device = self.workflow.device
         self.seconds: dict[str, float] = {}
         self._last = 0.0
         self._failure: BaseException | None = None
@@ -101,3 +105,18 @@ class Segmenter:
         now = time.monotonic()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
+
+
+@contextmanager
+def everything_here() -> Iterator[None]:
+    """InputError for a configuration that names a class or package that is not here."""
+    try:
+        yield
+    except Exception as error:
+        cause = innermost(error)
+        if not isinstance(cause, ModuleNotFoundError):
+            raise
+        raise InputError(
+            f"MODEL's configuration names what is not here ({last_line(cause)}): it is of another version of this "
+            "project, or needs a package that is not installed; use that version, or train the model again."
+        ) from error

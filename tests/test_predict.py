@@ -227,3 +227,13 @@ def test_a_scan_that_kills_every_process_is_given_up(run, scans, tmp_path, monke
     monkeypatch.setattr("pipeline.batch.MOST_ENDED", 0)
     (given_up, *_) = predict(run / "fold0", scans / "a.nii.gz", tmp_path)
     assert (given_up["status"], given_up["message"][:17]) == (FAILED, "0 processes ended")
+
+
+def test_a_model_of_another_version_is_told_in_a_sentence(run, scans, tmp_path):
+    older = shutil.copytree(run, tmp_path / "cv")
+    for file in older.rglob("inference.json"):
+        file.write_text(file.read_text().replace("MirroredWindows", "AirPaddedWindows"))
+    with pytest.raises(
+        InputError, match=r"not here .*AirPaddedWindows.* another version of this project"
+    ):
+        predict(older / "fold0", scans / "a.nii.gz", tmp_path / "out")
