@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from evaluation.prediction import flag_entries, found_in
 from evaluation.report.prediction import prediction_page
 from evaluation.report.stack import stack_of
 from pipeline.atomic import replacing
+from pipeline.check_data.finding import WARNING, of_level
+from pipeline.check_data.geometry import check_spacing
 from pipeline.chosen_model import Model
 from pipeline.front import Front
 from pipeline.inputs import Input
@@ -27,6 +30,7 @@ from pipeline.quiet import quiet
 from pipeline.scan import Geometry, intensity_domain, read_scan
 from pipeline.simpleitk import sitk
 
+logger = logging.getLogger(__name__)
 TRAINED_ON = (
     "MODEL was trained on this very scan: what it finds there says nothing about how well it does on new patients."
 )
@@ -59,7 +63,7 @@ class CaseSegmenter:
     def segmented(self, item: Input, warned: list[str]) -> Manifest:
         """The manifest of a scan of which everything else is written; as it was where the scan was only touched.
 
-        `warned` are sentences for it, more of which may come meanwhile.
+        `warned` are sentences for it; more of them come meanwhile, by what is logged as a warning too.
         """
         forget_peak_memory()
         clock = Clock()
@@ -74,6 +78,8 @@ class CaseSegmenter:
             if scan.sha256 in self.model.trained_on:
                 warned.append(TRAINED_ON)
             voxels, label = read_scan(scan.image), read_scan(self.output_dir / f"{item.case}.nii.gz")
+            for doubt in of_level(check_spacing(voxels, item.case, scan.image), WARNING):
+                logger.warning("%s: %s; %s", item.case, doubt.what, doubt.mend)
             found, flags = found_in(label, voxels, self.model.labels, self.model.errors, item.case)
             clock.note("severity")
             manifest = {

@@ -233,7 +233,15 @@ def test_a_model_of_another_version_is_told_in_a_sentence(run, scans, tmp_path):
     older = shutil.copytree(run, tmp_path / "cv")
     for file in older.rglob("inference.json"):
         file.write_text(file.read_text().replace("MirroredWindows", "AirPaddedWindows"))
-    with pytest.raises(
-        InputError, match=r"not here .*AirPaddedWindows.* another version of this project"
-    ):
+    with pytest.raises(InputError, match=r"not here .*AirPaddedWindows.* another version of this project"):
         predict(older / "fold0", scans / "a.nii.gz", tmp_path / "out")
+
+
+def test_a_spacing_that_stands_for_none_is_told_in_the_result(run, tmp_path):
+    scan = chest()[0]
+    in_matrix = sitk.Resample(scan, (128, 128, scan.GetDepth()), sitk.Transform(), sitk.sitkLinear, scan.GetOrigin())
+    in_matrix.SetSpacing((1, 1, 1))
+    sitk.WriteImage(in_matrix, str(tmp_path / "a.nii.gz"))
+    (manifest,) = predict(run / "fold0", tmp_path / "a.nii.gz", tmp_path / "out")
+    (warning,) = [each for each in manifest["warnings"] if "exactly 1 x 1 x 1 mm" in each]
+    assert warning.startswith("a: its voxels are")
