@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging.config
 import pydoc
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -108,7 +109,11 @@ def described(work: Any) -> dict[str, Any]:
     """What `made` makes the same work of again."""
     if not is_dataclass(work) or isinstance(work, type):
         raise TypeError(f"{work!r} is no instance of a dataclass")
-    return {"what": f"{type(work).__module__}.{type(work).__qualname__}", "arguments": asdict(work)}
+    module = type(work).__module__
+    # Of `python -m pipeline.compare`, whose own name stands here alone
+    if module == "__main__" and (spec := sys.modules[module].__spec__):
+        module = spec.name
+    return {"what": f"{module}.{type(work).__qualname__}", "arguments": asdict(work)}
 
 
 def made(description: Mapping[str, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import runpy
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -238,3 +239,19 @@ def test_a_comparison_is_written_down_and_made_again(tmp_path, write_dataset, bu
     again = made(read_json(tmp_path / "work.json"))
     assert [str(unit) for unit in again.units()] == [str(unit) for unit in networks.units()]
     assert len(status_lines(tmp_path / "out")) == 4
+
+
+@pytest.mark.parametrize(
+    ("module", "chosen"),
+    [("pipeline.compare", ("--networks", "enet lednet")), ("pipeline.ablation", ("--paper", "eamc_dilation"))],
+)
+def test_what_a_command_writes_down_is_made_again_by_another(tmp_path, write_dataset, monkeypatch, module, chosen):
+    """As `python -m` runs a command: its classes are then of no module that another process could import."""
+    data, out = write_dataset(tmp_path / "scans", ["a", "b", "c", "d"]), tmp_path / "out"
+    given = (*chosen, "--data", str(data), "--folds", "2", "--preset", "demo", "--output", str(out))
+    monkeypatch.setattr("sys.argv", [module, *given, "--launch", "slurm", "--cluster", "{'dry': '1'}"])
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    (work,) = out.rglob("work.json")
+    again = made(read_json(work))
+    assert type(again).__module__ == module
+    assert len(again.units()) == len(status_lines(again.place))
