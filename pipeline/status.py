@@ -132,7 +132,9 @@ def _line(
         return Line(name, CANCELLED, progress)
     if record is None or (job is not None and record["job"] != job):
         # The job never came to write anything down
-        return Line(name, LOST, f"job {job} ended as {state}; its log says why") if state else Line(name, WAITING, progress)
+        if state:
+            return Line(name, LOST, f"job {job} ended as {state}; its log says why")
+        return Line(name, WAITING, progress)
     if record["state"] == RUNNING and _is_local(record):
         return Line(name, RUNNING, _and(f"process {record['pid']}", progress))
     if record["state"] == RUNNING:
