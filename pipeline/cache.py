@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -78,18 +78,16 @@ class CaseCache:
                 )
         logger.info("Preparing %d of %d scans into %s", len(missing), len(cases), self.folder)
         with Claims(self.folder / CLAIMS) as claims, ThreadPoolExecutor(threads) as pool:
-            prepared = self._prepared(missing, partial(pool.map, partial(self._claimed, claims)))
-            for _ in progress_bar(prepared, total=len(missing), what="preparing scans"):
+            for _ in progress_bar(self._prepared(missing, claims, pool), total=len(missing), what="preparing scans"):
                 pass
 
-    @staticmethod
     def _prepared(
-        missing: Sequence[dict[str, Any]], claimed: Callable[[Sequence[dict[str, Any]]], Iterable[bool]]
+        self, missing: Sequence[dict[str, Any]], claims: Claims, pool: ThreadPoolExecutor
     ) -> Iterator[dict[str, Any]]:
-        """Each case once it is there; `claimed` tells of each whether it is."""
+        """Each case once it is there."""
         while missing:
             busy = []
-            for case, is_there in zip(missing, claimed(missing), strict=True):
+            for case, is_there in zip(missing, pool.map(partial(self._claimed, claims), missing), strict=True):
                 if is_there:
                     yield case
                 else:

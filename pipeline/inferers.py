@@ -21,12 +21,11 @@ class MirroredWindows(SlidingWindowInferer):
     42 mm of a real scan a U-Net had a Dice of the lungs of 0 with air above and below, and of .67 to .80 mirrored.
     """
 
-    def __init__(self, roi_size: Sequence[int], sw_batch_size: int = 1, overlap: float = 0.25) -> None:
-        super().__init__(roi_size=roi_size, sw_batch_size=sw_batch_size, overlap=overlap)
-        self.window: Sequence[int] = roi_size
+    # MONAI's may also be one number for all axes
+    roi_size: Sequence[int]
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
-        padded, inside = mirrored(inputs, self.window)
+        padded, inside = mirrored(inputs, self.roi_size)
         outputs = super().__call__(padded, network, *args, **kwargs)
         return outputs[inside] if isinstance(outputs, torch.Tensor) else [output[inside] for output in outputs]
 
@@ -55,11 +54,13 @@ class MirroredPieces(MirroredWindows):
         overlap: share of a piece that the next one repeats.
     """
 
+    # MONAI's may also be several, one an axis
+    overlap: float
+
     def __init__(
         self, voxels: int, multiple: int = 16, smallest: Sequence[int] = (1, 1, 1), overlap: float = 0.25
     ) -> None:
         super().__init__(roi_size=(multiple, multiple, multiple), sw_batch_size=1, overlap=overlap)
-        self.share_of_next = overlap
         self.voxels = voxels
         self.multiple = multiple
         self.smallest = tuple(smallest)
@@ -68,8 +69,7 @@ class MirroredPieces(MirroredWindows):
         wanted = map(max, inputs.shape[2:], self.smallest)
         height, width, depth = (-(-length // self.multiple) * self.multiple for length in wanted)
         allowed = self.voxels // (height * width) // self.multiple * self.multiple
-        length = self._piece(inputs.shape[4], max(self.multiple, min(depth, allowed)))
-        self.roi_size = self.window = (height, width, length)
+        self.roi_size = (height, width, self._piece(inputs.shape[4], max(self.multiple, min(depth, allowed))))
         return super().__call__(inputs, network, *args, **kwargs)
 
     def _piece(self, slices: int, most: int) -> int:
@@ -80,7 +80,7 @@ class MirroredPieces(MirroredWindows):
 
         def pieces(length: int) -> int:
             # As MONAI lays windows
-            return -(-max(0, slices - length) // int(length * (1 - self.share_of_next))) + 1
+            return -(-max(0, slices - length) // int(length * (1 - self.overlap))) + 1
 
         least = min(most, -(-self.smallest[2] // self.multiple) * self.multiple)
         return next(length for length in range(least, most + 1, self.multiple) if pieces(length) == pieces(most))

