@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 import pytest
 import torch
+from forked import forked
 from monai.data import MetaTensor
 from monai.inferers import SimpleInferer, SliceInferer, SlidingWindowInferer
 from test_networks import BY_BUNDLE, outputs
@@ -180,3 +182,30 @@ def test_gradients_in_the_pipelines_precision_are_of_the_size_of_those_in_float3
 
     # What torch gets wrong is 1e33; RAIU-Net's first weights have sums of almost equal terms, which rounding triples
     assert 1 / 5 < largest_gradient(True) / largest_gradient(False) < 5
+
+
+@pytest.mark.parametrize(
+    ("layer", "laid_out"),
+    [
+        (nn.Conv2d(4, 8, 1, stride=2), False),
+        (nn.Conv2d(15, 8, 1, stride=(1, 2)), False),
+        (nn.Conv2d(16, 8, 1, stride=2), True),
+        (nn.Conv2d(4, 8, 1), True),
+        (nn.Conv2d(4, 8, 3, stride=2), True),
+    ],
+    ids=["few channels", "one stride", "many channels", "no stride", "3x3"],
+)
+def test_few_channels_convolved_in_strides_and_1x1_keep_their_network_contiguous(layer, laid_out):
+    network = channels_last(nn.Sequential(nn.Conv2d(1, 4, 3), layer), 2)
+    assert (network[0].weight.stride() != network[0].weight.contiguous().stride()) is laid_out
+    assert (network[0](torch.ones(1, 1, 9, 9)).stride(1) == 1) is laid_out
+
+
+def test_few_channels_convolved_in_strides_and_1x1_damage_no_memory():
+    def train() -> None:
+        network = channels_last(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 8, 1, stride=2)), 2)
+        for _ in range(20):
+            network(torch.randn(4, 1, 18, 14)).sum().backward()
+
+    _, status = os.waitpid(forked(train, limit_s=60), 0)
+    assert status == 0
