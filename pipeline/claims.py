@@ -45,7 +45,7 @@ class Claims:
 
         Above 1, that many less one processes ended, or went silent, while they worked on it.
         """
-        stem = self.folder / hashlib.sha256(os.fsencode(case)).hexdigest()[:32]
+        stem = _stem(self.folder, case)
         number = self._take(stem)
         if number is None:
             yield 0
@@ -130,6 +130,16 @@ class Claims:
             # A share that is away for a moment may come back; the claim goes stale if it does not
             with suppress(OSError):
                 os.utime(claim)
+
+
+def is_claimed(folder: str | Path, case: str) -> bool:
+    """Whether a process works on a case, or ended while it did."""
+    stem = _stem(Path(folder), case)
+    return any(stem.parent.glob(f"{stem.name}.*"))
+
+
+def _stem(folder: Path, case: str) -> Path:
+    return folder / hashlib.sha256(os.fsencode(case)).hexdigest()[:32]
 
 
 def check_writable(output_dir: str | Path) -> None:

@@ -23,6 +23,7 @@ from pipeline.errors import InputError, report_plainly
 from pipeline.folds import BY_PATIENT
 from pipeline.in_turn import Several, run_in_turn
 from pipeline.launch import add_launch_options, launch
+from pipeline.output_folder import check_output
 
 RUNS = Path("runs")
 
@@ -117,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--against", default="", help="test all others against this network; choose before looking")
     add_launch_options(parser)
     given = parser.parse_args(arguments)
+    if given.output:
+        check_output(given.output, given.data)
     networks = Networks(
         networks=given.networks.split(),
         data_dir=given.data,

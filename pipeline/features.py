@@ -24,6 +24,7 @@ from pipeline.errors import InputError, report_plainly
 from pipeline.feature_maps import BlockMaps
 from pipeline.labels import LabelMap
 from pipeline.members import find_members
+from pipeline.output_folder import check_output
 from pipeline.scan import read_geometry
 from transforms.infection_threshold import InfectionThresholdd
 
@@ -175,6 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if model.weights is None:
         print(UNTRAINED)
     folder = given.output or (given.model.parent if given.model else home) / "features"
+    check_output(folder, given.input)
     page, *pictures = write_views(feature_views(model, case), folder)
     print(f"{page}: {page.stat().st_size / 1e6:.1f} MB; {len(pictures)} pictures beside it")
 

@@ -1,0 +1,117 @@
+"""Whether a command may write where it is told to: never onto what it reads, nor onto a file that it did not make."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.claims import FOLDER, is_claimed
+from pipeline.errors import InputError
+from pipeline.layouts import Listing, recognise
+from pipeline.manifest import COLUMNS, LEFT_OUT, RESULTS, manifest_file, read_manifest
+
+# Where a layout of `pipeline.layouts` has its labels: what is written there would be read as those of people
+LABEL_FOLDERS = frozenset({"labels", "masks", "labelstr", "lung_and_infection_mask"})
+RESULT_SUFFIXES = (".nii.gz", ".json", ".html", ".seg.dcm", ".sr.dcm")
+UNCERTAINTY_FOLDER = "uncertainty"
+# Files of a cross-validation's folder
+STUDY_FILES = ("datalist.json", "folds.json")
+
+
+def check_output(output_dir: str | Path, *reads: str | Path, what: str = "OUT") -> None:
+    """Raise InputError where results would be written among what is read, or into somebody's data set.
+
+    Compared by real paths, so that a link is what it leads to. `reads` are files and folders.
+    """
+    # Not for writing: on a cluster a link is the path that every node knows
+    out = Path(os.path.realpath(output_dir))
+    if out.exists() and not out.is_dir():
+        raise InputError(
+            f"{what} is {output_dir}, which cannot be written: it is a file; give a folder for the results."
+        )
+    for read in reads:
+        place = Path(os.path.realpath(read))
+        if place == out or (place.parent == out and not place.is_dir()):
+            raise InputError(
+                f"{what} is {output_dir}, where {place.name} is read from: results would replace what they are made "
+                f"of; give {what}= a folder of its own."
+            )
+    if _listing(out):
+        raise InputError(f"{what} is {output_dir}, which holds a data set; give {what}= a folder of its own.")
+    if (around := _listing(out.parent)) and (out.name.lower() in LABEL_FOLDERS or out in _folders(around)):
+        raise InputError(
+            f"{what} is {output_dir}, a folder of the data set {out.parent}: results would be taken for its scans or "
+            f"labels; give {what}= a folder of its own."
+        )
+
+
+def _listing(folder: Path) -> Listing | None:
+    """The data set in a folder; one without cases where it is laid out as one that has something wrong."""
+    if not folder.is_dir():
+        return None
+    try:
+        return recognise(folder)
+    except InputError:
+        return Listing("unreadable", ())
+
+
+def _folders(listing: Listing) -> set[Path]:
+    files = [file for case in listing.cases for file in (case.image, case.label) if file]
+    return {Path(os.path.realpath(file)).parent for file in (*files, *listing.labels_without_image)}
+
+
+def check_results(output_dir: str | Path, cases: Iterable[str]) -> None:
+    """Raise InputError where a result of `make predict` would replace a file that it did not write.
+
+    Its own are those of a case with a manifest or in results.csv, and of one that a process has claimed, which may
+    have been killed before it wrote the manifest.
+    """
+    folder = Path(output_dir)
+    listed = _listed(folder / RESULTS)
+    for case in cases:
+        there = [target for target in _targets(folder, case) if os.path.lexists(target)]
+        # In this order: a claim goes when the manifest is there
+        known = case in listed or is_claimed(folder / FOLDER, case) or read_manifest(manifest_file(folder, case))
+        if there and not known:
+            raise _foreign(output_dir, there[0].relative_to(folder).as_posix())
+    if os.path.lexists(folder / RESULTS) and not is_results(folder / RESULTS):
+        raise _foreign(output_dir, RESULTS)
+
+
+def _foreign(output_dir: str | Path, name: str) -> InputError:
+    return InputError(
+        f"OUT is {output_dir}, which holds {name}, a file that this program did not write and would replace; give "
+        "OUT= another folder."
+    )
+
+
+def _targets(folder: Path, case: str) -> list[Path]:
+    below, _, name = case.rpartition("/")
+    return [
+        *(folder / f"{case}{suffix}" for suffix in RESULT_SUFFIXES),
+        folder / below / UNCERTAINTY_FOLDER / f"{name}.nii.gz",
+    ]
+
+
+def is_results(file: Path) -> bool:
+    """Whether a file is the table that `make predict` writes."""
+    try:
+        with file.open(encoding="utf-8") as stream:
+            return stream.readline().split(",")[:2] == list(COLUMNS[:2])
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _listed(results: Path) -> frozenset[str]:
+    """The cases of which an earlier table tells."""
+    if not is_results(results):
+        return frozenset()
+    with results.open(newline="", encoding="utf-8") as stream:
+        return frozenset(row["case"] for row in csv.DictReader(stream) if row["status"] != LEFT_OUT)
+
+
+def holds_results(folder: Path) -> bool:
+    """Whether a folder is one that this program wrote: of an earlier `make predict`, or of a cross-validation."""
+    return is_results(folder / RESULTS) or all((folder / name).is_file() for name in STUDY_FILES)

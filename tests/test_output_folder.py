@@ -1,0 +1,133 @@
+"""No command writes onto what it reads, nor onto a file that it did not make."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from conftest import dataset
+
+from pipeline.errors import InputError
+from pipeline.inputs import find_all
+from pipeline.manifest import COLUMNS, write_manifest
+from pipeline.output_folder import check_output, check_results
+from pipeline.study import open_study
+
+
+@pytest.fixture
+def scan(tmp_path) -> Path:
+    file = tmp_path / "scans" / "a.nii.gz"
+    file.parent.mkdir()
+    file.write_bytes(b"a scan")
+    return file
+
+
+def test_the_folder_of_a_scan_is_refused(scan):
+    with pytest.raises(InputError, match="results would replace what they are made of"):
+        check_output(scan.parent, scan)
+
+
+def test_the_folder_that_is_read_is_refused(scan):
+    with pytest.raises(InputError, match="results would replace what they are made of"):
+        check_output(scan.parent, scan.parent)
+
+
+def test_a_link_to_the_folder_that_is_read_is_refused(scan, tmp_path):
+    (tmp_path / "link").symlink_to(scan.parent)
+    with pytest.raises(InputError, match="results would replace what they are made of"):
+        check_output(tmp_path / "link", scan.parent)
+
+
+@pytest.mark.parametrize("below", ["", "images", "labels", "masks"])
+def test_a_data_set_and_its_folders_are_refused(tmp_path, below):
+    data = dataset(tmp_path / "set", ["one", "two"])
+    with pytest.raises(InputError, match="data set"):
+        check_output(data / below, tmp_path / "other")
+
+
+def test_a_new_folder_beside_the_images_is_allowed(tmp_path):
+    data = dataset(tmp_path / "set", ["one", "two"])
+    check_output(data / "results", data)
+
+
+def test_a_file_is_refused(scan, tmp_path):
+    with pytest.raises(InputError, match="it is a file"):
+        check_output(scan, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.json", "a.html", "a.seg.dcm", "uncertainty/a.nii.gz", "results.csv"])
+def test_a_foreign_file_is_not_replaced(tmp_path, name):
+    foreign = tmp_path / name
+    foreign.parent.mkdir(exist_ok=True)
+    foreign.write_text("somebody's")
+    with pytest.raises(InputError, match="did not write"):
+        check_results(tmp_path, ["a"])
+    assert foreign.read_text() == "somebody's"
+
+
+def test_a_link_to_nothing_is_a_foreign_file(tmp_path):
+    (tmp_path / "a.nii.gz").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="did not write"):
+        check_results(tmp_path, ["a"])
+
+
+def test_a_file_of_another_case_is_no_matter(tmp_path):
+    (tmp_path / "b.nii.gz").write_text("somebody's")
+    check_results(tmp_path, ["a"])
+
+
+def test_what_has_a_manifest_is_this_programs(tmp_path):
+    (tmp_path / "a.nii.gz").write_text("a label")
+    write_manifest(tmp_path, {"case": "a", "status": "done"})
+    check_results(tmp_path, ["a"])
+
+
+def test_what_a_killed_process_left_is_this_programs(tmp_path):
+    from pipeline.claims import FOLDER, Claims
+
+    (tmp_path / "a.nii.gz").write_text("a label")
+    with Claims(tmp_path / FOLDER) as claims, claims.held("a"):
+        check_results(tmp_path, ["a"])
+
+
+def test_results_in_a_tree_are_no_scans(scan, tmp_path):
+    results = tmp_path / "scans" / "earlier"
+    results.mkdir()
+    (results / "results.csv").write_text(",".join(COLUMNS) + "\n")
+    (results / "a.nii.gz").write_bytes(b"a label")
+    found, left_out = find_all(scan.parent)
+    assert [item.case for item in found] == ["a"]
+    assert [(each.name, each.missed) for each in left_out] == [("earlier", False)]
+
+
+def test_a_label_beside_its_manifest_is_no_scan(scan):
+    (scan.parent / "b.nii.gz").write_bytes(b"a label")
+    write_manifest(scan.parent, {"case": "b", "status": "done"})
+    found, _ = find_all(scan.parent)
+    assert [item.case for item in found] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["b.tar.gz", "b.nii.xz", "b.mgz"])
+def test_what_looks_like_a_scan_and_is_not_read_is_named(scan, name):
+    (scan.parent / name).write_bytes(b"something")
+    _, left_out = find_all(scan.parent)
+    assert [(each.name, each.missed) for each in left_out] == [(name, True)]
+
+
+def test_a_linked_folder_is_followed_once(scan, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "b.nii.gz").write_bytes(b"a scan")
+    for name in ("one", "two"):
+        (scan.parent / name).symlink_to(outside)
+    (outside / "round").symlink_to(scan.parent)
+    assert [item.case for item in find_all(scan.parent)[0]] == ["a", "one/b"]
+
+
+def test_a_study_is_not_begun_in_its_data_set(tmp_path):
+    data = dataset(tmp_path / "set", ["one", "two"])
+    before = sorted(os.listdir(data))
+    with pytest.raises(InputError, match="results would replace"):
+        open_study(data, data, 2)
+    assert sorted(os.listdir(data)) == before
