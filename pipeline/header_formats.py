@@ -90,11 +90,8 @@ def _nifti_header(block: bytes, packed: int | None) -> Header:
     if NIFTI_BYTES not in (little, big) or len(block) < NIFTI_BYTES:
         raise WrongHeaderError(f"not readable as a medical image (no NIfTI, by its first bytes); {EXPORT_AGAIN}")
     fields = np.frombuffer(block, header_dtype.newbyteorder("<" if little == NIFTI_BYTES else ">"), 1)[0]
-    if fields["magic"] == NIFTI_PAIR_MAGIC:
-        raise WrongHeaderError(
-            "is the header of a NIfTI pair, whose voxels are in another file; save both as one .nii.gz"
-        )
-    if fields["magic"] != NIFTI_MAGIC:
+    # Home-made writers put a pair's magic into a single file, which ITK and nibabel read as one
+    if fields["magic"] not in (NIFTI_MAGIC, NIFTI_PAIR_MAGIC):
         magic = bytes(fields["magic"])
         raise WrongHeaderError(f"not readable as a medical image (no NIfTI, by its magic {magic!r}); {EXPORT_AGAIN}")
     code = int(fields["datatype"])
@@ -105,7 +102,8 @@ def _nifti_header(block: bytes, packed: int | None) -> Header:
         raise WrongHeaderError(f"has voxels of the data type {code}, which is none of NIfTI's; {EXPORT_AGAIN}")
     _check_nifti_numbers(fields)
     dimension = int(fields["dim"][0])
-    first_byte = float(fields["vox_offset"])
+    # 0 is no place in a single file: the first possible one is meant
+    first_byte = float(fields["vox_offset"]) or float(NIFTI_BYTES + 4)
     low, high = NIFTI_BYTES + 4, NIFTI_BYTES + HEADER_BYTES
     if not low <= first_byte <= high:
         raise WrongHeaderError(f"its voxels begin at byte {first_byte:g}, expected {low} to {high}; {EXPORT_AGAIN}")

@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from pipeline.errors import InputError, breaks_lines
 from pipeline.header import read_header
-from pipeline.header_formats import PNG_IO, Header
+from pipeline.header_formats import NIFTI_IO, PNG_IO, Header
 from pipeline.labels import INFECTION
 from pipeline.simpleitk import sitk
 from pipeline.unpacking import BLOCK_BYTES, GZIP, ZLIB_OR_GZIP, check_packed, unpacked
@@ -60,6 +61,9 @@ class Geometry:
     def of(cls, image: sitk.Image | sitk.ImageFileReader) -> Geometry:
         """The grid of an image; that of a two-dimensional one as the single slice that `read_scan` makes of it."""
         size, spacing_mm, origin_mm = image.GetSize(), image.GetSpacing(), image.GetOrigin()
+        if image.GetDimension() > 3:
+            axes = np.reshape(image.GetDirection(), (image.GetDimension(),) * 2)[:3, :3]
+            return cls(size[:3], spacing_mm[:3], origin_mm[:3], tuple(axes.ravel().tolist()))
         if image.GetDimension() != 2:
             return cls(size, spacing_mm, origin_mm, image.GetDirection())
         (xx, xy, yx, yy) = image.GetDirection()
@@ -153,9 +157,10 @@ def read_geometry(path: str | Path) -> Geometry:
     try:
         with FORMATS:
             reader.ReadImageInformation()
-        geometry = Geometry.of(reader)
     except RuntimeError as error:
-        raise InputError(f"{path}: not readable as a medical image ({_reason(error)}); copy it again.") from error
+        raise InputError(f"{path}: {_reason(error)}.") from error
+    _check_one_volume(reader.GetSize(), path)
+    geometry = Geometry.of(reader)
     geometry.check_numbers(path)
     return geometry
 
@@ -177,12 +182,15 @@ def read_scan(path: str | Path) -> sitk.Image:
     try:
         with FORMATS:
             reader.ReadImageInformation()
+        if content is None and header.image_io == NIFTI_IO and float(reader.GetMetaData("scl_slope")) == 0:
+            # SimpleITK (2.5) would apply the intercept
+            content = bytearray(Path(path).read_bytes())
         image = None if content is None else _of_plain_nifti(reader, header, content)
         if image is None:
             with FORMATS:
                 image = reader.Execute()
     except RuntimeError as error:
-        raise InputError(f"{path}: not readable as a medical image ({_reason(error)}); copy it again.") from error
+        raise InputError(f"{path}: {_reason(error)}.") from error
     scan = _as_volume(_as_grey(image, path) if header.image_io == PNG_IO else image, path)
     Geometry.of(scan).check_numbers(path)
     return scan
@@ -190,7 +198,10 @@ def read_scan(path: str | Path) -> sitk.Image:
 
 def _as_volume(image: sitk.Image, path: str | Path) -> sitk.Image:
     """A volume as it is, a slice as a volume of one; InputError for anything else."""
+    _check_one_volume(image.GetSize(), path)
     if image.GetNumberOfComponentsPerPixel() == 1:
+        if image.GetDimension() > 3:
+            return sitk.Extract(image, (*image.GetSize()[:3], *(0,) * (image.GetDimension() - 3)))
         if image.GetDimension() == 3:
             return image
         if image.GetDimension() == 2:
@@ -200,6 +211,12 @@ def _as_volume(image: sitk.Image, path: str | Path) -> sitk.Image:
         f"{path}: has size {shape} and {colours} value(s) a voxel; expected one three-dimensional scan with one "
         "value a voxel; split it into single volumes."
     )
+
+
+def _check_one_volume(size: Sequence[int], path: str | Path) -> None:
+    """InputError for a file of several volumes; axes of length 1 beyond the third are none."""
+    if (volumes := math.prod(size[3:])) > 1:
+        raise InputError(f"{path}: holds {volumes} volumes of {size[:3]} voxels; expected one; split it.")
 
 
 def _as_grey(image: sitk.Image, path: str | Path) -> sitk.Image:
@@ -233,8 +250,8 @@ def _of_plain_nifti(reader: sitk.ImageFileReader, header: Header, content: bytea
         return None
     dtype = NIFTI_TYPES.get(int(reader.GetMetaData("datatype")))
     slope, intercept = (float(reader.GetMetaData(key)) for key in ("scl_slope", "scl_inter"))
-    # A slope of 0 means none
-    if dtype is None or slope not in (0, 1) or intercept != 0:
+    # A slope of 0 means that nothing is scaled, whatever the intercept
+    if dtype is None or slope not in (0, 1) or (slope == 1 and intercept != 0):
         return None
     size = reader.GetSize()
     voxels = np.frombuffer(content, dtype, math.prod(size), header.first_byte)
@@ -246,9 +263,15 @@ def _of_plain_nifti(reader: sitk.ImageFileReader, header: Header, content: bytea
 
 
 def _reason(error: RuntimeError) -> str:
-    """The last line of SimpleITK's message, which says what happened."""
+    """What to tell of SimpleITK's message, whose last line says what happened."""
+    if "orthonormal" in str(error):
+        return (
+            "its directions are not at right angles, so it cannot be placed; a gantry tilt has to be resampled when "
+            "the DICOM series is converted, and rounding is mended by make check-data DATA=folder REPAIR=new_folder"
+        )
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else "unknown reason"
+    reason = lines[-1].rstrip(".") if lines else "unknown reason"
+    return f"not readable as a medical image ({reason}); copy it again"
 
 
 def intensity_domain(image: sitk.Image, name: str) -> str:

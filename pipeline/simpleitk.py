@@ -9,6 +9,9 @@ from monai.utils import optional_import
 if TYPE_CHECKING:
     import SimpleITK as sitk
 else:
-    sitk, _ = optional_import("SimpleITK")
+    sitk, has_sitk = optional_import("SimpleITK")
+    if has_sitk:
+        # What is wrong with a file is told by this project, once and in words
+        sitk.ProcessObject.GlobalWarningDisplayOff()
 
 __all__ = ["sitk"]

@@ -123,7 +123,7 @@ def test_the_geometry_of_a_file_that_is_no_image_is_refused(tmp_path):
 def test_several_volumes_in_one_file_are_refused(tmp_path, make_chest):
     scan, _ = make_chest()
     file = written(tmp_path / "a.nii.gz", sitk.JoinSeries([scan, scan]))
-    assert complaint(file).startswith(f"{file}: has size (24, 20, 12, 2) and 1 value(s) a voxel")
+    assert complaint(file).startswith(f"{file}: holds 2 volumes of (24, 20, 12) voxels")
 
 
 def test_colour_is_refused(tmp_path, make_chest):

@@ -10,9 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.check_data import anatomy, duplicates, files, geometry, intensity, labels
+from pipeline.check_data import anatomy, duplicates, files, geometry, labels
 from pipeline.check_data.finding import ERROR, Finding
 from pipeline.check_data.overview import Overview, overview
+from pipeline.check_data.scan_gate import look_at_scan
+from pipeline.check_data.visits import check_visits
 from pipeline.layouts import Case, Listing
 from pipeline.progress import progress_bar
 from pipeline.scan import case_name, file_sha256
@@ -42,7 +44,8 @@ def check_labelled(listing: Listing, folder: Path) -> tuple[list[Checked], list[
     checked = check_each(partial(check_case, folder), listing.cases)
     found = all_findings(checked)
     swapped = [finding.case for finding in found if finding.check == "sides" and finding.repair]
-    return checked, [*labels.check_names(listing, folder, swapped), *found, *_orphans(listing)]
+    of_set = [*labels.check_names(listing, folder, swapped), *check_visits(listing.cases)]
+    return checked, [*of_set, *found, *_orphans(listing)]
 
 
 def check_each(check: Callable[[Case], Checked], cases: Sequence[Case]) -> list[Checked]:
@@ -95,12 +98,10 @@ def check_case(folder: Path, case: Case) -> Checked:
 def _read_scan(found: Checked, folder: Path) -> sitk.Image | None:
     """The scan, its part of the entry and what is wrong with it; None where its voxels cannot be looked at."""
     case, path = found.case.name, found.case.image
-    image, wrong = files.read(path, case)
-    found.findings += wrong
+    image, domain, findings = look_at_scan(path, case)
+    found.findings += findings
     if image is None:
         return None
-    domain, doubts = intensity.check_intensity(image, case, path)
-    found.findings += [*geometry.check_place(image, case, path), *geometry.check_slices(image, case, path), *doubts]
     found.entry |= {
         "case": case,
         "patient_id": found.case.patient_id,

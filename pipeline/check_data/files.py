@@ -20,6 +20,10 @@ from pipeline.simpleitk import sitk
 NIFTI = (".nii", ".nii.gz")
 # In millimetres, between what a NIFTI file's two descriptions make of the same corner of the volume
 HEADER_TOLERANCE_MM = 0.5
+# In what `read_scan` says of files that are no single volume
+DIMENSIONS = ("value(s) a voxel", "colour", "volumes of")
+# Of a voxel's size in two places of a header: more than rounding
+SAME_SIZE = 0.01
 
 
 def read(path: Path, case: str) -> tuple[sitk.Image | None, list[Finding]]:
@@ -27,13 +31,13 @@ def read(path: Path, case: str) -> tuple[sitk.Image | None, list[Finding]]:
     try:
         image = read_scan(path)
     except InputError as error:
-        sheared = _sheared(path, case) if "orthonormal" in str(error) else None
+        sheared = _sheared(path, case) if "orthonormal" in str(error.__cause__) else None
         return None, [sheared or of_error(error, case, _kind(error), path)]
     return image, two_descriptions(path, case)
 
 
 def _kind(error: InputError) -> str:
-    return "dimensions" if "value(s) a voxel" in str(error) or "colour" in str(error) else "file"
+    return "dimensions" if any(word in str(error) for word in DIMENSIONS) else "file"
 
 
 def _sheared(path: Path, case: str) -> Finding | None:
@@ -51,8 +55,19 @@ def _sheared(path: Path, case: str) -> Finding | None:
 def two_descriptions(path: Path, case: str) -> list[Finding]:
     """NIfTI files may say twice where they lie; programs differ in which of them they believe."""
     places = nifti_places(path)
-    if places is None or places.qform is None or places.sform is None:
+    if places is None:
         return []
+    if places.qform is None and places.sform is None:
+        what = "its header does not say how it lies in the patient; left, right, head and feet are assumed"
+        return [Finding(WARNING, case, "header", path, what, "look whether its sides are right, or convert it again")]
+    if places.sform is not None and (found := _other_size(places, case, path)):
+        return [found]
+    if places.qform is None or places.sform is None:
+        return []
+    if np.linalg.det(places.qform[:3, :3]) * np.linalg.det(places.sform[:3, :3]) < 0:
+        what = "its header names opposite sides as left (sform and qform), so nobody can know which is"
+        mend = "look at which one fits, and convert the scan again"
+        return [Finding(ERROR, case, "header", path, what, mend)]
     last = np.array([*(length - 1 for length in places.size), 1.0])
     corners = np.stack([np.array([0.0, 0.0, 0.0, 1.0]), last], axis=1)
     apart_mm = float(np.abs((places.qform - places.sform) @ corners).max())
@@ -66,12 +81,23 @@ def two_descriptions(path: Path, case: str) -> list[Finding]:
     return [Finding(WARNING, case, "header", path, what, mend, "SimpleITK's choice in both places")]
 
 
+def _other_size(places: NiftiPlaces, case: str, path: Path) -> Finding | None:
+    """Voxels of one size in `pixdim` and of another one in the sform; None where they agree."""
+    sform_mm = np.linalg.norm(places.sform[:3, :3], axis=0) if places.sform is not None else np.array(places.pixdim_mm)
+    if np.allclose(sform_mm, places.pixdim_mm, rtol=SAME_SIZE, atol=0):
+        return None
+    sizes = (" x ".join(f"{mm:.4g}" for mm in each) for each in (places.pixdim_mm, sform_mm))
+    what = "its header tells two sizes of its voxels, {} mm (pixdim) and {} mm (sform)".format(*sizes)
+    return Finding(ERROR, case, "header", path, what, "look up which is right, and convert the scan again")
+
+
 class NiftiPlaces(NamedTuple):
     """What a NIfTI header says of the volume's place: its size, and affines (4, 4), None where they are not set."""
 
     size: tuple[int, ...]
     qform: np.ndarray | None
     sform: np.ndarray | None
+    pixdim_mm: tuple[float, ...]
 
 
 def nifti_places(path: Path) -> NiftiPlaces | None:
@@ -83,7 +109,8 @@ def nifti_places(path: Path) -> NiftiPlaces | None:
         header = nibabel.load(path).header
         if not isinstance(header, nibabel.Nifti1Header) or len(header.get_data_shape()) != 3:
             return None
-        return NiftiPlaces(header.get_data_shape(), header.get_qform(coded=True)[0], header.get_sform(coded=True)[0])
+        forms = (header.get_qform(coded=True)[0], header.get_sform(coded=True)[0])
+        return NiftiPlaces(header.get_data_shape(), *forms, tuple(map(float, header.get_zooms()[:3])))
     except (OSError, ValueError, EOFError, zlib.error, ImageFileError, HeaderDataError):
         return None
 

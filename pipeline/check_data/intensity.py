@@ -15,6 +15,8 @@ from pipeline.simpleitk import sitk
 # Lower than any tissue, and than the lower end of any usual window: outside of the scanner's field of view
 PADDING_HU = -1500
 AIR_HU, OFFSET = -1024, 1024
+# The largest number of metal on an extended scale; wrapped negative ones are larger
+MOST_STORED = 32767
 # Air and lung are a good part of every chest CT: its darkest twentieth has to be as dark as air or lung is
 DARK_PERCENTILE, DARKEST_HU, DARK_HU = 5, -1200, -500
 BRIGHTER_THAN_ANY_LUNG_HU = -300
@@ -38,7 +40,8 @@ def check_intensity(image: sitk.Image, case: str, path: Path) -> tuple[str | Non
     try:
         domain = intensity_domain(image, str(path))
     except InputError as error:
-        return None, [_with_offset(voxels, case, path) or of_error(error, case, "intensity", path)]
+        found = _wrapped(voxels, case, path) or _with_offset(voxels, case, path)
+        return None, [found or of_error(error, case, "intensity", path)]
     if domain == GREY_255:
         return domain, _check_grey(voxels, case, path)
     return domain, _check_hounsfield(voxels, case, path)
@@ -85,6 +88,20 @@ def _not_hounsfield(dark: float, lowest: float, highest: float, case: str, path:
     return Finding(ERROR, case, "intensity", path, what, "export the scan in Hounsfield units, without a window")
 
 
+def _wrapped(voxels: np.ndarray, case: str, path: Path) -> Finding | None:
+    """Negative numbers that were stored as unsigned ones, so that air is near 64,500; None where that is not so."""
+    if voxels.dtype != np.uint16 or float(voxels.max()) <= np.iinfo(np.int16).max:
+        return None
+    dark = float(np.percentile(sample(voxels).view(np.int16), DARK_PERCENTILE))
+    if dark > DARK_HU:
+        return None
+    what = (
+        f"holds unsigned numbers up to {float(voxels.max()):g}: negative Hounsfield units became large ones when they "
+        "were stored without a sign"
+    )
+    return Finding(ERROR, case, "wrapped", path, what, "export the scan again as signed 16-bit numbers")
+
+
 def _with_offset(voxels: np.ndarray, case: str, path: Path) -> Finding | None:
     """The scanner's own numbers, which 1024 is to be subtracted from; None where that would not give a chest CT."""
     some = sample(voxels)
@@ -92,7 +109,7 @@ def _with_offset(voxels: np.ndarray, case: str, path: Path) -> Finding | None:
     if not inside.size or float(voxels.max()) < OFFSET:
         return None
     dark = float(np.percentile(inside, DARK_PERCENTILE)) - OFFSET
-    if not DARKEST_HU <= dark <= DARK_HU:
+    if not DARKEST_HU <= dark <= DARK_HU or float(voxels.max()) > MOST_STORED:
         return None
     what = (
         f"voxels range from {float(voxels.min()):g} to {float(voxels.max()):g}, which is neither Hounsfield units (air "

@@ -13,8 +13,8 @@ import nibabel
 import numpy as np
 
 from pipeline.atomic import read_json, write_json
-from pipeline.check_data.finding import Finding
-from pipeline.check_data.intensity import AIR_HU, OFFSET, PADDING_HU
+from pipeline.check_data.finding import ERROR, Finding, of_level
+from pipeline.check_data.intensity import AIR_HU, OFFSET, PADDING_HU, check_intensity
 from pipeline.check_data.labels import NAMED_IN
 from pipeline.errors import InputError
 from pipeline.labels import LABEL_NAMES, LEFT_LUNG, RIGHT_LUNG
@@ -33,7 +33,8 @@ def repair(listing: Listing, folder: Path, findings: Sequence[Finding], target: 
     lie outside of `folder`.
     """
     target = Path(os.path.abspath(target))
-    if target.exists() or target.is_relative_to(folder):
+    # A link is what it leads to
+    if target.exists() or Path(os.path.realpath(target)).is_relative_to(os.path.realpath(folder)):
         why = "is there already" if target.exists() else "lies within the data set"
         raise InputError(f"{target}: {why}; give REPAIR= a folder that does not exist yet, outside of DATA.")
     files = [path for case in listing.cases for path in (case.image, case.label) if path]
@@ -87,7 +88,16 @@ def _write(path: Path, folder: Path, growing: Path, wanted: Mapping[str, Finding
             image = mend(image)
     # A PNG is read as a volume of one slice, which is no PNG
     sitk.WriteImage(image[:, :, 0] if copy.name.lower().endswith(PNG) else image, str(copy), useCompression=True)
+    if {"offset", "padding"} & mends.keys() and (doubt := _still_wrong(copy)):
+        shutil.copy2(path, copy)
+        return f"{path.relative_to(folder).as_posix()}: copied as it was, since the repaired one {doubt}"
     return told
+
+
+def _still_wrong(copy: Path) -> str:
+    """What is wrong with the numbers of a repaired scan, read back; "" where they are plausible."""
+    _, doubts = check_intensity(read_scan(copy), copy.name, copy)
+    return "; ".join(doubt.what for doubt in of_level(doubts, ERROR))
 
 
 def _with_sides_named(path: Path) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""The one gate that every scan passes, to be trained on or segmented: is it readable, in place, and in known units?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.check_data import files, geometry, intensity
+from pipeline.check_data.finding import ERROR, Finding, of_level
+from pipeline.errors import InputError
+from pipeline.simpleitk import sitk
+
+# After these there is nothing in a scan that could be segmented, whoever asks for it
+HOPELESS = ("file", "dimensions", "direction", "finite", "constant", "nowhere")
+
+
+class Passed(NamedTuple):
+    """A scan at the gate: its image (None where it cannot be read), `hu` or `grey255` (None for neither), findings."""
+
+    image: sitk.Image | None
+    domain: str | None
+    findings: list[Finding]
+
+
+def look_at_scan(path: Path, case: str) -> Passed:
+    """Read a scan to its end, and say all that is wrong with it alone."""
+    image, findings = files.read(path, case)
+    if image is None:
+        return Passed(None, None, findings)
+    domain, doubts = intensity.check_intensity(image, case, path)
+    places = [*geometry.check_place(image, case, path), *geometry.check_slices(image, case, path)]
+    return Passed(image, domain, [*findings, *places, *doubts])
+
+
+def refuse_errors(passed: Passed, case: str, anyway: bool = False) -> list[str]:
+    """Raise InputError with the first error of a scan; with `anyway`, the sentences of those that it went on past.
+
+    What cannot be read or has no numbers is refused all the same.
+    """
+    errors = of_level(passed.findings, ERROR)
+    for finding in errors:
+        if not anyway or finding.check in HOPELESS or passed.domain is None:
+            hint = "" if finding.check in HOPELESS or passed.domain is None else "; ANYWAY=1 segments it all the same"
+            raise InputError(f"{case}: {finding.what}; {finding.mend}{hint}.")
+    return [f"segmented ANYWAY: {finding.what}; {finding.mend}." for finding in errors]
