@@ -109,7 +109,7 @@ def _chosen(item: Input, folders: Sequence[Path]) -> Series:
     from pipeline.dicom.series import choose_series, find_series
 
     top = [folder for folder in folders if not any(other in folder.parents for other in folders)]
-    every = [series for folder in top for series in find_series(folder)]
+    every = find_series(*top)
     mine = [series for series in every if not item.study or series.study_uid == item.study]
     # A folder may lie below that of another study, which is a scan of its own
     beside = {series.study_uid for series in every if {file.parent for file in series.files} & {*folders}}

@@ -85,6 +85,7 @@ class Stack:
     pixel_spacing_mm: tuple[float, float] | None
     orientation: tuple[float, ...] | None
     rescale_type: str
+    frames: int = 1
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def read_slices(file: Path) -> list[Slice]:
 
     Raises DamagedHeaderError for a DICOM file whose header cannot be read.
     """
-    force = _begins_without_preamble(file)
+    force = begins_without_preamble(file)
     if force is None:
         return []
     try:
@@ -144,7 +145,7 @@ def class_name(sop_class_uid: str) -> str:
     return UID(sop_class_uid, IGNORE).name
 
 
-def _begins_without_preamble(file: Path) -> bool | None:
+def begins_without_preamble(file: Path) -> bool | None:
     """Whether a DICOM file lacks its preamble; None where it is not DICOM."""
     with file.open("rb") as stream:
         start = stream.read(PREAMBLE_BYTES + 4096)
@@ -219,6 +220,7 @@ def _slice(dataset: Dataset, file: Path, frame: int, places: list[Dataset]) -> S
         (spacing_mm[1], spacing_mm[0]) if spacing_mm and min(spacing_mm) > 0 else None,
         _directions(numbers("ImageOrientationPatient", 6)),
         text("RescaleType"),
+        1 if _text(dataset, "SOPClassUID") in ENHANCED else int(dataset.get("NumberOfFrames") or 1),
     )
     order = number("InstanceNumber")
     return Slice(

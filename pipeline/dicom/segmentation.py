@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -140,7 +141,12 @@ def made_of_headers(series: Series, what: str, instead: str) -> Iterator[None]:
             yield
     # highdicom finds out in many places that a header lacks something, and may quote it
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError(f"{series}: the headers of its files do not suffice for {what}; use {instead}.") from error
+        # Of what highdicom says only the name of a tag is told
+        missing = re.search(r"no attribute '(\w+)'", str(error))
+        told = f" (no {missing[1]})" if missing else ""
+        raise InputError(
+            f"{series}: the headers of its files do not suffice for {what}{told}; use {instead}."
+        ) from error
 
 
 def read_segmentation(path: str | Path, series: Series) -> sitk.Image:

@@ -34,19 +34,21 @@ HOUNSFIELD_TYPES = ("", "HU", "US")
 TWO_STACKS = 0.75
 
 
-def find_series(folder: str | Path) -> list[Series]:
-    """All stacks of slices in a folder and the folders in it (or in one file), from their headers alone.
+def find_series(*folders: str | Path) -> list[Series]:
+    """All stacks of slices in folders and the folders in them (or in one file), from their headers alone.
+
+    A series may lie in several folders: what was copied from two discs is one.
 
     Grouped by series, and within one by size, orientation, spacing and frame of reference; objects that are no image,
     such as dose reports, are a series of size 0. Files that are not DICOM are passed over; a damaged DICOM file is
     logged, and noted with every series that has a file in the same folder. Raises InputError where there is no folder.
     """
-    folder = Path(folder)
-    if not folder.exists():
-        raise InputError(f"{folder}: there is no such folder; check the path.")
+    for folder in folders:
+        if not Path(folder).exists():
+            raise InputError(f"{folder}: there is no such folder; check the path.")
     slices: list[Slice] = []
     damaged: Counter[Path] = Counter()
-    for file in _files(folder):
+    for file in dict.fromkeys(file for folder in folders for file in _files(Path(folder))):
         try:
             slices += read_slices(file)
         except (DamagedHeaderError, OSError) as error:
@@ -181,8 +183,13 @@ def unsuitable(series: Series) -> str:
         return f"it is a projection ({projection.pop()})"
     if max(series.stack.size) > LARGEST_SLICE or not min(series.stack.size):
         return f"no CT has slices of {series.stack.size[0]} x {series.stack.size[1]} pixels"
-    if series.stack.rescale_type not in HOUNSFIELD_TYPES:
+    if series.stack.rescale_type.upper() not in HOUNSFIELD_TYPES:
         return f"its values are {series.stack.rescale_type}, not Hounsfield units"
+    if series.stack.frames > 1:
+        return (
+            f"it holds {series.stack.frames} frames in one file of the kind for single slices, which does not tell "
+            "where each lies"
+        )
     if series.number_of_slices < 2:
         return "it is one slice, not a volume" if not series.problem else series.problem
     if not series.stack.pixel_spacing_mm:
@@ -209,6 +216,12 @@ def choose_series(series: Sequence[Series], uid: str | None = None) -> list[Seri
     ):
         if not reasons[each]:
             best = chosen.setdefault(each.study_uid, each)
+            if best is not each and best.uid == each.uid:
+                raise InputError(
+                    f"{best}: its series holds several stacks of slices, such as another of {each.number_of_slices} "
+                    "slices (other frame of reference, kernel, phase or grid), and which is meant cannot be known; "
+                    "export each as a series of its own."
+                )
             if best is not each:
                 reasons[each] = f"of its study {best.uid} has as many slices or more"
     for each, reason in reasons.items():

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filereader import dcmread
 from pydicom.pixels import iter_pixels
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pipeline.dicom.gdcm_decoder import use_gdcm
 from pipeline.dicom.grid import Grid, grid_of
-from pipeline.dicom.headers import ENHANCED, Slice, functional_groups, quiet_pydicom
+from pipeline.dicom.headers import ENHANCED, Slice, begins_without_preamble, functional_groups, quiet_pydicom
 from pipeline.dicom.stack import Series
 from pipeline.errors import InputError
 from pipeline.simpleitk import sitk
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 LOWEST_HU = -1024
 # 12 bits of 4096 values; extended scales go beyond it, where metal is
 HIGHEST_HU = 3071
+# Air, which every CT holds, is at most this
+LOWEST_AIR_HU = -700
 LARGEST_INT16 = np.iinfo(np.int16).max
 NOTES = "notes"
 TAGS = (
@@ -48,6 +51,7 @@ class Rescale:
     slope: float
     intercept: float
     padding: int | None
+    missing: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -90,7 +94,10 @@ def _filled(series: Series, grid: Grid) -> tuple[np.ndarray, list[int]]:
     planes = {index: plane for plane, indices in enumerate(series.planes) for index in indices}
     voxels: np.ndarray | None = None
     filled, repeated = set(), []
-    for index, hu, is_whole in _hounsfield(series):
+    missing: set[str] = set()
+    for index, hu, rescale in _hounsfield(series):
+        missing.update(rescale.missing)
+        is_whole = rescale.is_whole
         # The first slice tells the type, and that the size is no invention
         if voxels is None:
             voxels = np.full(grid.geometry.size[::-1], LOWEST_HU, np.int16 if is_whole else np.float32)
@@ -109,6 +116,11 @@ def _filled(series: Series, grid: Grid) -> tuple[np.ndarray, list[int]]:
         there[...] = hu
     if voxels is None:
         raise InputError(f"{series}: holds no slice; export the series again.")
+    if missing and voxels.min() > LOWEST_AIR_HU:
+        raise InputError(
+            f"{series}: has no {' and no '.join(sorted(missing))}, and its numbers from {voxels.min():g} on are no "
+            "Hounsfield units; export the series with these tags."
+        )
     return voxels, repeated
 
 
@@ -126,8 +138,8 @@ def _notes(series: Series, grid: Grid, repeated: Sequence[int]) -> Iterator[str]
         )
 
 
-def _hounsfield(series: Series) -> Iterator[tuple[int, np.ndarray, bool]]:
-    """Index, voxels (rows, columns) in HU and whether these are whole numbers, of every slice, file by file."""
+def _hounsfield(series: Series) -> Iterator[tuple[int, np.ndarray, Rescale]]:
+    """Index, voxels (rows, columns) in HU and what made them these, of every slice, file by file."""
     use_gdcm()
     of_file: dict[Path, list[int]] = defaultdict(list)
     for index, each in enumerate(series.slices):
@@ -138,7 +150,7 @@ def _hounsfield(series: Series) -> Iterator[tuple[int, np.ndarray, bool]]:
             if stored.shape != series.stack.size[::-1]:
                 raise InputError(f"{file}: its image has size {stored.shape}, not that of its header; export it again.")
             hu = np.minimum(rescale.hounsfield(stored), LARGEST_INT16)
-            yield index, hu, rescale.is_whole
+            yield index, hu, rescale
 
 
 def _stored(file: Path, slices: Sequence[Slice]) -> Iterator[tuple[np.ndarray, Rescale]]:
@@ -147,7 +159,7 @@ def _stored(file: Path, slices: Sequence[Slice]) -> Iterator[tuple[np.ndarray, R
     # A classic file has one frame, whatever its header says
     frames = [each.frame for each in slices] if slices[0].stack.sop_class_uid in ENHANCED else [0]
     tags = [tag for name in TAGS if (tag := tag_for_keyword(name)) is not None]
-    decoded = iter_pixels(file, ds_out=header, specific_tags=tags, indices=frames)
+    decoded = _decoded(file, header, tags, frames)
     for frame in frames:
         try:
             with quiet_pydicom():
@@ -166,6 +178,23 @@ def _stored(file: Path, slices: Sequence[Slice]) -> Iterator[tuple[np.ndarray, R
         yield stored, rescale
 
 
+def _decoded(file: Path, header: Dataset, tags: list[int], frames: list[int]) -> Iterator[np.ndarray]:
+    """Frames of a file, and its header filled; old archives leave the part out that says how it is stored."""
+    if not begins_without_preamble(file):
+        yield from iter_pixels(file, ds_out=header, specific_tags=tags, indices=frames)
+        return
+    dataset = dcmread(file, force=True)
+    meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
+    if "TransferSyntaxUID" not in meta:
+        implicit, _ = dataset.original_encoding
+        meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    dataset.file_meta = meta
+    for tag in tags:
+        if tag in dataset:
+            header[tag] = dataset[tag]
+    yield from iter_pixels(dataset, indices=frames)
+
+
 def _rescale(header: Dataset, frame: int, file: Path) -> Rescale:
     """From the header's top, or from the functional groups of a frame, which win over shared ones."""
     places = [header]
@@ -182,8 +211,10 @@ def _rescale(header: Dataset, frame: int, file: Path) -> Rescale:
     )
     if not math.isfinite(slope) or not math.isfinite(intercept) or slope == 0:
         raise InputError(f"{file}: has rescale slope {slope} and intercept {intercept}; export the series again.")
+    told = ("RescaleIntercept", "RescaleSlope")
+    missing = tuple(name for name in told if all(place.get(name) is None for place in places))
     padding = header.get("PixelPaddingValue")
     if padding is not None and header.get("PixelRepresentation") == 1:
         # Some files hold a negative value with the type of unsigned ones
         padding = (int(padding) + 0x8000) % 0x10000 - 0x8000
-    return Rescale(slope, intercept, padding if padding is None else int(padding))
+    return Rescale(slope, intercept, padding if padding is None else int(padding), missing)
