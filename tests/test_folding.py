@@ -43,7 +43,8 @@ def difference(network: nn.Module, image: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.bundle)
 def test_a_folded_network_gives_what_it_gave(network: Network):
-    assert difference(trained(network.small()), network.ramp(batch=2)) < 1e-5
+    # In float64: rounding in float32 turns the larger of two almost equal voxels, whose place SegNet's unpooling takes
+    assert difference(trained(network.small()).double(), network.ramp(batch=2).double()) < 1e-10
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.bundle)
