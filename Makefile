@@ -113,6 +113,10 @@ help: ## print this list
 	@echo "             TEST=folder METHOD=vote|mean WEIGHTS=\"2 1\" MEMBERS=\"{3: {'learning_rate': 0.002}}\" LEAKY=1 JOBS=$(JOBS)"
 	@echo "             SPLIT=patients|lopo|published SEED=$(SEED) INPUT=scans MODEL=fold OVERRIDES=\"{'max_epochs': 20}\""
 
+# What a user gave as one word for the shell, whatever is in it; and as a text that `monai.bundle`'s fire takes for one
+quoted = '$(subst ','\'',$(1))'
+text = $(call quoted,"$(subst ",\",$(subst \,\\,$(1)))")
+
 .PHONY: setup
 setup: $(READY) ## make .venv and install the project with its development tools
 
@@ -141,99 +145,99 @@ fetch-data: $(READY) ## download the public 20 COVID-19 CTs (Zenodo 3757476, 1 G
 
 .PHONY: check-data
 check-data: $(READY) $(if $(DATA),,data) ## read every file of DATA, say what is wrong, write a data card: make check-data DATA= [REPAIR=new folder OUT=]
-	@$(PY) -m pipeline.check_data "$(DATASET)" $(if $(REPAIR),--repair "$(REPAIR)",) $(if $(OUT),--out "$(OUT)",)
+	@$(PY) -m pipeline.check_data $(call quoted,$(DATASET)) $(if $(REPAIR),--repair $(call quoted,$(REPAIR)),) $(if $(OUT),--out $(call quoted,$(OUT)),)
 
 .PHONY: cv
 cv: $(READY) $(if $(DATA),,data) ## cross-validate: make cv FOLDS=5 [NETWORK= DATA= PRESET= SPLIT= OUT= FOLD=k for one alone]
 	@$(BUNDLE_RUN) --config_file bundles/common/cross_validation.yaml --meta_file bundles/common/metadata.json \
-	  --network "$(NETWORK)" --dataset_dir "'$(DATASET)'" --preset "$(PRESET)" --folds $(FOLDS) --only_fold $(FOLD) \
-	  --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" --lungs "$(LUNGS)" --jobs $(SIDE_BY_SIDE) --gpus $(GPUS) \
-	  --where "$(LAUNCH)" --cluster "\"$(CLUSTER_SETTINGS)\"" $(if $(OUT),--output_dir "'$(OUT)'",)
+	  --network $(call quoted,$(NETWORK)) --dataset_dir $(call text,$(DATASET)) --preset $(call quoted,$(PRESET)) --folds $(FOLDS) --only_fold $(FOLD) \
+	  --split $(call quoted,$(SPLIT)) --seed $(SEED) --overrides "\"$(OVERRIDES)\"" --lungs $(call quoted,$(LUNGS)) --jobs $(SIDE_BY_SIDE) --gpus $(GPUS) \
+	  --where $(call quoted,$(LAUNCH)) --cluster "\"$(CLUSTER_SETTINGS)\"" $(if $(OUT),--output_dir $(call text,$(OUT)),)
 
 .PHONY: cache
 cache: $(READY) $(if $(DATA),,data) ## prepare every scan of a cross-validation for training elsewhere: make cache [as make cv]
 	@$(BUNDLE_RUN) fill_cache --config_file bundles/common/cross_validation.yaml --meta_file bundles/common/metadata.json \
-	  --network "$(NETWORK)" --dataset_dir "'$(DATASET)'" --preset "$(PRESET)" --folds $(FOLDS) \
-	  --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" --lungs "$(LUNGS)" \
-	  $(if $(OUT),--output_dir "'$(OUT)'",)
+	  --network $(call quoted,$(NETWORK)) --dataset_dir $(call text,$(DATASET)) --preset $(call quoted,$(PRESET)) --folds $(FOLDS) \
+	  --split $(call quoted,$(SPLIT)) --seed $(SEED) --overrides "\"$(OVERRIDES)\"" --lungs $(call quoted,$(LUNGS)) \
+	  $(if $(OUT),--output_dir $(call text,$(OUT)),)
 
 .PHONY: report
 report: $(READY) ## write a cross-validation's report again: make report [NETWORK= OUT=its folder]
-	@$(PY) -m evaluation.report "$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv)"
+	@$(PY) -m evaluation.report $(call quoted,$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv))
 
 .PHONY: semi
 semi: $(READY) $(if $(DATA),,data) $(if $(filter $(PHANTOM)_unlabelled,$(UNLABELED)),$(PHANTOM)_unlabelled/manifest.json) ## train on unlabelled scans too: make semi NETWORK=inf_net UNLABELED=folder [DATA= FOLDS= K= ROUNDS= SUPERVISED= OUT=]
 	@$(BUNDLE_RUN) --config_file bundles/common/semi_supervised.yaml --meta_file bundles/common/metadata.json \
-	  --network "$(NETWORK)" --dataset_dir "'$(DATASET)'" --unlabelled_dir "'$(UNLABELED)'" --preset "$(PRESET)" \
-	  --folds $(FOLDS) --only_fold $(FOLD) --split "$(SPLIT)" --seed $(SEED) --overrides "\"$(OVERRIDES)\"" \
+	  --network $(call quoted,$(NETWORK)) --dataset_dir $(call text,$(DATASET)) --unlabelled_dir $(call text,$(UNLABELED)) --preset $(call quoted,$(PRESET)) \
+	  --folds $(FOLDS) --only_fold $(FOLD) --split $(call quoted,$(SPLIT)) --seed $(SEED) --overrides "\"$(OVERRIDES)\"" \
 	  $(if $(K),--per_round $(K),) $(if $(ROUNDS),--rounds $(ROUNDS),) \
-	  $(if $(SUPERVISED),--supervised_dir "'$(SUPERVISED)'",) $(if $(OUT),--output_dir "'$(OUT)'",)
+	  $(if $(SUPERVISED),--supervised_dir $(call text,$(SUPERVISED)),) $(if $(OUT),--output_dir $(call text,$(OUT)),)
 
 .PHONY: lopo
 lopo: $(READY) $(if $(DATA),,data) $(if $(filter $(PHANTOM_TEST),$(TEST)),$(PHANTOM_TEST)/manifest.json) ## leave one patient out, then vote: make lopo NETWORK=amc_net [DATA= TEST=other patients PRESET= METHOD= MEMBERS= LEAKY=1 JOBS= OUT=]
 	@$(BUNDLE_RUN) --config_file bundles/common/leave_one_out.yaml --meta_file bundles/common/metadata.json \
-	  --network "$(NETWORK)" --dataset_dir "'$(DATASET)'" --preset "$(PRESET)" --seed $(SEED) --lungs "$(LUNGS)" \
-	  --overrides "\"$(OVERRIDES)\"" --members "\"$(MEMBERS)\"" --method "$(METHOD)" --jobs $(JOBS) --gpus $(GPUS) \
-	  --where "$(LAUNCH)" --cluster "\"$(CLUSTER_SETTINGS)\"" \
-	  --leaky $(if $(filter-out 0,$(LEAKY)),True,False) $(if $(TEST),--test_dir "'$(TEST)'",) $(if $(OUT),--output_dir "'$(OUT)'",)
+	  --network $(call quoted,$(NETWORK)) --dataset_dir $(call text,$(DATASET)) --preset $(call quoted,$(PRESET)) --seed $(SEED) --lungs $(call quoted,$(LUNGS)) \
+	  --overrides "\"$(OVERRIDES)\"" --members "\"$(MEMBERS)\"" --method $(call quoted,$(METHOD)) --jobs $(JOBS) --gpus $(GPUS) \
+	  --where $(call quoted,$(LAUNCH)) --cluster "\"$(CLUSTER_SETTINGS)\"" \
+	  --leaky $(if $(filter-out 0,$(LEAKY)),True,False) $(if $(TEST),--test_dir $(call text,$(TEST)),) $(if $(OUT),--output_dir $(call text,$(OUT)),)
 
 .PHONY: ensemble
 ensemble: $(READY) $(if $(DATA),,$(PHANTOM_TEST)/manifest.json) ## score trained models as one: make ensemble MODEL="runs/a/cv runs/b/cv" DATA=labelled [METHOD=vote|mean WEIGHTS= LEAKY=1 OUT=]
 	@$(BUNDLE_RUN) --config_file bundles/common/score_ensemble.yaml --meta_file bundles/common/metadata.json \
-	  --models "'$(MODEL)'" --dataset_dir "'$(if $(DATA),$(DATA),$(PHANTOM_TEST))'" --method "$(METHOD)" --weights "'$(WEIGHTS)'" \
-	  --leaky $(if $(filter-out 0,$(LEAKY)),True,False) $(if $(OUT),--output_dir "'$(OUT)'",)
+	  --models $(call text,$(MODEL)) --dataset_dir $(call text,$(if $(DATA),$(DATA),$(PHANTOM_TEST))) --method $(call quoted,$(METHOD)) --weights $(call text,$(WEIGHTS)) \
+	  --leaky $(if $(filter-out 0,$(LEAKY)),True,False) $(if $(OUT),--output_dir $(call text,$(OUT)),)
 
 .PHONY: experiment
 experiment: $(READY) $(if $(DATA),,data) ## a paper's experiment: make experiment PAPER=anam_net|chs_net|small_covid_net DATA=folder [EXP= NETWORKS= PRESET= OUT=]
-	@$(PY) -m pipeline.experiment --paper "$(PAPER)" --data "$(DATASET)" --preset "$(PRESET)" \
-	  --overrides "$(OVERRIDES)" $(if $(NETWORKS),--networks "$(NETWORKS)",) $(if $(OUT),--output "$(OUT)",) \
-	  $(if $(EXP),--experiment "$(EXP)",) $(if $(PREPARATION),--preparation "$(PREPARATION)",) $(if $(BY_PATIENT),--by-patient,)
+	@$(PY) -m pipeline.experiment --paper $(call quoted,$(PAPER)) --data $(call quoted,$(DATASET)) --preset $(call quoted,$(PRESET)) \
+	  --overrides $(call quoted,$(OVERRIDES)) $(if $(NETWORKS),--networks $(call quoted,$(NETWORKS)),) $(if $(OUT),--output $(call quoted,$(OUT)),) \
+	  $(if $(EXP),--experiment $(call quoted,$(EXP)),) $(if $(PREPARATION),--preparation $(call quoted,$(PREPARATION)),) $(if $(BY_PATIENT),--by-patient,)
 
 .PHONY: ablation
 ablation: $(READY) $(if $(DATA),,data) ## a paper's ablation table: make ablation PAPER=chs_net|eamc_loss|eamc_dilation [DATA= FOLDS= PRESET= OUT=]
-	@$(PY) -m pipeline.ablation --paper "$(PAPER)" --data "$(DATASET)" --preset "$(PRESET)" --folds $(FOLDS) \
-	  --split "$(SPLIT)" --seed $(SEED) --overrides "$(OVERRIDES)" $(if $(OUT),--output "$(OUT)",) \
-	  --jobs $(SIDE_BY_SIDE) --gpus $(GPUS) --launch "$(LAUNCH)" --cluster "$(CLUSTER_SETTINGS)"
+	@$(PY) -m pipeline.ablation --paper $(call quoted,$(PAPER)) --data $(call quoted,$(DATASET)) --preset $(call quoted,$(PRESET)) --folds $(FOLDS) \
+	  --split $(call quoted,$(SPLIT)) --seed $(SEED) --overrides $(call quoted,$(OVERRIDES)) $(if $(OUT),--output $(call quoted,$(OUT)),) \
+	  --jobs $(SIDE_BY_SIDE) --gpus $(GPUS) --launch $(call quoted,$(LAUNCH)) --cluster $(call quoted,$(CLUSTER_SETTINGS))
 
 .PHONY: compare
 compare: $(READY) $(if $(DATA),,data) ## cross-validate several networks, compare them: make compare NETWORKS="a b" [DATA= FOLDS= PRESET= SPLIT= OUT= AGAINST= STRUCTURE=]
-	@$(PY) -m pipeline.compare --networks "$(NETWORKS)" --data "$(DATASET)" --preset "$(PRESET)" --folds $(FOLDS) \
-	  --split "$(SPLIT)" --seed $(SEED) --overrides "$(OVERRIDES)" $(if $(OUT),--output "$(OUT)",) \
-	  --structures "$(STRUCTURE)" --against "$(AGAINST)" \
-	  --jobs $(SIDE_BY_SIDE) --gpus $(GPUS) --launch "$(LAUNCH)" --cluster "$(CLUSTER_SETTINGS)"
+	@$(PY) -m pipeline.compare --networks $(call quoted,$(NETWORKS)) --data $(call quoted,$(DATASET)) --preset $(call quoted,$(PRESET)) --folds $(FOLDS) \
+	  --split $(call quoted,$(SPLIT)) --seed $(SEED) --overrides $(call quoted,$(OVERRIDES)) $(if $(OUT),--output $(call quoted,$(OUT)),) \
+	  --structures $(call quoted,$(STRUCTURE)) --against $(call quoted,$(AGAINST)) \
+	  --jobs $(SIDE_BY_SIDE) --gpus $(GPUS) --launch $(call quoted,$(LAUNCH)) --cluster $(call quoted,$(CLUSTER_SETTINGS))
 
 .PHONY: evaluate
 evaluate: $(READY) ## score the folds that are done so far, and name the others: make evaluate RUN=runs/unet_3d/cv
-	@$(PY) -m pipeline.launch --finished "$(if $(RUN),$(RUN),$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv))"
+	@$(PY) -m pipeline.launch --finished $(call quoted,$(if $(RUN),$(RUN),$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv)))
 
 .PHONY: status
 status: $(READY) ## what of a run is queued, running, done, failed and why: make status RUN=runs/unet_3d/cv
-	@$(PY) -m pipeline.status "$(if $(RUN),$(RUN),$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv))"
+	@$(PY) -m pipeline.status $(call quoted,$(if $(RUN),$(RUN),$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv)))
 
 .PHONY: cancel
 cancel: $(READY) ## end the jobs and processes of a run; the same command goes on later: make cancel RUN=runs/unet_3d/cv
-	@$(PY) -m pipeline.status --cancel "$(if $(RUN),$(RUN),$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv))"
+	@$(PY) -m pipeline.status --cancel $(call quoted,$(if $(RUN),$(RUN),$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv)))
 
 .PHONY: profile
 profile: $(READY) ## what networks cost, beside the Anam-Net paper's table: make profile [NETWORKS="anam_net enet" OUT=]
-	@$(PY) -m evaluation.cost --networks "$(NETWORKS)" --output "$(if $(OUT),$(OUT),runs/profile)"
+	@$(PY) -m evaluation.cost --networks $(call quoted,$(NETWORKS)) --output $(call quoted,$(if $(OUT),$(OUT),runs/profile))
 
 .PHONY: predict
 predict: $(READY) ## segment scans: make predict INPUT=scan, DICOM folder or folder of these OUT=labels MODEL=runs/unet_3d/cv/fold0; several are an ensemble [MODE=exact|whole|windows|fast SERIES=uid PAGES=0] [LAUNCH=slurm SHARDS=n]
-	@$(PY) -m $(if $(filter local,$(LAUNCH)),pipeline.predict,pipeline.shards --shards $(SHARDS) --launch "$(LAUNCH)" --cluster "$(CLUSTER_SETTINGS)") \
-	  --model "$(MODEL)" --input "$(INPUT)" --output "$(if $(OUT),$(OUT),predictions)" \
-	  --method "$(METHOD)" --weights "$(WEIGHTS)" --mode "$(MODE)" --series "$(SERIES)" $(if $(filter 0,$(PAGES)),--no-pages,) \
-	  $(if $(filter-out 0,$(TRUST)),--trust,)
+	@$(PY) -m $(if $(filter local,$(LAUNCH)),pipeline.predict,pipeline.shards --shards $(SHARDS) --launch $(call quoted,$(LAUNCH)) --cluster $(call quoted,$(CLUSTER_SETTINGS))) \
+	  --model $(call quoted,$(MODEL)) --input $(call quoted,$(INPUT)) --output $(call quoted,$(if $(OUT),$(OUT),predictions)) \
+	  --method $(call quoted,$(METHOD)) --weights $(call quoted,$(WEIGHTS)) --mode $(call quoted,$(MODE)) --series $(call quoted,$(SERIES)) $(if $(filter 0,$(PAGES)),--no-pages,) \
+	  $(if $(filter-out 0,$(TRUST)),--trust,) $(if $(filter-out 0,$(ANYWAY)),--anyway,)
 
 .PHONY: features
 features: $(READY) $(if $(filter file,$(origin INPUT)),data) ## what each block of a network makes of a scan: make features NETWORK=amc_net [MODEL= INPUT=scan OUT=]
-	@$(PY) -m pipeline.features --network "$(NETWORK)" --input "$(INPUT)" --preset "$(PRESET)" \
-	  $(if $(filter-out file,$(origin MODEL)),--model "$(MODEL)",) $(if $(OUT),--output "$(OUT)",)
+	@$(PY) -m pipeline.features --network $(call quoted,$(NETWORK)) --input $(call quoted,$(INPUT)) --preset $(call quoted,$(PRESET)) \
+	  $(if $(filter-out file,$(origin MODEL)),--model $(call quoted,$(MODEL)),) $(if $(OUT),--output $(call quoted,$(OUT)),)
 
 .PHONY: bundle
 bundle: $(READY) ## export as a bundle of the Model Zoo: make bundle NETWORK= [RUN=runs/x/cv FOLD=k | ENSEMBLE=1 METHOD= WEIGHTS=] [OUT= URL= VERSION= CHANGES= DATA_LICENSE=file]
-	@$(PY) -m pipeline.export --network "$(NETWORK)" --run "$(RUN)" --fold $(FOLD) $(BUNDLE_DETAILS) \
-	  $(if $(filter-out 0,$(ENSEMBLE)),--ensemble --method "$(if $(filter-out file,$(origin METHOD)),$(METHOD),)" --weights "$(WEIGHTS)",)
+	@$(PY) -m pipeline.export --network $(call quoted,$(NETWORK)) --run $(call quoted,$(RUN)) --fold $(FOLD) $(BUNDLE_DETAILS) \
+	  $(if $(filter-out 0,$(ENSEMBLE)),--ensemble --method $(call quoted,$(if $(filter-out file,$(origin METHOD)),$(METHOD),)) --weights $(call quoted,$(WEIGHTS)),)
 
 .PHONY: bundles
 bundles: $(READY) ## export every network and cascade, from its run where there is one
@@ -241,25 +245,25 @@ bundles: $(READY) ## export every network and cascade, from its run where there 
 
 .PHONY: verify-bundle
 verify-bundle: $(READY) ## check a bundle by the Model Zoo's rules: make verify-bundle BUNDLE=folder [SCHEMA=file]
-	@$(PY) -m pipeline.export.verify $(BUNDLE) --schema "$(SCHEMA)"
+	@$(PY) -m pipeline.export.verify $(BUNDLE) --schema $(call quoted,$(SCHEMA))
 
 .PHONY: zoo-pr
 zoo-pr: $(READY) ## lay a bundle and its unit test into a clone of the Model Zoo: make zoo-pr BUNDLE=folder ZOO=clone
-	@$(PY) -m pipeline.export.zoo --bundle "$(BUNDLE)" --zoo "$(ZOO)"
+	@$(PY) -m pipeline.export.zoo --bundle $(call quoted,$(BUNDLE)) --zoo $(call quoted,$(ZOO))
 
 .PHONY: push-bundle
 push-bundle: $(READY) ## publish a bundle on the Hugging Face hub: make push-bundle BUNDLE=folder REPO=user/name
-	@$(PY) -m pipeline.export.push --bundle "$(BUNDLE)" --repo "$(REPO)"
+	@$(PY) -m pipeline.export.push --bundle $(call quoted,$(BUNDLE)) --repo $(call quoted,$(REPO))
 
 .PHONY: export
 export: $(READY) $(if $(DATA),,data) ## a model for small devices: make export NETWORK=anam_net [FORMAT="onnx onnx-int8 torchscript" MODEL=fold INPUT=scans OUT=]
-	@$(PY) -m pipeline.small_devices.export --network "$(NETWORK)" --formats "$(FORMAT)" --preset "$(PRESET)" \
-	  --data "$(DATASET)" $(if $(filter-out file,$(origin INPUT)),--input "$(INPUT)",) \
-	  $(if $(filter-out file,$(origin MODEL)),--model "$(MODEL)",) $(if $(OUT),--output "$(OUT)",)
+	@$(PY) -m pipeline.small_devices.export --network $(call quoted,$(NETWORK)) --formats $(call quoted,$(FORMAT)) --preset $(call quoted,$(PRESET)) \
+	  --data $(call quoted,$(DATASET)) $(if $(filter-out file,$(origin INPUT)),--input $(call quoted,$(INPUT)),) \
+	  $(if $(filter-out file,$(origin MODEL)),--model $(call quoted,$(MODEL)),) $(if $(OUT),--output $(call quoted,$(OUT)),)
 
 .PHONY: benchmark
 benchmark: $(READY) ## measure this project against stock MONAI: make benchmark [GOALS="inference growth" MODEL=a trained fold OUT=]
-	@$(PY) -m benchmarks $(if $(GOALS),--goals "$(GOALS)",) --run "$(MODEL)" $(if $(OUT),--output "$(OUT)",)
+	@$(PY) -m benchmarks $(if $(GOALS),--goals $(call quoted,$(GOALS)),) --run $(call quoted,$(MODEL)) $(if $(OUT),--output $(call quoted,$(OUT)),)
 
 .PHONY: test
 test: $(READY) ## run the tests, slow ones excepted
