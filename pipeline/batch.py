@@ -20,7 +20,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pipeline.atomic import remove_unfinished
-from pipeline.case_segmenter import UNCERTAINTY, CaseSegmenter, utc
+from pipeline.case_segmenter import UNCERTAINTY, CaseSegmenter, KeptResultError, utc
 from pipeline.claims import FOLDER, Claims
 from pipeline.errors import SHOW_TRACEBACK, innermost, input_error_in, last_line, one_sentence
 from pipeline.inputs import Input
@@ -154,14 +154,16 @@ class Batch:
             cause = innermost(error)
             if isinstance(cause, OSError) and cause.errno in HOPELESS and not input_error_in(error):
                 raise cause from error
-            return self.failed(item, said(error, item), time.monotonic() - began)
+            kept = isinstance(input_error_in(error), KeptResultError)
+            return self.failed(item, said(error, item), time.monotonic() - began, written=not kept)
         write_manifest(self.output_dir, manifest)
         return manifest
 
-    def failed(self, item: Input, message: str, seconds: float) -> Manifest:
+    def failed(self, item: Input, message: str, seconds: float, written: bool = True) -> Manifest:
         told = {"status": FAILED, "message": message, "seconds": {"failed": round(seconds, 3)}}
         manifest = {**self.cases.told(item), **told}
-        write_manifest(self.output_dir, manifest)
+        if written:
+            write_manifest(self.output_dir, manifest)
         return manifest
 
 

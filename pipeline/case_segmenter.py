@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import time
@@ -10,24 +11,25 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from evaluation.prediction import flag_entries, found_in
 from evaluation.report.prediction import prediction_page
 from evaluation.report.stack import stack_of
 from pipeline.atomic import replacing
 from pipeline.check_data.finding import WARNING, of_level
-from pipeline.check_data.geometry import check_spacing
+from pipeline.check_data.scan_gate import look_at_scan, refuse_errors
 from pipeline.chosen_model import Model
+from pipeline.errors import InputError
 from pipeline.front import Front
-from pipeline.inputs import Input
+from pipeline.inputs import DICOM, Input
 from pipeline.machine import forget_peak_memory, memory_mib, peak_memory_mib
 from pipeline.manifest import DONE, Manifest, is_of, manifest_file, read_manifest
 from pipeline.memory_need import check_memory
-from pipeline.opened_input import Opened, opened, state_of
+from pipeline.opened_input import Opened, opened, state_of, without_names
 from pipeline.provenance import provenance
 from pipeline.quiet import quiet
-from pipeline.scan import Geometry, intensity_domain, read_scan
+from pipeline.scan import Geometry, file_sha256, intensity_domain, read_scan
 from pipeline.simpleitk import sitk
 
 logger = logging.getLogger(__name__)
@@ -50,11 +52,13 @@ class CaseSegmenter:
         model: that segments.
         output_dir: of all results.
         pages: whether each case gets its page.
+        anyway: whether scans are segmented that the gate of `pipeline.check_data.scan_gate` refuses.
     """
 
     model: Model
     output_dir: Path
     pages: bool = True
+    anyway: bool = False
 
     def __post_init__(self) -> None:
         # What scans have taken since is used again: the allocator keeps it
@@ -71,22 +75,36 @@ class CaseSegmenter:
         with opened(item, partial(self.check_memory, item.case)) as scan:
             old = read_manifest(manifest_file(self.output_dir, item.case))
             if old and self.is_finished(old, item) and old["input"]["sha256"] == scan.sha256:
-                return {**old, "input": {**old["input"], "state": state}}
+                return {**old, "input": {**old["input"], "state": state, "place": place_of(item)}}
+            self.check_kept(old, item, scan.sha256, warned)
+            passed = look_at_scan(scan.image, item.case)
+            allowed = refuse_errors(passed, item.case, self.anyway)
+            warned += allowed
+            for doubt in of_level(passed.findings, WARNING):
+                logger.warning("%s: %s; %s", item.case, doubt.what, doubt.mend)
             clock.note("read")
             case = {"case": item.name, "image": str(scan.image), "folder": item.folder}
             clock.add(self.model.segmenter.segment(case))
             if scan.sha256 in self.model.trained_on:
                 warned.append(TRAINED_ON)
-            voxels, label = read_scan(scan.image), read_scan(self.output_dir / f"{item.case}.nii.gz")
-            for doubt in of_level(check_spacing(voxels, item.case, scan.image), WARNING):
-                logger.warning("%s: %s; %s", item.case, doubt.what, doubt.mend)
+            label_file = self.output_dir / f"{item.case}.nii.gz"
+            # Of what the gate let pass
+            voxels, label = cast("sitk.Image", passed.image), read_scan(label_file)
             found, flags = found_in(label, voxels, self.model.labels, self.model.errors, item.case)
             clock.note("severity")
             manifest = {
                 **self.told(item),
                 "status": DONE,
                 "message": "",
-                "input": {"kind": item.kind, "sha256": scan.sha256, "state": state, **described(voxels, item.case)},
+                "input": {
+                    "kind": item.kind,
+                    "sha256": scan.sha256,
+                    "place": place_of(item),
+                    "state": state,
+                    **described(voxels, item.case),
+                },
+                "label_sha256": file_sha256(label_file),
+                "anyway": allowed,
                 "severity": found,
                 "flags": flag_entries(flags),
                 "warnings": warned,
@@ -106,6 +124,25 @@ class CaseSegmenter:
             "peak_memory_mib": round(peak_memory_mib()),
         }
 
+    def check_kept(self, old: Manifest | None, item: Input, sha256: str, warned: list[str]) -> None:
+        """Raise KeptResultError where an earlier result is of another scan, or was changed by hand since."""
+        if old is None or old["status"] != DONE:
+            return
+        label = self.output_dir / f"{item.case}.nii.gz"
+        if old.get("label_sha256") and label.is_file() and file_sha256(label) != old["label_sha256"]:
+            raise KeptResultError(
+                f"{item.case}: its label in OUT was changed since it was written, by hand perhaps; move it away, or "
+                "give OUT= another folder."
+            )
+        if old["input"]["sha256"] == sha256:
+            return
+        if old["input"].get("place", place_of(item)) != place_of(item):
+            raise KeptResultError(
+                f"{item.case}: OUT holds the result of another scan of this name; give OUT= another folder, or rename "
+                "one of them."
+            )
+        warned.append(f"{item.case} has changed since it was segmented before; that result was replaced.")
+
     def check_memory(self, case: str, scanner: Geometry) -> None:
         """Raise InputError for a scan on a grid that does not fit into memory."""
         prepared = self.front.grid(scanner)
@@ -117,6 +154,8 @@ class CaseSegmenter:
         return self.model.segmenter.evaluated("front")
 
     def is_finished(self, manifest: Manifest | None, item: Input) -> bool:
+        if manifest and manifest.get("anyway") and not self.anyway:
+            return False
         return is_of(manifest, self.model.facts, self.output_dir, self.files(item))
 
     @cached_property
@@ -149,9 +188,16 @@ class CaseSegmenter:
             return []
         made_by = (self.algorithm, self.made_with.get("pneumobundle", "unknown"), self.model.label_map)
         # It tells which modules of the standard it copies
-        with quiet("highdicom"):
-            write_segmentation(label, scan.series, segmentation, *made_by)
-            write_measurements(label, scan.series, segmentation, report, *made_by)
+        try:
+            with quiet("highdicom"):
+                write_segmentation(label, scan.series, segmentation, *made_by)
+                write_measurements(label, scan.series, segmentation, report, *made_by)
+        except InputError as error:
+            # What is finished stays: label, volumes and page are of use without these
+            warned.append(f"There is no DICOM segmentation or report: {without_names(str(error), item)}")
+            for file in (segmentation, report):
+                file.unlink(missing_ok=True)
+            return []
         return names
 
     @property
@@ -175,6 +221,16 @@ class CaseSegmenter:
             *([f"{folder}{UNCERTAINTY}/{item.name}.nii.gz"] if uncertain else []),
             *([f"{item.case}.html"] if self.pages else []),
         ]
+
+
+class KeptResultError(InputError):
+    """A result that is there is not replaced, nor is its manifest."""
+
+
+def place_of(item: Input) -> str:
+    """Where a scan lies, hashed, since results hold no path; of a DICOM study its number, wherever it is."""
+    place = item.case if item.kind == DICOM else os.path.realpath(item.paths[0])
+    return hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
 
 
 class Clock:

@@ -212,9 +212,9 @@ class FoldedBatchNorms(Inferer):
 def channels_last(network: torch.nn.Module, spatial_dims: int) -> torch.nn.Module:
     """The network with its weights in the memory layout that convolutions are fastest in; values do not change.
 
-    Networks with layers that torch 2.13 gets wrong in this layout on a CPU stay as they are, all of them, since a layer's
-    input decides its layout too: see `is_dilated_depthwise` and `is_strided_pointwise`. Whatever the processor, so that
-    results do not depend on it.
+    Networks with layers that torch 2.13 gets wrong in this layout on a CPU stay as they are, all of them, since the
+    layout of its input is a layer's too: see `is_dilated_depthwise` and `is_strided_pointwise`. Whatever the
+    processor, so that results do not depend on it.
     """
     if any(is_dilated_depthwise(module) or is_strided_pointwise(module) for module in network.modules()):
         return network

@@ -20,8 +20,12 @@ from typing import TYPE_CHECKING
 from evaluation.table import aligned
 from pipeline.errors import InputError, in_one_line, report_plainly
 from pipeline.layouts import UNDERSTOOD, by_case, image_files, recognise, unrecognised
+from pipeline.left_out import LeftOut
+from pipeline.manifest import manifest_file, read_manifest
+from pipeline.output_folder import holds_results
 from pipeline.quiet import quiet
-from pipeline.scan import SUFFIXES
+from pipeline.scan import SUFFIXES, case_name
+from pipeline.scan_names import has_header, what_it_is
 
 if TYPE_CHECKING:
     from pipeline.dicom.series import Series
@@ -30,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 FILE, DICOM, ZIP = "file", "dicom", "zip"
 ZIP_SUFFIX = ".zip"
+# Beside SUFFIXES: of DICOM, what becomes of each series is told where it is read
+READ_TOO = (ZIP_SUFFIX, ".dcm", ".dicom", ".ima")
 # Bytes: file systems allow 255, of which names of unfinished files and suffixes need 50
 LONGEST_NAME = 200
 UNDERSTOOD_INPUT = (f"{', '.join(SUFFIXES)} files, DICOM files or zip files of these, in folders or not", *UNDERSTOOD)
@@ -69,12 +75,20 @@ class Input:
 
 
 def find_inputs(source: str | Path, output_dir: str | Path | None = None, series: str = "") -> list[Input]:
+    """As `find_all`, without what is left out."""
+    return find_all(source, output_dir, series)[0]
+
+
+def find_all(
+    source: str | Path, output_dir: str | Path | None = None, series: str = ""
+) -> tuple[list[Input], list[LeftOut]]:
     """The scans that INPUT stands for, by name; of DICOM one header a folder is read, of all else nothing.
 
     INPUT is an image file, a zip file of DICOM files, or a folder: in a layout that `pipeline.layouts` knows its images
     are taken and its labels are not, else all scans in it and in the folders below. Hidden ones and `output_dir`, which
-    may lie within, are left out. With the UID of a `series` that one alone is meant. Raises InputError where there is
-    nothing to segment, or two scans would have one name.
+    may lie within, are left out; so are results of this program, and what looks like a scan but is not read, which
+    come back as well. Links to folders are followed, each place once. With the UID of a `series` that one alone is
+    meant. Raises InputError where there is nothing to segment, or two scans would have one name.
     """
     # Not resolve(): on a cluster a link is the path that every node knows, and its target often is not
     place = Path(os.path.abspath(source))
@@ -82,18 +96,43 @@ def find_inputs(source: str | Path, output_dir: str | Path | None = None, series
     if not os.path.lexists(place):
         raise InputError(f"{place}: there is no such file or folder; check the path.")
     if not place.is_dir():
-        return _of_file(place, series)
-    left_out = None if output_dir is None else Path(os.path.abspath(output_dir))
+        return _of_file(place, series), []
     if series:
-        return [Input(f"series_{hashed_uid(series)}", DICOM, (place,), series=series)]
-    found, studies = [], _Studies(place)
-    for folder in _folders(place, left_out):
-        found += _images(folder, place)
+        return [Input(f"series_{hashed_uid(series)}", DICOM, (place,), series=series)], []
+    found: list[Input] = []
+    left_out: list[LeftOut] = []
+    studies = _Studies(place)
+    for folder in _folders(place, output_dir, left_out):
+        images = _images(folder, place)
+        found += images
+        left_out += _passed_over(folder, place)
         studies.add(folder)
     found += studies.inputs()
     if not found:
-        raise InputError(unrecognised(place, UNDERSTOOD_INPUT))
-    return found
+        told = f"; left out: {left_out[0].sentence}" if left_out else ""
+        raise InputError(unrecognised(place, UNDERSTOOD_INPUT).removesuffix(".") + (told or "."))
+    return found, left_out
+
+
+def _passed_over(folder: Path, root: Path) -> list[LeftOut]:
+    """Files of a folder that look like scans and are not read, and results that lie beside their manifests."""
+    passed = []
+    for file in _files(folder):
+        name = file.relative_to(root).as_posix()
+        if is_result(file):
+            passed.append(LeftOut(name, "is the result of an earlier predict", missed=False))
+        elif (
+            not has_header(file)
+            and not file.name.lower().endswith((*SUFFIXES, ZIP_SUFFIX))
+            and (what := what_it_is(file, READ_TOO))
+        ):
+            passed.append(LeftOut(name, what))
+    return passed
+
+
+def is_result(file: Path) -> bool:
+    """Whether a file is a label that `make predict` wrote, by the manifest beside it."""
+    return file.name.endswith(".nii.gz") and read_manifest(manifest_file(file.parent, case_name(file))) is not None
 
 
 def _of_file(file: Path, series: str) -> list[Input]:
@@ -106,12 +145,30 @@ def _of_file(file: Path, series: str) -> list[Input]:
     raise InputError(f"{file}: is no image file; expected {', '.join((*SUFFIXES, ZIP_SUFFIX))}; convert it.")
 
 
-def _folders(root: Path, left_out: Path | None) -> Iterator[Path]:
-    """A folder and all below it, in the order of their names; none below one whose layout is known."""
-    for name, folders, _ in os.walk(root):
+def _folders(root: Path, output_dir: str | Path | None, left_out: list[LeftOut]) -> Iterator[Path]:
+    """A folder and all below it, in the order of their names; none below one whose layout is known.
+
+    What is passed over because this program wrote it is added to `left_out`.
+    """
+    real_root = os.path.realpath(root)
+    seen = {real_root, *([] if output_dir is None else [os.path.realpath(output_dir)])}
+
+    def is_new(folder: Path) -> bool:
+        real = os.path.realpath(folder)
+        # A link to a folder of this tree leads to what is walked anyway, or round in a circle
+        if real in seen or (folder.is_symlink() and Path(real).is_relative_to(real_root)):
+            return False
+        seen.add(real)
+        if not holds_results(folder):
+            return True
+        name = folder.relative_to(root).as_posix()
+        left_out.append(LeftOut(name, "holds results of this program, no scans", missed=False))
+        return False
+
+    for name, folders, _ in os.walk(root, followlinks=True):
         folder = Path(name)
         # In place: what is taken off is not walked into
-        folders[:] = sorted(each for each in folders if not each.startswith(".") and folder / each != left_out)
+        folders[:] = sorted(each for each in folders if not each.startswith(".") and is_new(folder / each))
         yield folder
         if listing := recognise(folder):
             used = {file for case in listing.cases for file in (case.image, case.label) if file}
@@ -130,7 +187,7 @@ def _images(folder: Path, root: Path) -> list[Input]:
         return _named({case.name: case.image for case in listing.cases}, prefix)
     archives = sorted(file for file in _files(folder) if file.name.lower().endswith(ZIP_SUFFIX))
     zipped = {_stem(file): file for file in archives}
-    images = by_case(image_files(folder))
+    images = by_case(file for file in image_files(folder) if not is_result(file))
     if twice := sorted({*images} & {*zipped}):
         raise InputError(f"case {twice[0]}: occurs twice, as an image and as a zip file; remove or rename one of them.")
     return [*_named(images, prefix), *(Input(_safe(f"{prefix}{name}"), ZIP, (file,)) for name, file in zipped.items())]
@@ -209,8 +266,7 @@ def _studies_in(folder: Path) -> list[str]:
 def _series(item: Input) -> list[Series]:
     from pipeline.dicom.series import find_series
 
-    every = {series.uid: series for folder in item.paths for series in find_series(folder)}
-    return [series for series in every.values() if series.study_uid == item.study]
+    return [series for series in find_series(*item.paths) if series.study_uid == item.study]
 
 
 def hashed_uid(uid: str) -> str:

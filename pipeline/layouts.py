@@ -33,6 +33,8 @@ PUBLIC_PATIENTS = {
 # `case009` and `coronacases_org_case007` are names stored inside the .gz files, which 7-Zip brings back.
 _CORONACASES = re.compile(r"(?:coronacases_(?:org_)?(?:case)?|case)(\d{3})")
 _RADIOPAEDIA = re.compile(r"radiopaedia_(?:org_covid-19-pneumonia-)?(\d+_\d+_\d+)(?:-dcm)?")
+# As annotators' programs name the label of a scan
+_LABEL_ENDING = re.compile(r"(?i)[ ._-](?:seg|segmentation|labels?|labelmap|masks?|gt|annotation)$")
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
@@ -213,13 +215,27 @@ def _listing(
     label_names: Mapping[int, str] | None = None,
 ) -> Listing:
     """Images joined to labels by case name; a scan of the public set has its known patient in every layout."""
-    patients = patients or {}
+    patients, labels = patients or {}, _joined(images, labels)
     cases = []
     for name in sorted(images):
         patient_id = PUBLIC_PATIENTS.get(public_name(name), patients.get(name, name))
         cases.append(Case(name, patient_id, images[name], labels.get(name)))
     orphans = tuple(labels[name] for name in sorted(labels.keys() - images.keys()))
     return Listing(layout, tuple(cases), orphans, label_names or {})
+
+
+def _joined(images: Mapping[str, Path], labels: Mapping[str, Path]) -> dict[str, Path]:
+    """Labels by the names of their images: one whose name has an ending (`x_seg`, `x.seg`) that its image has not."""
+    joined = {name: file for name, file in labels.items() if name in images}
+    others: dict[str, list[tuple[str, Path]]] = {}
+    for name, file in labels.items():
+        if name not in joined:
+            others.setdefault(_LABEL_ENDING.sub("", name), []).append((name, file))
+    for plain, found in others.items():
+        # Two labels of one image: nobody knows which is meant
+        alone = len(found) == 1 and plain in images and plain not in joined
+        joined |= {plain if alone else name: file for name, file in found}
+    return joined
 
 
 def _public_case(path: Path) -> str:

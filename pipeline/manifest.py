@@ -9,17 +9,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from evaluation.table import aligned, shortened
-from pipeline.atomic import write_csv, write_json
+from pipeline.atomic import read_json, write_csv, write_json
+from pipeline.left_out import LeftOut
 
 DONE, FAILED = "done", "failed"
 # How a manifest is told from other JSON files
 KIND = "PneumoBundle prediction"
 RESULTS = "results.csv"
-SHOWN = 60
+LEFT_OUT = "left out"
+LEFT_OUT_FILE, LEFT_OUT_KIND = "left_out.json", "PneumoBundle left out"
+SHOWN, SHOWN_LEFT_OUT = 60, 10
 COLUMNS = (
     "case",
     "status",
@@ -87,7 +91,23 @@ def manifests(output_dir: str | Path) -> list[Manifest]:
 
 
 def write_results(output_dir: str | Path, every: Iterable[Manifest]) -> None:
-    write_csv(Path(output_dir) / RESULTS, COLUMNS, map(row_of, every))
+    """The table of all cases, and of what INPUT held beside them."""
+    passed = [{"case": each.name, "status": LEFT_OUT, "message": each.why} for each in read_left_out(output_dir)]
+    write_csv(Path(output_dir) / RESULTS, COLUMNS, [*map(row_of, every), *passed])
+
+
+def write_left_out(output_dir: str | Path, left_out: Sequence[LeftOut]) -> None:
+    """Keep what was found and not used, for results.csv, which another process may write."""
+    file = Path(output_dir) / LEFT_OUT_FILE
+    if left_out or file.exists():
+        write_json(file, {"kind": LEFT_OUT_KIND, "left_out": [asdict(each) for each in left_out]})
+
+
+def read_left_out(output_dir: str | Path) -> list[LeftOut]:
+    file = Path(output_dir) / LEFT_OUT_FILE
+    if not file.exists():
+        return []
+    return [LeftOut(**each) for each in read_json(file)["left_out"]]
 
 
 def row_of(manifest: Manifest) -> dict[str, Any]:
@@ -114,15 +134,18 @@ def brief(manifest: Manifest) -> Manifest:
     return {key: value for key, value in manifest.items() if key not in ("model", "made_with", "files")}
 
 
-def table(every: Sequence[Manifest]) -> str:
-    """A line a case, those that failed first, SHOWN at most, and a last one that counts them."""
+def table(every: Sequence[Manifest], left_out: Sequence[LeftOut] = ()) -> str:
+    """A line a case, those that failed first, SHOWN at most; one that counts them; and what was left out."""
     ordered = sorted(every, key=lambda manifest: (manifest["status"] != FAILED, manifest["case"]))
     rows = [["case", "status", "seconds", "infection % of lung", "grade", "message"]]
     rows += [_cells(row_of(manifest)) for manifest in ordered[:SHOWN]]
     failed = sum(manifest["status"] == FAILED for manifest in every)
     more = [f"and {len(every) - SHOWN} more, see {RESULTS}"] if len(every) > SHOWN else []
     counted = f"{len(every) - failed} of {len(every)} scans segmented" + (f", {failed} failed" if failed else "")
-    return "\n".join((aligned(rows), *more, counted))
+    passed = [f"left out: {printable(each.sentence)}" for each in left_out[:SHOWN_LEFT_OUT]]
+    if len(left_out) > SHOWN_LEFT_OUT:
+        passed.append(f"and {len(left_out) - SHOWN_LEFT_OUT} more left out, see {RESULTS}")
+    return "\n".join((aligned(rows), *more, counted, *passed))
 
 
 def printable(name: str) -> str:

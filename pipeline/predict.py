@@ -22,8 +22,10 @@ from pipeline.claims import check_writable
 from pipeline.configuration import LOGGING
 from pipeline.ensemble import MEAN, VOTE, parse_weights
 from pipeline.errors import InputError, report_plainly
-from pipeline.inputs import find_inputs
-from pipeline.manifest import DONE, Manifest, manifests, table, write_results
+from pipeline.inputs import find_all
+from pipeline.left_out import LeftOut, any_missed
+from pipeline.manifest import DONE, Manifest, manifests, read_left_out, table, write_left_out, write_results
+from pipeline.output_folder import check_output, check_results
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ def predict(
     series: str = "",
     merged: bool = True,
     trusted: bool = False,
+    anyway: bool = False,
 ) -> list[Manifest]:
     """Write `<output_dir>/<case>.nii.gz` for a scan, or for every scan of a folder, on the scan's own grid.
 
@@ -50,6 +53,7 @@ def predict(
     `models` names one trained fold or several, see `pipeline.members.find_members`; several segment together, and
     `<output_dir>/uncertainty/<case>.nii.gz` tells where they disagree. Or it is an exported bundle, a folder or a zip
     file. `mode` names a file of bundles/common/modes; "" does what the model's configuration says.
+    With `anyway` a scan is segmented whose numbers or place `make check-data` calls an error, and its results say so.
     `trusted` lets a bundle run code that this project does not have itself.
 
     A scan that cannot be segmented does not keep the others from it: see the manifests, one a scan, that come back.
@@ -57,11 +61,14 @@ def predict(
     writes results.csv of all that is there when it ends. Raises InputError where model and settings do not fit, there
     is nothing to segment, or `output_dir` cannot be written.
     """
-    inputs = find_inputs(source, output_dir, series)
+    inputs, left_out = find_all(source, output_dir, series)
+    check_output(output_dir, source, *(path for item in inputs for path in item.paths))
+    check_results(output_dir, (item.case for item in inputs))
     with told_plainly(output_dir):
         check_writable(output_dir)
+        write_left_out(output_dir, left_out)
     with open_model(models, output_dir, method, weights, mode, trusted) as model, told_plainly(output_dir):
-        return Batch(CaseSegmenter(model, Path(output_dir), pages), merged).run(inputs)
+        return Batch(CaseSegmenter(model, Path(output_dir), pages, anyway), merged).run(inputs)
 
 
 @contextmanager
@@ -76,12 +83,12 @@ def told_plainly(output_dir: str | Path) -> Iterator[None]:
         ) from error
 
 
-def summarised(every: Sequence[Manifest]) -> bool:
-    """Print the table of all scans, and what holds for several of them; whether all are segmented."""
-    print(table(every), flush=True)
+def summarised(every: Sequence[Manifest], left_out: Sequence[LeftOut] = ()) -> bool:
+    """Print the table of all scans, and what holds for several of them; whether all are segmented, none left out."""
+    print(table(every, left_out), flush=True)
     if known := [manifest["case"] for manifest in every if TRAINED_ON in manifest.get("warnings", ())]:
         logger.warning("MODEL was trained on %d of these scans: %s", len(known), ", ".join(known))
-    return all(manifest["status"] == DONE for manifest in every)
+    return all(manifest["status"] == DONE for manifest in every) and not any_missed(left_out)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -115,6 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--trust", action="store_true", help="run what a bundle holds that this project does not have itself"
     )
+    parser.add_argument(
+        "--anyway", action="store_true", help="segment what make check-data calls an error of a scan; results say so"
+    )
     given = parser.parse_args(arguments)
     if given.merge:
         every = manifests(given.output)
@@ -127,9 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pages = not given.no_pages
         every = predict(
             given.model, given.input, given.output, given.method, weights, given.mode, pages, given.series,
-            not given.shard, given.trust,
+            not given.shard, given.trust, given.anyway,
         )  # fmt: skip
-    if not summarised(every):
+    if not summarised(every, read_left_out(given.output)):
         raise SystemExit(1)
 
 

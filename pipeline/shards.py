@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report_plainly()
     logging.config.fileConfig(LOGGING, disable_existing_loggers=False)
     parser = argparse.ArgumentParser(prog="python -m pipeline.shards", description="Segment an archive on a cluster.")
-    parser.add_argument("--model", required=True, help="as `python -m pipeline.predict` takes it, as the next seven")
+    parser.add_argument("--model", required=True, help="as `python -m pipeline.predict` takes it, as the next eight")
     parser.add_argument("--input", required=True)
     parser.add_argument("--output", default="predictions")
     parser.add_argument("--method", default=VOTE)
@@ -98,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--series", default="")
     parser.add_argument("--no-pages", action="store_true")
     parser.add_argument("--trust", action="store_true")
+    parser.add_argument("--anyway", action="store_true")
     parser.add_argument("--shards", type=int, default=1, help="tasks that share the scans (default: %(default)s)")
     parser.add_argument("--cluster", default="{}", help="a dictionary of settings of bundles/common/cluster.yaml")
     parser.add_argument("--launch", default=SLURM, help=f"{SLURM} (default)")
@@ -110,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pass
     told = ("method", "weights", "mode", "series")
     options = [f"--{name}={value}" for name in told if (value := getattr(given, name))]
-    options += [f"--{name.replace('_', '-')}" for name in ("no_pages", "trust") if getattr(given, name)]
+    options += [f"--{name.replace('_', '-')}" for name in ("no_pages", "trust", "anyway") if getattr(given, name)]
     said = submit_shards(
         given.model, given.input, given.output, given.shards, options, given.cluster, series=given.series
     )

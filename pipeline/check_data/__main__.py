@@ -3,7 +3,8 @@
     python -m pipeline.check_data DATA [--repair FOLDER] [--out FOLDER]
 
 prints the cases and a line a finding, writes `findings.json` and `card.html`, and ends with exit status 1 where there
-is an error. The card holds pictures of patients: share it as you would share the scans.
+is an error, or something that looks like a scan or a label is left out. The card holds pictures of patients: share it
+as you would share the scans.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -20,10 +22,13 @@ from pipeline.atomic import write_json
 from pipeline.check_data.card import CARD, write_card
 from pipeline.check_data.check import Checked, all_findings, check_each, check_labelled, check_scan
 from pipeline.check_data.finding import ERROR, LEVELS, Finding, of_level
+from pipeline.check_data.passed_over import passed_over
 from pipeline.check_data.repair import repair
 from pipeline.datalist import scans, table
 from pipeline.errors import InputError, report_plainly
 from pipeline.layouts import Case, Listing, recognise
+from pipeline.left_out import any_missed
+from pipeline.output_folder import check_output
 
 FINDINGS = "findings.json"
 OUTPUT = Path("runs/check-data")
@@ -49,7 +54,7 @@ def read_listing(data: str | Path) -> Listing:
 
 def check(listing: Listing, folder: Path) -> tuple[list[Checked], list[Finding]]:
     """All checks; labels are missed only where other cases have some."""
-    if any(case.label for case in listing.cases):
+    if any(case.label for case in listing.cases) or listing.labels_without_image:
         return check_labelled(listing, folder)
     checked = check_each(partial(check_scan, folder), listing.cases)
     return checked, all_findings(checked)
@@ -89,16 +94,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = Path(os.path.abspath(given.data))
     output = given.out or OUTPUT / folder.name
     listing = read_listing(folder)
+    check_output(output, folder)
     checked, findings = check(listing, folder)
     print(cases_table(listing, checked), end="\n\n")
-    print(findings_table(findings, folder), end="\n\n")
-    write_json(output / FINDINGS, as_json(listing, folder, checked, findings))
-    write_card(output / CARD, listing, folder, checked, findings)
+    left_out = passed_over(listing, folder) if folder.is_dir() else []
+    print(findings_table(findings, folder), *(f"left out: {each.sentence}" for each in left_out), sep="\n", end="\n\n")
+    told = [asdict(each) for each in left_out]
+    write_json(output / FINDINGS, {**as_json(listing, folder, checked, findings), "left_out": told})
+    write_card(output / CARD, listing, folder, checked, findings, left_out)
     print(f"written: {output / FINDINGS}, {output / CARD}")
     if given.repair:
         done = repair(listing, folder, findings, given.repair)
         print("\n".join([*done, f"{given.repair}: a copy with {len(done)} file(s) repaired, every case kept."]))
-    sys.exit(1 if of_level(findings, ERROR) else 0)
+    sys.exit(1 if of_level(findings, ERROR) or any_missed(left_out) else 0)
 
 
 def cases_table(listing: Listing, checked: Sequence[Checked]) -> str:

@@ -23,6 +23,7 @@ from pipeline.check_data.finding import ERROR, LEVELS, NOTE, WARNING, Finding, o
 from pipeline.check_data.histogram_plot import Histogram, histogram, histogram_plot
 from pipeline.check_data.montage import Tile, tile
 from pipeline.layouts import Listing
+from pipeline.left_out import LeftOut
 from pipeline.progress import progress_bar
 from pipeline.scan import GREY_255, HOUNSFIELD, read_scan
 
@@ -59,14 +60,19 @@ class Seen(NamedTuple):
 
 
 def write_card(
-    file: Path, listing: Listing, folder: Path, checked: Sequence[Checked], findings: Sequence[Finding]
+    file: Path,
+    listing: Listing,
+    folder: Path,
+    checked: Sequence[Checked],
+    findings: Sequence[Finding],
+    left_out: Sequence[LeftOut] = (),
 ) -> None:
     """Write the page; the scans are read again for their pictures, two at a time."""
     readable = [one for one in checked if "size" in one.entry]
     chosen = evenly(readable, MOST_PICTURES)
     with ThreadPoolExecutor(max_workers=2) as readers:
         seen = list(progress_bar(readers.map(_look, chosen), len(chosen), "drawing"))
-    page = card(listing, folder, checked, findings, seen)
+    page = card(listing, folder, checked, findings, seen, left_out)
     with replacing(file) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
@@ -82,7 +88,12 @@ def _look(one: Checked) -> Seen:
 
 
 def card(
-    listing: Listing, folder: Path, checked: Sequence[Checked], findings: Sequence[Finding], seen: Sequence[Seen]
+    listing: Listing,
+    folder: Path,
+    checked: Sequence[Checked],
+    findings: Sequence[Finding],
+    seen: Sequence[Seen],
+    left_out: Sequence[LeftOut] = (),
 ) -> str:
     """The page as text."""
     patients = len({one.case.patient_id for one in checked})
@@ -95,6 +106,7 @@ def card(
         ],
         sections=[
             _findings(findings, folder),
+            *([_left_out(left_out)] if left_out else []),
             _montage(seen, len(checked), findings),
             _intensities(seen, findings),
             _spacings(checked),
@@ -120,6 +132,13 @@ def _findings(findings: Sequence[Finding], folder: Path) -> Section:
         quiet = _finding_table("Notes", notes, folder)
         body += part("details", summary=f"{len(notes)} notes, which ask for nothing", body=quiet)
     return Section("findings", "Findings", body + note(FINDINGS_NOTE))
+
+
+def _left_out(left_out: Sequence[LeftOut]) -> Section:
+    rows = [[Cell(each.name), Cell(each.why)] for each in left_out]
+    columns = ["name", "why"]
+    table = Table("Found in the folder and not used", columns, rows, texts=columns)
+    return Section("left-out", "Left out", part("table", table=table))
 
 
 def _finding_table(caption: str, findings: Sequence[Finding], folder: Path) -> Markup:

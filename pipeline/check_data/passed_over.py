@@ -1,0 +1,62 @@
+"""What lies in a data set's folder and looks like scans or labels, and is no part of any of its cases."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+from pipeline.inputs import is_result
+from pipeline.layouts import Listing
+from pipeline.left_out import LeftOut
+from pipeline.output_folder import holds_results
+from pipeline.scan import PNG, SUFFIXES, case_name
+from pipeline.scan_names import has_header, what_it_is
+
+# nnU-Net's test cases, which nobody trains on
+TEST_FOLDERS = ("imagests", "labelsts")
+
+
+def passed_over(listing: Listing, folder: Path) -> list[LeftOut]:
+    """By folder and file; what is hidden, and pictures in PNG beside volumes, nobody would miss."""
+    used = {file for case in listing.cases for file in (case.image, case.label) if file}
+    used |= {*listing.labels_without_image}
+    names = {case.name for case in listing.cases} | {case_name(file) for file in used}
+    found = []
+    for place, below, files in os.walk(folder):
+        here = Path(place)
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        linked = [name for name in below if (here / name).is_symlink() and not _leads_to_used(here / name, used)]
+        found += [LeftOut(_name(here / name, folder), "is a link to a folder; give its target") for name in linked]
+        own = [name for name in below if holds_results(here / name)]
+        found += [LeftOut(_name(here / name, folder), "holds results of this program", missed=False) for name in own]
+        below[:] = [name for name in below if name not in own]
+        paths = [here / name for name in sorted(files) if not name.startswith(".")]
+        found += _of_folder([path for path in paths if path not in used], folder, here, names)
+    return found
+
+
+def _leads_to_used(link: Path, used: set[Path]) -> bool:
+    return any(file.is_relative_to(link) for file in used)
+
+
+def _of_folder(paths: list[Path], folder: Path, here: Path, names: set[str]) -> list[LeftOut]:
+    """Each file that is not read; images of a place that is not looked at as one, with their count."""
+    found, images = [], defaultdict(list)
+    for path in paths:
+        if path.name.lower().endswith(SUFFIXES):
+            if not path.name.lower().endswith(PNG):
+                images[is_result(path)].append(path)
+        elif not has_header(path) and (what := what_it_is(path)):
+            found.append(LeftOut(_name(path, folder), what))
+    for own, files in images.items():
+        why = f"{len(files)} image(s), such as {files[0].name}, lie where this layout has none; move them or give them"
+        # Other labels of cases that are used, as several sets have them
+        alike = {case_name(file).removesuffix("_0000") for file in files} <= names
+        missed = not own and not alike and here.name.lower() not in TEST_FOLDERS
+        found.append(LeftOut(_name(here, folder), "results of make predict" if own else why, missed))
+    return found
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() + ("/" if path.is_dir() else "")

@@ -1,0 +1,80 @@
+"""Files that look like scans by their names and are not read as they are: what each is, and what to do with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from pipeline.scan import SUFFIXES, case_name
+
+ARCHIVE = "an archive, which is not looked into; unpack it"
+PACKED = "packed in a way that is not read; unpack it, or pack it as .nii.gz"
+NO_HEADER = (
+    "voxels without the header that belongs to them; put its .mhd, .nhdr or .hdr beside it, or convert it to .nii.gz"
+)
+NOT_READ = "in a format that is not read; convert it to .nii.gz"
+ARRAY = "an array without size and place of its voxels; save it as .nii.gz with both"
+PICTURE = "a picture; save slices as .png in a folder of their own, volumes as .nii.gz"
+DICOM = "a DICOM file; convert its series to one .nii.gz for a data set, or give the series to make predict"
+UNFINISHED = "by its name an unfinished download or an older copy; finish it, rename it or remove it"
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jp2", ".tif", ".tiff", ".bmp", ".gif", ".webp")
+# The first that fits counts, so longer endings stand before those that they end in
+KINDS = (
+    ((".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"), ARCHIVE),
+    ((".zip", ".7z", ".rar"), ARCHIVE),
+    ((".raw", ".raw.gz", ".zraw", ".img", ".img.gz", ".rec"), NO_HEADER),
+    ((".gz", ".bz2", ".xz", ".zst", ".lz4", ".z"), PACKED),
+    ((".mhd", ".nhdr", ".hdr", ".mgh", ".mgz", ".mnc", ".gipl", ".par", ".vtk", ".vti", ".nia", ".mrc"), NOT_READ),
+    ((".npy", ".npz", ".mat", ".h5", ".hdf5", ".b2nd"), ARRAY),
+    (PICTURE_SUFFIXES, PICTURE),
+    (DICOM_SUFFIXES, DICOM),
+)
+# Tables and texts are packed too
+OTHER_PACKED = (".csv", ".tsv", ".json", ".txt", ".xml", ".html", ".log", ".sql")
+_GOES_ON = re.compile(
+    r".*\.(?:nii|nii\.gz|mha|mhd|nrrd|hdr|dcm)"
+    r"(?:\.(?:part|partial|crdownload|download|tmp|temp|bak|old|orig|\d+)|~| \(\d+\))"
+)
+# Voxels that lie in a file of their own, and the headers that name it
+VOXELS = ("raw", "raw.gz", "zraw", "img", "img.gz")
+HEADERS = (".mhd", ".nhdr", ".hdr", ".hdr.gz")
+
+
+def what_it_is(path: str | Path, read_too: Collection[str] = ()) -> str:
+    """What a file is that looks like a scan and is not read, and after a semicolon what to do; "" for all others.
+
+    By its name alone, hidden ones apart. `read_too` are the endings, beside `pipeline.scan.SUFFIXES`, that the caller
+    reads, such as `.zip`. Files that hold a part of another one (`pipeline.scan.companions`) are the caller's to know.
+    """
+    name = Path(path).name.lower()
+    if name.startswith(".") or name.endswith((*SUFFIXES, *read_too)):
+        return ""
+    if _GOES_ON.fullmatch(name):
+        return UNFINISHED
+    for endings, what in KINDS:
+        if name.endswith(endings):
+            return "" if what == PACKED and Path(name).stem.endswith(OTHER_PACKED) else what
+    return ""
+
+
+def looks_like_scan(path: str | Path, read_too: Collection[str] = ()) -> bool:
+    """Whether a file that is not read looks like a scan, so that somebody will miss it."""
+    return bool(what_it_is(path, read_too))
+
+
+def is_picture_of(path: str | Path, volumes: Iterable[str | Path]) -> bool:
+    """Whether a picture has the name of one of these volumes, perhaps with more after it: nobody misses that."""
+    name = Path(path).name.lower()
+    if not name.endswith((".png", *PICTURE_SUFFIXES)):
+        return False
+    stem = Path(name).stem
+    named = (case_name(volume).lower() for volume in volumes)
+    return any(stem == volume or re.match(rf"{re.escape(volume)}[^0-9a-z]", stem) for volume in named)
+
+
+def has_header(path: Path) -> bool:
+    """Whether a file is the voxels of a header beside it, which is what is told of."""
+    stem, _, ending = path.name.partition(".")
+    return ending.lower() in VOXELS and any(path.with_name(f"{stem}{header}").exists() for header in HEADERS)

@@ -1,0 +1,182 @@
+"""The table of docs/what-is-read.md, each row made and tried."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from conftest import chest
+from dicom_makers import classic, write
+from pydicom.dataset import FileMetaDataset
+
+from pipeline.check_data.finding import ERROR, WARNING, of_level
+from pipeline.check_data.scan_gate import look_at_scan
+from pipeline.dicom.series import choose_series, find_series
+from pipeline.dicom.volume import read_series
+from pipeline.errors import InputError
+
+PAGE = Path(__file__).parents[1] / "docs" / "what-is-read.md"
+READ, WARNED, REFUSED = "read", "warning", "refused"
+# As large as an adult's chest and with bone, so that nothing else is warned of; stored values begin at -1024
+SCAN = sitk.Clamp(chest((48, 40, 24), (7.0, 7.0, 12.0))[0], sitk.sitkInt16, -1000, 1000)
+SCAN[24, 20, 12] = 1200
+
+
+def plain(folder: Path) -> Path:
+    sitk.WriteImage(SCAN, str(folder / "a.nii.gz"))
+    return folder / "a.nii.gz"
+
+
+def patched(place: int, form: str, *values: object) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        file = plain(folder)
+        content = bytearray(gzip.decompress(file.read_bytes()))
+        struct.pack_into(f"<{form}", content, place, *values)
+        file.write_bytes(gzip.compress(bytes(content)))
+        return file
+
+    return make
+
+
+def placed(qform: np.ndarray | None, sform: np.ndarray | None) -> Callable[[Path], Path]:
+    """By factors of the scan's own affine."""
+
+    def make(folder: Path) -> Path:
+        file = plain(folder)
+        image = nibabel.load(file)
+        voxels, header, mine = np.asarray(image.dataobj), image.header, image.affine
+        header.set_qform(None if qform is None else mine @ qform, int(qform is not None))
+        header.set_sform(None if sform is None else mine @ sform, int(sform is not None))
+        header["pixdim"][1:4] = SCAN.GetSpacing()
+        nibabel.Nifti1Image(voxels, None, header).to_filename(file)
+        return file
+
+    return make
+
+
+def volumes(count: int) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        sitk.WriteImage(sitk.JoinSeries([SCAN] * count), str(folder / "a.mha"))
+        return folder / "a.mha"
+
+    return make
+
+
+def longer(folder: Path) -> Path:
+    file = plain(folder)
+    file.write_bytes(file.read_bytes() + b"\r\n")
+    return file
+
+
+def wrapped(folder: Path) -> Path:
+    image = sitk.GetImageFromArray(sitk.GetArrayFromImage(SCAN).view(np.uint16))
+    image.CopyInformation(SCAN)
+    sitk.WriteImage(image, str(folder / "a.nii.gz"))
+    return folder / "a.nii.gz"
+
+
+def bare(folder: Path) -> Path:
+    for number, each in enumerate(classic(SCAN)):
+        each.file_meta, each.preamble = FileMetaDataset(), None
+        pydicom.dcmwrite(folder / f"{number}", each, implicit_vr=True, little_endian=True, enforce_file_format=False)
+    return folder
+
+
+def in_two_folders(folder: Path) -> Path:
+    every = classic(SCAN)
+    write(every[::2], folder / "one")
+    write(every[1::2], folder / "two")
+    return folder
+
+
+def slices(change: Callable[[int, pydicom.Dataset], None]) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        every = classic(SCAN)
+        for number, each in enumerate(every):
+            change(number, each)
+        write(every, folder / "one")
+        return folder
+
+    return make
+
+
+def small_letters(_: int, each: pydicom.Dataset) -> None:
+    each.RescaleType = "hu"
+
+
+def without_rescale(_: int, each: pydicom.Dataset) -> None:
+    del each.RescaleSlope, each.RescaleIntercept
+
+
+def moved_table(number: int, each: pydicom.Dataset) -> None:
+    each.FrameOfReferenceUID = f"1.2.3.{number // 12}"
+
+
+def many_frames(folder: Path) -> Path:
+    (first, *_) = every = classic(SCAN)
+    first.NumberOfFrames = len(every)
+    first.PixelData = b"".join(each.PixelData for each in every)
+    write([first], folder / "one")
+    return folder
+
+
+ONE = np.eye(4)
+SITUATIONS: dict[str, Callable[[Path], Path]] = {
+    "NIfTI with one orientation": plain,
+    "NIfTI, slope 0 with an intercept": patched(112, "2f", 0.0, -1024.0),
+    "NIfTI, `vox_offset` 0": patched(108, "f", 0.0),
+    "NIfTI, magic of a pair in one file": patched(344, "4s", b"ni1\0"),
+    "four dimensions, one volume": volumes(1),
+    "two bytes after the end of a gzip": longer,
+    "NIfTI without orientation": placed(None, None),
+    "four dimensions, two volumes": volumes(2),
+    "sform and qform of opposite sides": placed(ONE, np.diag([-1.0, 1, 1, 1])),
+    "pixdim and sform of two sizes": placed(None, np.diag([2.0, 2, 2, 1])),
+    "directions off a right angle": placed(None, ONE + 0.005 * np.eye(4, k=1) * [[1], [0], [0], [0]]),
+    "unsigned numbers that wrapped": wrapped,
+    "DICOM without preamble": bare,
+    "DICOM series in two folders": in_two_folders,
+    "DICOM rescale type in small letters": slices(small_letters),
+    "DICOM without rescale tags, no Hounsfield units": slices(without_rescale),
+    "DICOM, two frames of reference in a series": slices(moved_table),
+    "DICOM, many frames in one classic file": many_frames,
+}
+
+
+def rows() -> dict[str, str]:
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    cells = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines if line.startswith("|")]
+    return dict(cells[2:])
+
+
+def outcome(place: Path) -> tuple[str, np.ndarray | None]:
+    """What comes of a file or a DICOM folder, and its voxels."""
+    if place.is_dir():
+        try:
+            (series,) = choose_series(find_series(*sorted(place.iterdir())))
+            return READ, sitk.GetArrayFromImage(read_series(series))
+        except InputError:
+            return REFUSED, None
+    passed = look_at_scan(place, "a")
+    if of_level(passed.findings, ERROR):
+        return REFUSED, None
+    voxels = sitk.GetArrayFromImage(passed.image)
+    return WARNED if of_level(passed.findings, WARNING) else READ, voxels
+
+
+def test_every_situation_of_the_table_is_tried():
+    assert rows().keys() == SITUATIONS.keys()
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_what_comes_of_it_is_what_the_table_says_with_the_scans_own_numbers(tmp_path, situation):
+    found, voxels = outcome(SITUATIONS[situation](tmp_path))
+    assert found == rows()[situation]
+    assert voxels is None or np.array_equal(voxels, sitk.GetArrayFromImage(SCAN))
