@@ -223,7 +223,7 @@ profile: $(READY) ## what networks cost, beside the Anam-Net paper's table: make
 	@$(PY) -m evaluation.cost --networks $(call quoted,$(NETWORKS)) --output $(call quoted,$(if $(OUT),$(OUT),runs/profile))
 
 .PHONY: predict
-predict: $(READY) ## segment scans: make predict INPUT=scan, DICOM folder or folder of these OUT=labels MODEL=runs/unet_3d/cv/fold0; several are an ensemble [MODE=exact|whole|windows|fast SERIES=uid PAGES=0] [LAUNCH=slurm SHARDS=n]
+predict: $(READY) ## segment scans: make predict INPUT=scan, DICOM folder or folder of these OUT=labels MODEL=runs/unet_3d/cv/fold0; several are an ensemble [MODE=exact|whole|windows|fast SERIES=uid PAGES=0 ANYWAY=1] [LAUNCH=slurm SHARDS=n]
 	@$(PY) -m $(if $(filter local,$(LAUNCH)),pipeline.predict,pipeline.shards --shards $(SHARDS) --launch $(call quoted,$(LAUNCH)) --cluster $(call quoted,$(CLUSTER_SETTINGS))) \
 	  --model $(call quoted,$(MODEL)) --input $(call quoted,$(INPUT)) --output $(call quoted,$(if $(OUT),$(OUT),predictions)) \
 	  --method $(call quoted,$(METHOD)) --weights $(call quoted,$(WEIGHTS)) --mode $(call quoted,$(MODE)) --series $(call quoted,$(SERIES)) $(if $(filter 0,$(PAGES)),--no-pages,) \

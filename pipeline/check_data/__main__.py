@@ -23,7 +23,7 @@ from pipeline.check_data.card import CARD, write_card
 from pipeline.check_data.check import Checked, all_findings, check_each, check_labelled, check_scan
 from pipeline.check_data.finding import ERROR, LEVELS, Finding, of_level
 from pipeline.check_data.passed_over import passed_over
-from pipeline.check_data.repair import repair
+from pipeline.check_data.repair import AS_IT_WAS, repair
 from pipeline.datalist import scans, table
 from pipeline.errors import InputError, report_plainly
 from pipeline.layouts import Case, Listing, recognise
@@ -105,7 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"written: {output / FINDINGS}, {output / CARD}")
     if given.repair:
         done = repair(listing, folder, findings, given.repair)
-        print("\n".join([*done, f"{given.repair}: a copy with {len(done)} file(s) repaired, every case kept."]))
+        repaired = sum(AS_IT_WAS not in line for line in done)
+        print("\n".join([*done, f"{given.repair}: a copy with {repaired} file(s) repaired, every case kept."]))
     sys.exit(1 if of_level(findings, ERROR) or any_missed(left_out) else 0)
 
 

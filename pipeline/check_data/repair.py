@@ -22,6 +22,8 @@ from pipeline.layouts import Listing
 from pipeline.scan import PNG, read_scan
 from pipeline.simpleitk import sitk
 
+# Of a file whose repair did not hold
+AS_IT_WAS = "copied as it was"
 Mend = Callable[[sitk.Image], sitk.Image]
 
 
@@ -90,7 +92,7 @@ def _write(path: Path, folder: Path, growing: Path, wanted: Mapping[str, Finding
     sitk.WriteImage(image[:, :, 0] if copy.name.lower().endswith(PNG) else image, str(copy), useCompression=True)
     if {"offset", "padding"} & mends.keys() and (doubt := _still_wrong(copy)):
         shutil.copy2(path, copy)
-        return f"{path.relative_to(folder).as_posix()}: copied as it was, since the repaired one {doubt}"
+        return f"{path.relative_to(folder).as_posix()}: {AS_IT_WAS}, since the repaired one {doubt}"
     return told
 
 
