@@ -25,6 +25,7 @@ from pipeline.claims import FOLDER, Claims
 from pipeline.errors import SHOW_TRACEBACK, innermost, input_error_in, last_line, one_sentence
 from pipeline.inputs import Input
 from pipeline.manifest import (
+    BEGUN,
     FAILED,
     RESULTS,
     Manifest,
@@ -148,6 +149,8 @@ class Batch:
         """Segment a scan and write everything of it; what goes wrong with this scan alone is in its manifest."""
         began = time.monotonic()
         try:
+            if read_manifest(manifest_file(self.output_dir, item.case)) is None:
+                write_manifest(self.output_dir, {**self.cases.told(item), "status": BEGUN, "message": ""})
             with warnings_told(item) as told:
                 manifest = self.cases.segmented(item, told)
         except Exception as error:

@@ -17,7 +17,8 @@ from evaluation.table import aligned, shortened
 from pipeline.atomic import read_json, write_csv, write_json
 from pipeline.left_out import LeftOut
 
-DONE, FAILED = "done", "failed"
+# BEGUN: what is there of a case is this program's, however its process ended
+BEGUN, DONE, FAILED = "begun", "done", "failed"
 # How a manifest is told from other JSON files
 KIND = "PneumoBundle prediction"
 RESULTS = "results.csv"
@@ -81,12 +82,13 @@ def same_state(manifest: Manifest, state: Sequence[int]) -> bool:
 
 
 def manifests(output_dir: str | Path) -> list[Manifest]:
-    """All in a folder and those below, by case."""
+    """All in a folder and those below, by case, but of cases that are only begun."""
     found = []
     for folder, below, names in os.walk(output_dir):
         below[:] = sorted(name for name in below if not name.startswith("."))
         files = (Path(folder) / name for name in names if name.endswith(".json") and not name.startswith("."))
-        found += [manifest for file in files if (manifest := read_manifest(file))]
+        every = filter(None, map(read_manifest, files))
+        found += [manifest for manifest in every if manifest["status"] != BEGUN]
     return sorted(found, key=lambda manifest: manifest["case"])
 
 

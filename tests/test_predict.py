@@ -249,3 +249,16 @@ def test_a_spacing_that_stands_for_none_is_told_in_the_result(run, tmp_path):
     (manifest,) = predict(run / "fold0", tmp_path / "a.nii.gz", tmp_path / "out", anyway=True)
     (warning,) = [each for each in manifest["warnings"] if "exactly 1 x 1 x 1 mm" in each]
     assert warning.startswith("a: its voxels are")
+
+
+def test_what_was_ended_before_its_manifest_goes_on(run, scans, tmp_path, monkeypatch):
+    def ended(*_: object) -> None:
+        raise SystemExit(143)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.case_segmenter.CaseSegmenter.write_page", ended)
+        with pytest.raises(SystemExit):
+            predict(run / "fold0", scans / "a.nii.gz", tmp_path)
+    assert (tmp_path / "a.nii.gz").exists()
+    (manifest,) = predict(run / "fold0", scans / "a.nii.gz", tmp_path)
+    assert manifest["status"] == DONE

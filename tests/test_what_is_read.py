@@ -119,6 +119,15 @@ def moved_table(number: int, each: pydicom.Dataset) -> None:
     each.FrameOfReferenceUID = f"1.2.3.{number // 12}"
 
 
+def one_without_rescale(number: int, each: pydicom.Dataset) -> None:
+    if number == 5:
+        without_rescale(number, each)
+
+
+def one_moved(number: int, each: pydicom.Dataset) -> None:
+    each.FrameOfReferenceUID = "1.2.3.1" if number == 23 else "1.2.3.0"
+
+
 def many_frames(folder: Path) -> Path:
     (first, *_) = every = classic(SCAN)
     first.NumberOfFrames = len(every)
@@ -146,6 +155,8 @@ SITUATIONS: dict[str, Callable[[Path], Path]] = {
     "DICOM rescale type in small letters": slices(small_letters),
     "DICOM without rescale tags, no Hounsfield units": slices(without_rescale),
     "DICOM, two frames of reference in a series": slices(moved_table),
+    "DICOM, one slice without rescale tags": slices(one_without_rescale),
+    "DICOM, one slice in another frame of reference": slices(one_moved),
     "DICOM, many frames in one classic file": many_frames,
 }
 

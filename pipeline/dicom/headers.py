@@ -219,7 +219,8 @@ def _slice(dataset: Dataset, file: Path, frame: int, places: list[Dataset]) -> S
         # Stored as the distances of rows, then of columns
         (spacing_mm[1], spacing_mm[0]) if spacing_mm and min(spacing_mm) > 0 else None,
         _directions(numbers("ImageOrientationPatient", 6)),
-        text("RescaleType"),
+        # Some write it in small letters, in some slices alone
+        text("RescaleType").upper(),
         1 if _text(dataset, "SOPClassUID") in ENHANCED else int(dataset.get("NumberOfFrames") or 1),
     )
     order = number("InstanceNumber")

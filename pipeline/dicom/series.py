@@ -29,7 +29,7 @@ MOST_TOLD = 5
 # Pixels along a side; the largest detectors make 2048
 LARGEST_SLICE = 8192
 # "US" is unspecified; other types are maps of dual-energy CT, such as electron density
-HOUNSFIELD_TYPES = ("", "HU", "US")
+HOUNSFIELD_TYPES = ("", "HU", "US", "HOUNSFIELD")
 # Of a series that is two stacks at most this share of its slices lie in planes of their own
 TWO_STACKS = 0.75
 
@@ -183,7 +183,7 @@ def unsuitable(series: Series) -> str:
         return f"it is a projection ({projection.pop()})"
     if max(series.stack.size) > LARGEST_SLICE or not min(series.stack.size):
         return f"no CT has slices of {series.stack.size[0]} x {series.stack.size[1]} pixels"
-    if series.stack.rescale_type.upper() not in HOUNSFIELD_TYPES:
+    if series.stack.rescale_type not in HOUNSFIELD_TYPES:
         return f"its values are {series.stack.rescale_type}, not Hounsfield units"
     if series.stack.frames > 1:
         return (
@@ -214,6 +214,12 @@ def choose_series(series: Sequence[Series], uid: str | None = None) -> list[Seri
     for each in sorted(
         series, key=lambda each: (-each.number_of_slices, "ORIGINAL" not in each.stack.image_type, each.uid)
     ):
+        best = chosen.get(each.study_uid)
+        if best and best.uid == each.uid and reasons[each] and _is_part_of(each, best):
+            raise InputError(
+                f"{best}: {each.number_of_slices} more slice(s) of its series do not fit to the others (other frame of "
+                "reference or grid) and would be lost; export the series again."
+            )
         if not reasons[each]:
             best = chosen.setdefault(each.study_uid, each)
             if best is not each and best.uid == each.uid:
@@ -228,6 +234,11 @@ def choose_series(series: Sequence[Series], uid: str | None = None) -> list[Seri
         if reason:
             logger.info("left out: %s: %s.", each, reason)
     return list(chosen.values()) or _none_fits(series, "there is no axial CT series", reasons)
+
+
+def _is_part_of(few: Series, stack: Series) -> bool:
+    """Whether slices that form no scan of their own look like slices of a stack."""
+    return few.stack.size == stack.stack.size and LOCALIZER not in few.stack.image_type and few.modality == "CT"
 
 
 def _none_fits(series: Sequence[Series], what: str, reasons: dict[Series, str] | None = None) -> list[Series]:

@@ -95,8 +95,15 @@ def _filled(series: Series, grid: Grid) -> tuple[np.ndarray, list[int]]:
     voxels: np.ndarray | None = None
     filled, repeated = set(), []
     missing: set[str] = set()
+    complete = False
     for index, hu, rescale in _hounsfield(series):
         missing.update(rescale.missing)
+        complete |= not rescale.missing
+        if missing and complete:
+            raise InputError(
+                f"{series}: has no {' and no '.join(sorted(missing))} in some of its slices, so their numbers are not "
+                "comparable; export the series again."
+            )
         is_whole = rescale.is_whole
         # The first slice tells the type, and that the size is no invention
         if voxels is None:
