@@ -156,11 +156,19 @@ class Batch:
         except Exception as error:
             cause = innermost(error)
             if isinstance(cause, OSError) and cause.errno in HOPELESS and not input_error_in(error):
+                self.forget_begun(item)
                 raise cause from error
             kept = isinstance(input_error_in(error), KeptResultError)
             return self.failed(item, said(error, item), time.monotonic() - began, written=not kept)
         write_manifest(self.output_dir, manifest)
         return manifest
+
+    def forget_begun(self, item: Input) -> None:
+        """Remove what says that a case was begun where nothing of it was written."""
+        file = manifest_file(self.output_dir, item.case)
+        manifest = read_manifest(file)
+        if manifest and manifest["status"] == BEGUN and not (self.output_dir / f"{item.case}.nii.gz").exists():
+            file.unlink()
 
     def failed(self, item: Input, message: str, seconds: float, written: bool = True) -> Manifest:
         told = {"status": FAILED, "message": message, "seconds": {"failed": round(seconds, 3)}}

@@ -27,6 +27,7 @@ from pipeline.ensemble import VOTE, parse_weights
 from pipeline.errors import InputError
 from pipeline.labels import LabelMap, label_map
 from pipeline.members import Member, ensemble_configuration, find_members, is_among
+from pipeline.output_folder import check_output
 from pipeline.scan import file_sha256
 from pipeline.study import DATALIST, PREDICTIONS
 
@@ -117,6 +118,7 @@ class EnsembleScore:
 
     def keep(self, configuration: dict[str, Any]) -> None:
         """Write what the results follow from; InputError when the folder was begun with something else."""
+        check_output(self.output_dir, self.dataset_dir)
         files = [member.weights for member in self.members]
         if has_first_stage(configuration):
             files += [Path(lung_model_of(file)) for file in files]

@@ -9,7 +9,8 @@ from pipeline.check_data.finding import WARNING, Finding
 from pipeline.layouts import Case
 
 _VISIT = re.compile(
-    r"(?i)(?P<who>.+?)[_.-](?:ses|session|visit|timepoint|tp|day|week|month|follow-?up|fu|baseline|bl)[-_]?\w*(?:[_.-].*)?"
+    r"(?i)(?P<who>.+?)[_.-](?:ses|session|visit|timepoint|tp|day|week|month|follow-?up|fu|baseline|bl)"
+    r"[-_]?\w*(?:[_.-].*)?"
 )
 # Only a letter: `case_1` and `case_2` are two patients
 _LETTER = re.compile(r"(?i)(?P<who>.*\d)[_-]?[a-d]")
@@ -28,5 +29,5 @@ def check_visits(cases: Iterable[Case]) -> list[Finding]:
     shown = "; ".join(", ".join(case.name for case in group[:SHOWN]) for group in alike[:SHOWN])
     more = f"; and {len(alike) - SHOWN} more" if len(alike) > SHOWN else ""
     what = f"{len(alike)} patient(s) may have several cases, by their names ({shown}{more}), and count as several"
-    mend = 'where they are one, name it in manifest.json: {"cases": [{"case": "...", "patient": "..."}]}'
+    mend = 'where they are one, say so in manifest.json: {"cases": [{"case": "...", "patient": "..."}]}'
     return [Finding(WARNING, "", "visits", None, what, mend)]
