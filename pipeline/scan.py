@@ -182,10 +182,15 @@ def read_scan(path: str | Path) -> sitk.Image:
     try:
         with FORMATS:
             reader.ReadImageInformation()
-        if content is None and header.image_io == NIFTI_IO and float(reader.GetMetaData("scl_slope")) == 0:
-            # SimpleITK (2.5) would apply the intercept
+        misread = header.image_io == NIFTI_IO and _is_misread(reader, header)
+        if content is None and misread:
             content = bytearray(Path(path).read_bytes())
         image = None if content is None else _of_plain_nifti(reader, header, content)
+        if image is None and misread:
+            raise InputError(
+                f"{path}: has slope 0 with an intercept, or voxels that begin at byte 0, which programs read "
+                "differently; save it again as a plain NIfTI of 16-bit numbers."
+            )
         if image is None:
             with FORMATS:
                 image = reader.Execute()
@@ -242,6 +247,12 @@ def file_sha256(path: str | Path) -> str:
         while block := stream.read(BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _is_misread(reader: sitk.ImageFileReader, header: Header) -> bool:
+    """Whether SimpleITK (2.5) would give other numbers: it applies the intercept of a slope of 0, or begins early."""
+    slope, intercept, begin = (float(reader.GetMetaData(key)) for key in ("scl_slope", "scl_inter", "vox_offset"))
+    return (slope == 0 and intercept != 0) or begin != header.first_byte
 
 
 def _of_plain_nifti(reader: sitk.ImageFileReader, header: Header, content: bytearray) -> sitk.Image | None:

@@ -34,9 +34,18 @@ def plain(folder: Path) -> Path:
     return folder / "a.nii.gz"
 
 
-def patched(place: int, form: str, *values: object) -> Callable[[Path], Path]:
+def unpacked(make: Callable[[Path], Path]) -> Callable[[Path], Path]:
+    def made(folder: Path) -> Path:
+        (folder / "a.nii").write_bytes(gzip.decompress(make(folder).read_bytes()))
+        return folder / "a.nii"
+
+    return made
+
+
+def patched(place: int, form: str, *values: object, kind: int = sitk.sitkInt16) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        file = plain(folder)
+        file = folder / "a.nii.gz"
+        sitk.WriteImage(sitk.Cast(SCAN, kind), str(file))
         content = bytearray(gzip.decompress(file.read_bytes()))
         struct.pack_into(f"<{form}", content, place, *values)
         file.write_bytes(gzip.compress(bytes(content)))
@@ -141,6 +150,10 @@ SITUATIONS: dict[str, Callable[[Path], Path]] = {
     "NIfTI with one orientation": plain,
     "NIfTI, slope 0 with an intercept": patched(112, "2f", 0.0, -1024.0),
     "NIfTI, `vox_offset` 0": patched(108, "f", 0.0),
+    "NIfTI, uncompressed, `vox_offset` 0": unpacked(patched(108, "f", 0.0)),
+    "NIfTI, uncompressed, slope 0 with an intercept": unpacked(patched(112, "2f", 0.0, -1024.0)),
+    "NIfTI of 64 bits, slope 0 with an intercept": patched(112, "2f", 0.0, -1024.0, kind=sitk.sitkInt64),
+    "sform and qform turned by half a circle": placed(ONE, np.diag([-1.0, -1, 1, 1])),
     "NIfTI, magic of a pair in one file": patched(344, "4s", b"ni1\0"),
     "four dimensions, one volume": volumes(1),
     "two bytes after the end of a gzip": longer,

@@ -64,15 +64,15 @@ def two_descriptions(path: Path, case: str) -> list[Finding]:
         return [found]
     if places.qform is None or places.sform is None:
         return []
-    if np.linalg.det(places.qform[:3, :3]) * np.linalg.det(places.sform[:3, :3]) < 0:
-        what = "its header names opposite sides as left (sform and qform), so nobody can know which is"
-        mend = "look at which one fits, and convert the scan again"
-        return [Finding(ERROR, case, "header", path, what, mend)]
     last = np.array([*(length - 1 for length in places.size), 1.0])
     corners = np.stack([np.array([0.0, 0.0, 0.0, 1.0]), last], axis=1)
     apart_mm = float(np.abs((places.qform - places.sform) @ corners).max())
     if not apart_mm > HEADER_TOLERANCE_MM:
         return []
+    if nibabel.aff2axcodes(places.qform) != nibabel.aff2axcodes(places.sform):
+        what = "its header names opposite sides as left, front or top (sform and qform), so nobody can know which is"
+        mend = "look at which one fits, and convert the scan again"
+        return [Finding(ERROR, case, "header", path, what, mend)]
     what = (
         f"its header places the volume twice, {apart_mm:.3g} mm apart (sform and qform); programs differ in which they "
         "believe, and SimpleITK's choice is used here"
