@@ -20,7 +20,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pipeline.atomic import remove_unfinished
-from pipeline.case_segmenter import UNCERTAINTY, CaseSegmenter, KeptResultError, utc
+from pipeline.case_segmenter import CaseSegmenter, KeptResultError, utc
 from pipeline.claims import FOLDER, Claims
 from pipeline.errors import SHOW_TRACEBACK, innermost, input_error_in, last_line, one_sentence
 from pipeline.inputs import Input
@@ -28,6 +28,7 @@ from pipeline.manifest import (
     BEGUN,
     FAILED,
     RESULTS,
+    UNCERTAINTY,
     Manifest,
     brief,
     manifest_file,
@@ -143,7 +144,9 @@ class Batch:
             # Another process may have finished it between our looking and our claiming
             if self.settled(item):
                 return None
-            return self.done(item) if claim <= MOST_ENDED else self.failed(item, KILLS.format(claim - 1), 0.0)
+            return (
+                self.done(item) if claim <= MOST_ENDED else self.told(self.failure(item, KILLS.format(claim - 1), 0.0))
+            )
 
     def done(self, item: Input) -> Manifest:
         """Segment a scan and write everything of it; what goes wrong with this scan alone is in its manifest."""
@@ -158,8 +161,13 @@ class Batch:
             if isinstance(cause, OSError) and cause.errno in HOPELESS and not input_error_in(error):
                 self.forget_begun(item)
                 raise cause from error
-            kept = isinstance(input_error_in(error), KeptResultError)
-            return self.failed(item, said(error, item), time.monotonic() - began, written=not kept)
+            failure = self.failure(item, said(error, item), time.monotonic() - began)
+            # The manifest that is there is of the result that is kept
+            return failure if isinstance(input_error_in(error), KeptResultError) else self.told(failure)
+        return self.told(manifest)
+
+    def told(self, manifest: Manifest) -> Manifest:
+        """The manifest, written."""
         write_manifest(self.output_dir, manifest)
         return manifest
 
@@ -170,12 +178,9 @@ class Batch:
         if manifest and manifest["status"] == BEGUN and not (self.output_dir / f"{item.case}.nii.gz").exists():
             file.unlink()
 
-    def failed(self, item: Input, message: str, seconds: float, written: bool = True) -> Manifest:
+    def failure(self, item: Input, message: str, seconds: float) -> Manifest:
         told = {"status": FAILED, "message": message, "seconds": {"failed": round(seconds, 3)}}
-        manifest = {**self.cases.told(item), **told}
-        if written:
-            write_manifest(self.output_dir, manifest)
-        return manifest
+        return {**self.cases.told(item), **told}
 
 
 def said(error: BaseException, item: Input) -> str:

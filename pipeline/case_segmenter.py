@@ -24,7 +24,7 @@ from pipeline.errors import InputError
 from pipeline.front import Front
 from pipeline.inputs import DICOM, Input
 from pipeline.machine import forget_peak_memory, memory_mib, peak_memory_mib
-from pipeline.manifest import DONE, Manifest, is_of, manifest_file, read_manifest
+from pipeline.manifest import DONE, REPORT, SEGMENTATION, UNCERTAINTY, Manifest, is_of, manifest_file, read_manifest
 from pipeline.memory_need import check_memory
 from pipeline.opened_input import Opened, opened, state_of, without_names
 from pipeline.provenance import provenance
@@ -40,8 +40,6 @@ NO_SEGMENTATION = (
     "There is no DICOM segmentation or report, since the files do not tell where their slices lie; the label file has "
     "all of it."
 )
-UNCERTAINTY = "uncertainty"
-SEGMENTATION, REPORT = ".seg.dcm", ".sr.dcm"
 
 
 @dataclass

@@ -233,10 +233,11 @@ def is_dilated_depthwise(module: torch.nn.Module) -> bool:
 
 
 def is_strided_pointwise(module: torch.nn.Module) -> bool:
-    """Whether the gradient of its weights is computed from a buffer that oneDNN 3.12 writes beyond (crashes).
+    """Whether its training may damage memory (crashes): oneDNN 3.12 on a processor with AVX2 alone, measured.
 
-    oneDNN copies the inputs of a 1x1 convolution with a stride next to one another, in steps of as many channels as its
-    registers hold, 8 with AVX2 and 16 with AVX-512, into a place for those that there are: uxlfoundation/oneDNN#6035.
+    Taken for the cause: it copies the inputs of a 1x1 convolution with a stride next to one another, in steps of as
+    many channels as its registers hold, 8 with AVX2 and 16 with AVX-512, into a place for those that there are
+    (uxlfoundation/oneDNN#6035).
     """
     if not isinstance(module, (torch.nn.Conv2d, torch.nn.Conv3d)):
         return False

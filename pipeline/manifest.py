@@ -22,6 +22,9 @@ BEGUN, DONE, FAILED = "begun", "done", "failed"
 # How a manifest is told from other JSON files
 KIND = "PneumoBundle prediction"
 RESULTS = "results.csv"
+# Beside the label: what a DICOM series gets, and the folder of the maps of an ensemble
+SEGMENTATION, REPORT = ".seg.dcm", ".sr.dcm"
+UNCERTAINTY = "uncertainty"
 LEFT_OUT = "left out"
 LEFT_OUT_FILE, LEFT_OUT_KIND = "left_out.json", "PneumoBundle left out"
 SHOWN, SHOWN_LEFT_OUT = 60, 10

@@ -10,12 +10,20 @@ from pathlib import Path
 from pipeline.claims import FOLDER, is_claimed
 from pipeline.errors import InputError
 from pipeline.layouts import Listing, recognise
-from pipeline.manifest import COLUMNS, LEFT_OUT, RESULTS, manifest_file, read_manifest
+from pipeline.manifest import (
+    COLUMNS,
+    LEFT_OUT,
+    REPORT,
+    RESULTS,
+    SEGMENTATION,
+    UNCERTAINTY,
+    manifest_file,
+    read_manifest,
+)
 
 # Where a layout of `pipeline.layouts` has its labels: what is written there would be read as those of people
 LABEL_FOLDERS = frozenset({"labels", "masks", "labelstr", "lung_and_infection_mask"})
-RESULT_SUFFIXES = (".nii.gz", ".json", ".html", ".seg.dcm", ".sr.dcm")
-UNCERTAINTY_FOLDER = "uncertainty"
+RESULT_SUFFIXES = (".nii.gz", ".json", ".html", SEGMENTATION, REPORT)
 # Files of a cross-validation's folder
 STUDY_FILES = ("datalist.json", "folds.json")
 
@@ -72,12 +80,15 @@ def check_results(output_dir: str | Path, cases: Iterable[str]) -> None:
     listed = _listed(folder / RESULTS)
     for case in cases:
         there = [target for target in _targets(folder, case) if os.path.lexists(target)]
-        # In this order: a claim goes when the manifest is there
-        known = case in listed or is_claimed(folder / FOLDER, case) or read_manifest(manifest_file(folder, case))
-        if there and not known:
+        if there and case not in listed and not _is_ours(folder, case):
             raise _foreign(output_dir, there[0].relative_to(folder).as_posix())
     if os.path.lexists(folder / RESULTS) and not is_results(folder / RESULTS):
         raise _foreign(output_dir, RESULTS)
+
+
+def _is_ours(folder: Path, case: str) -> bool:
+    # In this order: a claim goes when the manifest is there
+    return is_claimed(folder / FOLDER, case) or read_manifest(manifest_file(folder, case)) is not None
 
 
 def _foreign(output_dir: str | Path, name: str) -> InputError:
@@ -91,7 +102,7 @@ def _targets(folder: Path, case: str) -> list[Path]:
     below, _, name = case.rpartition("/")
     return [
         *(folder / f"{case}{suffix}" for suffix in RESULT_SUFFIXES),
-        folder / below / UNCERTAINTY_FOLDER / f"{name}.nii.gz",
+        folder / below / UNCERTAINTY / f"{name}.nii.gz",
     ]
 
 

@@ -43,11 +43,6 @@ def case_name(path: str | Path) -> str:
     return name
 
 
-def companions(path: str | Path) -> tuple[Path, ...]:
-    """The other files that hold a part of the scan that a file is the header of; none for a file that is whole."""
-    return ()
-
-
 @dataclass(frozen=True)
 class Geometry:
     """Where a voxel grid lies in the patient: sizes in voxels (x, y, z), millimetres, LPS coordinates."""

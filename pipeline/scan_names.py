@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 
-from pipeline.scan import SUFFIXES, case_name
+from pipeline.scan import SUFFIXES
 
 ARCHIVE = "an archive, which is not looked into; unpack it"
 PACKED = "packed in a way that is not read; unpack it, or pack it as .nii.gz"
@@ -46,7 +46,7 @@ def what_it_is(path: str | Path, read_too: Collection[str] = ()) -> str:
     """What a file is that looks like a scan and is not read, and after a semicolon what to do; "" for all others.
 
     By its name alone, hidden ones apart. `read_too` are the endings, beside `pipeline.scan.SUFFIXES`, that the caller
-    reads, such as `.zip`. Files that hold a part of another one (`pipeline.scan.companions`) are the caller's to know.
+    reads, such as `.zip`. Files that hold a part of another one are the caller's to know, see `has_header`.
     """
     name = Path(path).name.lower()
     if name.startswith(".") or name.endswith((*SUFFIXES, *read_too)):
@@ -57,21 +57,6 @@ def what_it_is(path: str | Path, read_too: Collection[str] = ()) -> str:
         if name.endswith(endings):
             return "" if what == PACKED and Path(name).stem.endswith(OTHER_PACKED) else what
     return ""
-
-
-def looks_like_scan(path: str | Path, read_too: Collection[str] = ()) -> bool:
-    """Whether a file that is not read looks like a scan, so that somebody will miss it."""
-    return bool(what_it_is(path, read_too))
-
-
-def is_picture_of(path: str | Path, volumes: Iterable[str | Path]) -> bool:
-    """Whether a picture has the name of one of these volumes, perhaps with more after it: nobody misses that."""
-    name = Path(path).name.lower()
-    if not name.endswith((".png", *PICTURE_SUFFIXES)):
-        return False
-    stem = Path(name).stem
-    named = (case_name(volume).lower() for volume in volumes)
-    return any(stem == volume or re.match(rf"{re.escape(volume)}[^0-9a-z]", stem) for volume in named)
 
 
 def has_header(path: Path) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import dataset
 
+from pipeline.claims import FOLDER, Claims
 from pipeline.errors import InputError
 from pipeline.inputs import find_all
 from pipeline.manifest import COLUMNS, write_manifest
@@ -84,8 +85,6 @@ def test_what_has_a_manifest_is_this_programs(tmp_path):
 
 
 def test_what_a_killed_process_left_is_this_programs(tmp_path):
-    from pipeline.claims import FOLDER, Claims
-
     (tmp_path / "a.nii.gz").write_text("a label")
     with Claims(tmp_path / FOLDER) as claims, claims.held("a"):
         check_results(tmp_path, ["a"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -81,15 +82,11 @@ def test_a_repair_that_does_not_hold_leaves_the_file_as_it_was(tmp_path, monkeyp
 
 
 def affine(scan) -> np.ndarray:
-    import nibabel
-
     return nibabel.load(scan).affine
 
 
 def placed_twice(tmp_path, **forms: np.ndarray | None):
     """A scan whose header has these forms; `zooms` are what pixdim says."""
-    import nibabel
-
     scan = written(tmp_path, lambda hu: hu)
     loaded = nibabel.load(scan)
     voxels, header = np.asarray(loaded.dataobj), loaded.header

@@ -60,7 +60,7 @@ def two_descriptions(path: Path, case: str) -> list[Finding]:
     if places.qform is None and places.sform is None:
         what = "its header does not say how it lies in the patient; left, right, head and feet are assumed"
         return [Finding(WARNING, case, "header", path, what, "look whether its sides are right, or convert it again")]
-    if places.sform is not None and (found := _other_size(places, case, path)):
+    if places.sform is not None and (found := _other_size(places.pixdim_mm, places.sform, case, path)):
         return [found]
     if places.qform is None or places.sform is None:
         return []
@@ -81,12 +81,12 @@ def two_descriptions(path: Path, case: str) -> list[Finding]:
     return [Finding(WARNING, case, "header", path, what, mend, "SimpleITK's choice in both places")]
 
 
-def _other_size(places: NiftiPlaces, case: str, path: Path) -> Finding | None:
+def _other_size(pixdim_mm: tuple[float, ...], sform: np.ndarray, case: str, path: Path) -> Finding | None:
     """Voxels of one size in `pixdim` and of another one in the sform; None where they agree."""
-    sform_mm = np.linalg.norm(places.sform[:3, :3], axis=0) if places.sform is not None else np.array(places.pixdim_mm)
-    if np.allclose(sform_mm, places.pixdim_mm, rtol=SAME_SIZE, atol=0):
+    sform_mm = np.linalg.norm(sform[:3, :3], axis=0)
+    if np.allclose(sform_mm, pixdim_mm, rtol=SAME_SIZE, atol=0):
         return None
-    sizes = (" x ".join(f"{mm:.4g}" for mm in each) for each in (places.pixdim_mm, sform_mm))
+    sizes = (" x ".join(f"{mm:.4g}" for mm in each) for each in (pixdim_mm, sform_mm))
     what = "its header tells two sizes of its voxels, {} mm (pixdim) and {} mm (sform)".format(*sizes)
     return Finding(ERROR, case, "header", path, what, "look up which is right, and convert the scan again")
 

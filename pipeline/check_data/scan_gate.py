@@ -39,7 +39,8 @@ def refuse_errors(passed: Passed, case: str, anyway: bool = False) -> list[str]:
     """
     errors = of_level(passed.findings, ERROR)
     for finding in errors:
-        if not anyway or finding.check in HOPELESS or passed.domain is None:
-            hint = "" if finding.check in HOPELESS or passed.domain is None else "; ANYWAY=1 segments it all the same"
+        hopeless = finding.check in HOPELESS or passed.domain is None
+        if hopeless or not anyway:
+            hint = "" if hopeless else "; ANYWAY=1 segments it all the same"
             raise InputError(f"{case}: {finding.what}; {finding.mend}{hint}.")
     return [f"segmented ANYWAY: {finding.what}; {finding.mend}." for finding in errors]
