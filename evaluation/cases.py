@@ -21,7 +21,7 @@ from evaluation.surfaces import SURFACE_METRICS, TOLERANCE_MM, surface_scores
 from pipeline.atomic import write_csv
 from pipeline.errors import InputError
 from pipeline.labels import LABEL_CODES, LABEL_MAPS, LABEL_NAMES, LabelMap
-from pipeline.scan import read_geometry, read_scan
+from pipeline.scan import read_geometry, read_label, read_scan
 
 VOLUMES = ("reference_ml", "prediction_ml", "volume_error_ml")
 LESIONS = ("lesions", "lesions_found", "lesions_predicted", "lesions_false")
@@ -140,7 +140,7 @@ def lesion_counts(reference: np.ndarray, prediction: np.ndarray, spacing_mm: Seq
 
 def read_labels(path: Path, case: str, expected: Sequence[int]) -> sitk.Image:
     """A label file in uint8; InputError, naming the case, where it holds anything but the expected numbers."""
-    image = read_scan(path)
+    image = read_label(path)
     for plane in sitk.GetArrayViewFromImage(image):
         known = belongs(plane, expected)
         if not known.all():

@@ -23,7 +23,7 @@ from pipeline.errors import InputError
 from pipeline.front import Front
 from pipeline.labels import LABEL_CODES
 from pipeline.progress import progress_bar
-from pipeline.scan import read_scan
+from pipeline.scan import read_label, read_scan
 from pipeline.several_processes import first_alone
 
 logger = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class CaseCache:
         return np.load(self.path(case) / "counts.npy")
 
     def _prepare(self, case: dict[str, Any]) -> None:
-        scan, annotation = read_scan(case["image"]), read_scan(case["label"])
+        scan, annotation = read_scan(case["image"]), read_label(case["label"])
         # The datalist lets their headers differ by rounding, which may be a voxel on the prepared grid.
         annotation.CopyInformation(scan)
         # Where no network has found anything, it is what the reference has

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from functools import cached_property, partial
 from pathlib import Path
@@ -73,7 +73,8 @@ class CaseSegmenter:
         with opened(item, partial(self.check_memory, item.case)) as scan:
             old = read_manifest(manifest_file(self.output_dir, item.case))
             if old and self.is_finished(old, item) and old["input"]["sha256"] == scan.sha256:
-                return {**old, "input": {**old["input"], "state": state, "place": place_of(item)}}
+                told = {"left_out": [asdict(each) for each in scan.left_out]}
+                return {**old, **told, "input": {**old["input"], "state": state, "place": place_of(item)}}
             self.check_kept(old, item, scan.sha256, warned)
             passed = look_at_scan(scan.image, item.case)
             allowed = refuse_errors(passed, item.case, self.anyway)
@@ -106,6 +107,7 @@ class CaseSegmenter:
                 "severity": found,
                 "flags": flag_entries(flags),
                 "warnings": warned,
+                "left_out": [asdict(each) for each in scan.left_out],
                 "device": str(self.model.segmenter.device),
                 "made_with": self.made_with,
             }
@@ -186,17 +188,20 @@ class CaseSegmenter:
             return []
         made_by = (self.algorithm, self.made_with.get("pneumobundle", "unknown"), self.model.label_map)
         # It tells which modules of the standard it copies
+        written: list[str] = []
         try:
             with quiet("highdicom"):
                 write_segmentation(label, scan.series, segmentation, *made_by)
+                written.append(names[0])
                 write_measurements(label, scan.series, segmentation, report, *made_by)
+                written.append(names[1])
         except InputError as error:
-            # What is finished stays: label, volumes and page are of use without these
-            warned.append(f"There is no DICOM segmentation or report: {without_names(str(error), item)}")
-            for file in (segmentation, report):
-                file.unlink(missing_ok=True)
-            return []
-        return names
+            # What is finished stays: label, volumes and page are of use without these, and so is one of the two
+            what = "report" if written else "segmentation or report"
+            warned.append(f"There is no DICOM {what}: {without_names(str(error), item)}")
+            for name in {*names} - {*written}:
+                (self.output_dir / name).unlink(missing_ok=True)
+        return written
 
     @property
     def algorithm(self) -> str:

@@ -17,7 +17,7 @@ from pipeline.atomic import read_json, write_json
 from pipeline.check_data.finding import ERROR, WARNING, Finding, of_level
 from pipeline.errors import InputError, report_plainly
 from pipeline.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, KINDS, LABEL_NAMES, UNSPECIFIED, LabelMap
-from pipeline.layouts import UNDERSTOOD, by_case, image_files, list_cases, recognise, unrecognised
+from pipeline.layouts import UNDERSTOOD, by_case, image_files, labels_by_name, list_cases, recognise, unrecognised
 from pipeline.scan import GREY_255, HOUNSFIELD, SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,18 @@ def read_datalist(dataset_dir: str | Path) -> dict[str, Any]:
     """
     datalist, findings = checked_datalist(dataset_dir)
     log_warnings(findings)
+    log_left_out(dataset_dir)
     return datalist
+
+
+def log_left_out(dataset_dir: str | Path) -> None:
+    """A line for what of a data set's folder looks like scans or labels, and is no part of any case."""
+    from pipeline.check_data.passed_over import passed_over
+
+    missed = [each for each in passed_over(list_cases(dataset_dir), Path(os.path.abspath(dataset_dir))) if each.missed]
+    if missed:
+        more = f"; {len(missed) - 1} more, which make check-data lists" if missed[1:] else ""
+        logger.warning("left out of training: %s%s", missed[0].sentence.removesuffix("."), f"{more}.")
 
 
 def log_warnings(findings: Iterable[Finding]) -> None:
@@ -105,6 +116,7 @@ def scans(path: str | Path) -> list[dict[str, str]]:
         images = {case.name: case.image for case in listing.cases}
     else:
         images = by_case(image_files(place))
+        images = {name: images[name] for name in images.keys() - labels_by_name(images)}
     if not images:
         raise InputError(unrecognised(place, (f"a plain folder of {', '.join(SUFFIXES)} files", *UNDERSTOOD)))
     return [{"case": name, "image": str(image)} for name, image in sorted(images.items())]

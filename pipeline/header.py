@@ -9,7 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.errors import InputError
-from pipeline.header_formats import COPY_AGAIN, EXPORT_AGAIN, PNG_IO, READERS, Header, WrongHeaderError
+from pipeline.header_formats import (
+    COPY_AGAIN,
+    COPY_BOTH,
+    EXPORT_AGAIN,
+    PNG_IO,
+    READERS,
+    TWO_FILES,
+    Header,
+    WrongHeaderError,
+)
 from pipeline.machine import in_words, memory_left_mib
 from pipeline.unpacking import DAMAGE, MARGIN_BYTES, MOST_PACKED, too_long
 
@@ -20,8 +29,8 @@ COPIES = 2
 def read_header(path: Path) -> Header:
     """The header of a NIfTI, MetaImage, NRRD or PNG file, by its name.
 
-    Raises InputError where it is none, names other files, promises numbers that are none, more than the file can hold,
-    or more than this machine has memory for.
+    Raises InputError where it is none, names files elsewhere, promises numbers that are none, more than the file can
+    hold, or more than this machine has memory for.
     """
     read = next((reader for suffix, reader in READERS.items() if path.name.lower().endswith(suffix)), None)
     if read is None:
@@ -34,12 +43,25 @@ def read_header(path: Path) -> Header:
         raise InputError(f"{path}: damaged or not readable ({error}); {COPY_AGAIN}.") from error
     except WrongHeaderError as error:
         raise InputError(f"{path}: {error}.") from error
-    _check_room(path, header)
+    _check_room(path.with_name(header.voxels) if header.voxels else path, header)
     return header
+
+
+def voxel_file(path: Path) -> Path | None:
+    """The file beside a header that its voxels lie in; None for a file that holds its own, and for what is no header.
+
+    Raises InputError as `read_header`.
+    """
+    if not path.name.lower().endswith(TWO_FILES):
+        return None
+    header = read_header(path)
+    return path.with_name(header.voxels) if header.voxels else None
 
 
 def _check_room(path: Path, header: Header) -> None:
     """InputError where the promised voxels are none, do not fit into the file, or not into memory."""
+    if not path.is_file():
+        raise InputError(f"{path}: is not there, and its header beside it names it; {COPY_BOTH}.")
     shape = " x ".join(map(str, header.size))
     if min(header.size, default=0) < 1:
         raise InputError(f"{path}: its header promises {shape or 'no'} voxels; expected at least one; {EXPORT_AGAIN}.")

@@ -1,17 +1,20 @@
-"""The headers of NIfTI, MetaImage, NRRD and PNG files: what each says, or what is wrong with it."""
+"""The headers of NIfTI, MetaImage, NRRD and PNG files: what each says, or what is wrong with it.
+
+The voxels of `.hdr`, `.mhd` and `.nhdr` lie in a second file, which has to lie beside the first.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.unpacking import GZIP, GZIP_MAGIC, ZLIB_OR_GZIP, first_unpacked
+from pipeline.unpacking import BZIP2, GZIP, GZIP_MAGIC, ZLIB_OR_GZIP, first_unpacked, unbzipped
 
 HEADER_BYTES = 1 << 18
 NIFTI_BYTES, NIFTI_2_BYTES = 348, 540
@@ -36,6 +39,7 @@ NRRD_BYTES = {name: count for count, names in NRRD_TYPES.items() for name in nam
 # Channels of bits: of a PNG's colour type
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 COPY_AGAIN, EXPORT_AGAIN = "copy it again", "export the scan again"
+COPY_BOTH = "copy both files"
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,9 @@ class Header:
         size: numbers along each axis as the file has them, colours among them.
         voxel_bytes: of one of them.
         first_byte: of the voxels; in a file that is packed as a whole, as NIfTI, of its unpacked content.
-        packed: zlib's number for how the voxels are packed; None where they are not.
+        packed: zlib's number for how the voxels are packed, or BZIP2; None where they are not.
         image_io: SimpleITK's name of what reads such a file; it would go by the content otherwise.
+        voxels: name of the file beside it that the voxels lie in; empty for the file itself.
     """
 
     size: tuple[int, ...]
@@ -55,6 +60,7 @@ class Header:
     first_byte: int
     packed: int | None
     image_io: str
+    voxels: str = ""
 
     @property
     def needed_bytes(self) -> int:
@@ -70,6 +76,25 @@ def _nifti(path: Path) -> Header:
         return _nifti_header(stream.read(NIFTI_BYTES), None)
 
 
+def _bzipped_nifti(path: Path) -> Header:
+    return _nifti_header(unbzipped(path, NIFTI_BYTES), BZIP2)
+
+
+def _nifti_pair(path: Path) -> Header:
+    with path.open("rb") as stream:
+        block = stream.read(NIFTI_BYTES)
+    if NIFTI_BYTES in _lengths(block) and block[344:347] == bytes(3):
+        raise WrongHeaderError(
+            "is an Analyze header, which does not tell left from right; convert it to .nii.gz from the scanner's files"
+        )
+    return replace(_nifti_header(block, None, 0), voxels=path.with_suffix(".img").name)
+
+
+def _lengths(block: bytes) -> tuple[int, int]:
+    """What a NIfTI file says that its header is long, in bytes, little and big endian."""
+    return int.from_bytes(block[:4], "little"), int.from_bytes(block[:4], "big")
+
+
 def _packed_nifti(path: Path) -> Header:
     with path.open("rb") as stream:
         if stream.read(len(GZIP_MAGIC)) != GZIP_MAGIC:
@@ -80,11 +105,12 @@ def _packed_nifti(path: Path) -> Header:
         return _nifti_header(first_unpacked(stream, NIFTI_BYTES), GZIP)
 
 
-def _nifti_header(block: bytes, packed: int | None) -> Header:
+def _nifti_header(block: bytes, packed: int | None, low: int = NIFTI_BYTES + 4) -> Header:
+    """Of a NIfTI file whose voxels begin at byte `low` or after it."""
     # Half of the time that importing this module would take
     from nibabel.nifti1 import data_type_codes, header_dtype
 
-    little, big = (int.from_bytes(block[:4], order) for order in ("little", "big"))
+    little, big = _lengths(block)
     if NIFTI_2_BYTES in (little, big):
         raise WrongHeaderError("is a NIfTI-2 file, which is not read; save it as NIfTI-1")
     if NIFTI_BYTES not in (little, big) or len(block) < NIFTI_BYTES:
@@ -103,8 +129,7 @@ def _nifti_header(block: bytes, packed: int | None) -> Header:
     _check_nifti_numbers(fields)
     dimension = int(fields["dim"][0])
     # 0 is no place in a single file: the first possible one is meant
-    first_byte = float(fields["vox_offset"]) or float(NIFTI_BYTES + 4)
-    low, high = NIFTI_BYTES + 4, NIFTI_BYTES + HEADER_BYTES
+    first_byte, high = float(fields["vox_offset"]) or float(low), NIFTI_BYTES + HEADER_BYTES
     if not low <= first_byte <= high:
         raise WrongHeaderError(f"its voxels begin at byte {first_byte:g}, expected {low} to {high}; {EXPORT_AGAIN}")
     size = tuple(int(count) for count in fields["dim"][1 : dimension + 1])
@@ -183,21 +208,34 @@ def _meta(path: Path) -> Header:
             f"has ElementType {kind[:40]!r}, expected one of {', '.join(META_TYPES)}; {EXPORT_AGAIN}"
         )
     channels = _count(fields.get("ElementNumberOfChannels", "1"), "ElementNumberOfChannels", 1, 1024)
-    packed = fields.get("CompressedData", "False").lower() == "true"
+    packed = ZLIB_OR_GZIP if fields.get("CompressedData", "False").lower() == "true" else None
+    where = fields.get("ElementDataFile", "")
+    beside, begin = ("", end + 1) if where == "LOCAL" else (_beside(path, where), 0)
     if "CompressedDataSize" in fields:
-        _count(fields["CompressedDataSize"], "CompressedDataSize", 0, path.stat().st_size - end - 1)
-    return Header(
-        (*size, *[channels] * (channels > 1)), META_TYPES[kind], end + 1, ZLIB_OR_GZIP if packed else None, META_IO
-    )
+        most = (path.with_name(beside) if beside else path).stat().st_size - begin
+        _count(fields["CompressedDataSize"], "CompressedDataSize", 0, most)
+    return Header((*size, *[channels] * (channels > 1)), META_TYPES[kind], begin, packed, META_IO, beside)
+
+
+def _beside(path: Path, name: str) -> str:
+    """The name of the file that voxels lie in; wrong where it is none in the folder of the header.
+
+    A header could name any file of a machine, or a pattern or list of many.
+    """
+    if not name or name in (".", "..", "LIST") or set(name) & set("/\\%*? \t"):
+        raise WrongHeaderError(
+            f"takes its voxels from another file, {name[:60]!r}, expected a file beside it, without spaces in its "
+            "name; save both as one"
+        )
+    if not path.with_name(name).is_file():
+        raise WrongHeaderError(
+            f"takes its voxels from another file, {name[:60]!r}, which is not beside it; {COPY_BOTH}"
+        )
+    return name
 
 
 def _check_meta_is_whole(fields: dict[str, str]) -> None:
-    """Wrong where the voxels are not in this file, right after the header, as bytes."""
-    where = fields.get("ElementDataFile", "")
-    if where != "LOCAL":
-        raise WrongHeaderError(
-            f"takes its voxels from another file, {where[:60]!r}, which is not read; save both as one .mha"
-        )
+    """Wrong where the voxels are not bytes from the first one after the header on."""
     wanted = {"ObjectType": ("Image",), "BinaryData": ("true",), "HeaderSize": ("0",)}
     for name, values in wanted.items():
         # Without the first two it would be no image, and its voxels text
@@ -237,6 +275,9 @@ def _floats(text: str, name: str, length: int) -> list[float]:
 
 def _nrrd(path: Path) -> Header:
     head = _head(path)
+    if detached := path.name.lower().endswith(".nhdr"):
+        # Nothing follows it, so its last line need not be an empty one
+        head += b"\n\n"
     ends = [(place, len(mark)) for mark in (b"\n\n", b"\n\r\n") if (place := head.find(mark)) >= 0]
     if not head.startswith(b"NRRD000") or not ends:
         raise WrongHeaderError(f"not readable as a medical image (no NRRD, by its first bytes); {EXPORT_AGAIN}")
@@ -264,17 +305,14 @@ def _nrrd(path: Path) -> Header:
     kind = fields.get("type", "")
     if kind not in NRRD_BYTES:
         raise WrongHeaderError(f"has voxels of the type {kind[:40]!r}, expected a number's; {EXPORT_AGAIN}")
-    packed = fields["encoding"] != "raw"
-    return Header(size, NRRD_BYTES[kind], end + mark, ZLIB_OR_GZIP if packed else None, NRRD_IO)
+    packed = None if fields["encoding"] == "raw" else ZLIB_OR_GZIP
+    where = next((fields[name] for name in ("data file", "datafile") if name in fields), "" if detached else None)
+    beside, begin = ("", end + mark) if where is None else (_beside(path, where), 0)
+    return Header(size, NRRD_BYTES[kind], begin, packed, NRRD_IO, beside)
 
 
 def _check_nrrd_is_whole(fields: dict[str, str]) -> None:
-    """Wrong where the voxels are not in this file, right after the header, as bytes or gzip."""
-    for name in ("data file", "datafile"):
-        if name in fields:
-            raise WrongHeaderError(
-                f"takes its voxels from another file, {fields[name][:60]!r}, which is not read; save both as one .nrrd"
-            )
+    """Wrong where the voxels are not bytes or gzip from the first byte after the header on."""
     for name in ("line skip", "lineskip", "byte skip", "byteskip"):
         if fields.get(name, "0") != "0":
             raise WrongHeaderError(f"has {name} {fields[name][:40]!r} in its header, expected none; {EXPORT_AGAIN}")
@@ -292,10 +330,16 @@ def _png(path: Path) -> Header:
 
 
 NIFTI_IO, META_IO, NRRD_IO, PNG_IO = "NiftiImageIO", "MetaImageIO", "NrrdImageIO", "PNGImageIO"
+# Headers whose voxels lie in a file beside them
+TWO_FILES = (".hdr", ".mhd", ".nhdr")
 READERS: dict[str, Callable[[Path], Header]] = {
     ".nii.gz": _packed_nifti,
+    ".nii.bz2": _bzipped_nifti,
     ".nii": _nifti,
+    ".hdr": _nifti_pair,
     ".mha": _meta,
+    ".mhd": _meta,
     ".nrrd": _nrrd,
+    ".nhdr": _nrrd,
     ".png": _png,
 }

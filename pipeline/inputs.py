@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING
 
 from evaluation.table import aligned
 from pipeline.errors import InputError, in_one_line, report_plainly
-from pipeline.layouts import UNDERSTOOD, by_case, image_files, recognise, unrecognised
+from pipeline.layouts import UNDERSTOOD, by_case, image_files, labels_by_name, recognise, unrecognised
 from pipeline.left_out import LeftOut
 from pipeline.manifest import manifest_file, read_manifest
 from pipeline.output_folder import holds_results
-from pipeline.quiet import quiet
 from pipeline.scan import SUFFIXES, case_name
-from pipeline.scan_names import has_header, what_it_is
+from pipeline.scan_names import DICOM_SUFFIXES, has_header, voxels_of_headers, what_it_is
 
 if TYPE_CHECKING:
     from pipeline.dicom.series import Series
@@ -82,7 +81,7 @@ def find_inputs(source: str | Path, output_dir: str | Path | None = None, series
 def find_all(
     source: str | Path, output_dir: str | Path | None = None, series: str = ""
 ) -> tuple[list[Input], list[LeftOut]]:
-    """The scans that INPUT stands for, by name; of DICOM one header a folder is read, of all else nothing.
+    """The scans that INPUT stands for, by name; of DICOM the begin of every file is read, of all else nothing.
 
     INPUT is an image file, a zip file of DICOM files, or a folder: in a layout that `pipeline.layouts` knows its images
     are taken and its labels are not, else all scans in it and in the folders below. Hidden ones and `output_dir`, which
@@ -101,13 +100,14 @@ def find_all(
         return [Input(f"series_{hashed_uid(series)}", DICOM, (place,), series=series)], []
     found: list[Input] = []
     left_out: list[LeftOut] = []
-    studies = _Studies(place)
+    studies = _Studies()
     for folder in _folders(place, output_dir, left_out):
         images = _images(folder, place)
         found += images
         left_out += _passed_over(folder, place)
         studies.add(folder)
     found += studies.inputs()
+    left_out += studies.left_out
     if not found:
         told = f"; left out: {left_out[0].sentence}" if left_out else ""
         raise InputError(unrecognised(place, UNDERSTOOD_INPUT).removesuffix(".") + (told or "."))
@@ -116,13 +116,18 @@ def find_all(
 
 def _passed_over(folder: Path, root: Path) -> list[LeftOut]:
     """Files of a folder that look like scans and are not read, and results that lie beside their manifests."""
-    passed = []
-    for file in _files(folder):
+    passed, files = [], _files(folder)
+    labels = set() if recognise(folder) else labels_by_name(map(case_name, image_files(folder)))
+    told = voxels_of_headers(files)
+    for file in files:
         name = file.relative_to(root).as_posix()
         if is_result(file):
             passed.append(LeftOut(name, "is the result of an earlier predict", missed=False))
+        elif case_name(file) in labels and file.name.lower().endswith(SUFFIXES):
+            passed.append(LeftOut(name, "is by its name the label of another scan", missed=False))
         elif (
-            not has_header(file)
+            file not in told
+            and not has_header(file)
             and not file.name.lower().endswith((*SUFFIXES, ZIP_SUFFIX))
             and (what := what_it_is(file, READ_TOO))
         ):
@@ -140,8 +145,13 @@ def _of_file(file: Path, series: str) -> list[Input]:
         return [Input(_safe(_stem(file)), ZIP, (file,), series=series)]
     if file.name.lower().endswith(SUFFIXES):
         return _named(by_case([file]), "")
-    if file.is_file() and (study := study_of([file])):
-        raise InputError(f"{file}: is one file of a DICOM study ({hashed_uid(study)}); give the folder that it is in.")
+    studies, damaged = studies_of([file]) if file.is_file() else ([], 0)
+    if studies:
+        raise InputError(
+            f"{file}: is one file of a DICOM study ({hashed_uid(studies[0])}); give the folder that it is in."
+        )
+    if damaged:
+        raise InputError(f"{file}: is a damaged or empty DICOM file; copy it again, and give the folder that it is in.")
     raise InputError(f"{file}: is no image file; expected {', '.join((*SUFFIXES, ZIP_SUFFIX))}; convert it.")
 
 
@@ -188,6 +198,7 @@ def _images(folder: Path, root: Path) -> list[Input]:
     archives = sorted(file for file in _files(folder) if file.name.lower().endswith(ZIP_SUFFIX))
     zipped = {_stem(file): file for file in archives}
     images = by_case(file for file in image_files(folder) if not is_result(file))
+    images = {name: images[name] for name in images.keys() - labels_by_name(images)}
     if twice := sorted({*images} & {*zipped}):
         raise InputError(f"case {twice[0]}: occurs twice, as an image and as a zip file; remove or rename one of them.")
     return [*_named(images, prefix), *(Input(_safe(f"{prefix}{name}"), ZIP, (file,)) for name, file in zipped.items())]
@@ -219,48 +230,74 @@ def _files(folder: Path) -> list[Path]:
 
 
 class _Studies:
-    """The DICOM studies of a tree, by the first file of each folder: a study may lie in several."""
+    """The DICOM studies of a tree, by every file of it: a study may lie in several folders, a folder hold several.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Attributes:
+        folders: of each study, by its UID.
+        left_out: folders of which no file could be read, by their number, since their names may be patients'.
+    """
+
+    def __init__(self) -> None:
         self.folders: dict[str, list[Path]] = {}
+        self.left_out: list[LeftOut] = []
+        self.looked_at = 0
+        # Of DICOM files how they are named, and of folders without any what is empty, by their number
+        self.patterns: set[str] = set()
+        self.empty: dict[int, list[str]] = {}
 
     def add(self, folder: Path) -> None:
-        others = (file for file in _files(folder) if not file.name.lower().endswith((*SUFFIXES, ZIP_SUFFIX)))
-        if study := study_of(others):
+        self.looked_at += 1
+        from pipeline.dicom.series import name_pattern
+
+        files = _files(folder)
+        voxels = voxels_of_headers(files)
+        no_dicom = (*SUFFIXES, ZIP_SUFFIX)
+        others = [file for file in files if file not in voxels and not file.name.lower().endswith(no_dicom)]
+        studies, damaged = studies_of(others)
+        for study in studies:
             self.folders.setdefault(study, []).append(folder)
+        # Of a folder that holds studies it is told when these are read
+        if studies:
+            self.patterns.update(map(name_pattern, others))
+        elif damaged:
+            self.leave_out(self.looked_at, damaged)
+        else:
+            self.empty[self.looked_at] = [name_pattern(file) for file in others if not file.stat().st_size]
+
+    def leave_out(self, number: int, damaged: int) -> None:
+        why = f"holds {damaged} damaged or empty DICOM file(s) and none that can be read; copy it again"
+        self.left_out.append(LeftOut(f"folder {number} of INPUT in the order of names", why))
 
     def inputs(self) -> list[Input]:
-        folders = self.folders
-        if sum(map(len, folders.values())) == 1:
-            # All files of the only folder can be looked at: they may be of several studies
-            ((folder,),) = folders.values()
-            folders = {study: [folder] for study in _studies_in(folder)} or folders
-        found = [Input(f"study_{hashed_uid(study)}", DICOM, tuple(there), study) for study, there in folders.items()]
+        for number, names in self.empty.items():
+            if alike := sum(name in self.patterns for name in names):
+                self.leave_out(number, alike)
+        found = [
+            Input(f"study_{hashed_uid(study)}", DICOM, tuple(there), study) for study, there in self.folders.items()
+        ]
         return sorted(found, key=lambda each: each.case)
 
 
-def study_of(files: Iterable[Path]) -> str:
-    """UID of the study that the first DICOM file is of; empty where there is none."""
-    from pipeline.dicom.headers import DamagedHeaderError, read_slices
+def studies_of(files: Iterable[Path]) -> tuple[list[str], int]:
+    """UIDs of the studies that files are of, and how many DICOM files do not tell."""
+    from pipeline.dicom.file_start import DamagedHeaderError
+    from pipeline.dicom.study import study_uid
 
+    found: dict[str, None] = {}
+    damaged, study = 0, ""
     for file in files:
+        named = file.name.lower().endswith(DICOM_SUFFIXES)
         try:
-            slices = read_slices(file)
-        except (DamagedHeaderError, OSError):
-            continue
-        if slices:
-            return slices[0].stack.study_uid
-    return ""
-
-
-def _studies_in(folder: Path) -> list[str]:
-    from pipeline.dicom import series
-
-    # What is wrong with its files is told where the scan is read, without their names
-    with quiet(series.__name__):
-        found = series.find_series(folder)
-    return sorted({each.study_uid for each in found if not series.unsuitable(each)})
+            study = study_uid(file, study) or study
+        except DamagedHeaderError:
+            damaged += 1
+        except OSError:
+            damaged += named
+        else:
+            damaged += named and not study
+        if study:
+            found[study] = None
+    return [*found], damaged
 
 
 def _series(item: Input) -> list[Series]:

@@ -6,7 +6,7 @@ import csv
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,23 @@ def recognise(dataset_dir: str | Path) -> Listing | None:
             continue
         if not listing.cases:
             raise InputError(f"{folder}: is laid out as {listing.layout} but holds no {', '.join(SUFFIXES)} image.")
-        return listing
+        return _with_manifest(listing, folder)
     return None
+
+
+def _with_manifest(listing: Listing, folder: Path) -> Listing:
+    """With what manifest.json says of patients and label codes, in every layout."""
+    manifest = _json_object(folder / "manifest.json")
+    told = {str(entry.get("case")): str(entry["patient"]) for entry in _objects(manifest, "cases", "patient")}
+    cases = (
+        # A scan of the public set has its known patient
+        case
+        if public_name(case.name) in PUBLIC_PATIENTS
+        else replace(case, patient_id=told.get(case.name, case.patient_id))
+        for case in listing.cases
+    )
+    names = _label_names(manifest.get("label_codes")) or listing.label_names
+    return replace(listing, cases=tuple(cases), label_names=names)
 
 
 def list_cases(dataset_dir: str | Path) -> Listing:
@@ -128,11 +143,9 @@ def by_case(files: Iterable[Path], name_of: Callable[[Path], str] = case_name) -
 def _images_and_labels(folder: Path) -> Listing | None:
     if not (folder / "images").is_dir():
         return None
-    manifest = _json_object(folder / "manifest.json")
     images = by_case(image_files(folder / "images"))
     labels = by_case(image_files(folder / "labels") or image_files(folder / "masks"))
-    patients = {str(entry.get("case")): str(entry["patient"]) for entry in _objects(manifest, "cases", "patient")}
-    return _listing("images-labels", images, labels, patients, _label_names(manifest.get("label_codes")))
+    return _listing("images-labels", images, labels)
 
 
 def _zenodo(folder: Path) -> Listing | None:
@@ -222,6 +235,12 @@ def _listing(
         cases.append(Case(name, patient_id, images[name], labels.get(name)))
     orphans = tuple(labels[name] for name in sorted(labels.keys() - images.keys()))
     return Listing(layout, tuple(cases), orphans, label_names or {})
+
+
+def labels_by_name(names: Iterable[str]) -> set[str]:
+    """Names among these that are another one's with the ending of a label, as `x_seg` beside `x`."""
+    every = set(names)
+    return {name for name in every if (plain := _LABEL_ENDING.sub("", name)) != name and plain in every}
 
 
 def _joined(images: Mapping[str, Path], labels: Mapping[str, Path]) -> dict[str, Path]:

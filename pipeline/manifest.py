@@ -97,7 +97,9 @@ def manifests(output_dir: str | Path) -> list[Manifest]:
 
 def write_results(output_dir: str | Path, every: Iterable[Manifest]) -> None:
     """The table of all cases, and of what INPUT held beside them."""
-    passed = [{"case": each.name, "status": LEFT_OUT, "message": each.why} for each in read_left_out(output_dir)]
+    every = list(every)
+    left_out = [*read_left_out(output_dir), *left_out_of(every)]
+    passed = [{"case": each.name, "status": LEFT_OUT, "message": each.why} for each in left_out]
     write_csv(Path(output_dir) / RESULTS, COLUMNS, [*map(row_of, every), *passed])
 
 
@@ -113,6 +115,11 @@ def read_left_out(output_dir: str | Path) -> list[LeftOut]:
     if not file.exists():
         return []
     return [LeftOut(**each) for each in read_json(file)["left_out"]]
+
+
+def left_out_of(every: Iterable[Manifest]) -> list[LeftOut]:
+    """What the DICOM studies of cases hold beside what was segmented."""
+    return [LeftOut(**each) for manifest in every for each in manifest.get("left_out", ())]
 
 
 def row_of(manifest: Manifest) -> dict[str, Any]:
@@ -147,7 +154,9 @@ def table(every: Sequence[Manifest], left_out: Sequence[LeftOut] = ()) -> str:
     failed = sum(manifest["status"] == FAILED for manifest in every)
     more = [f"and {len(every) - SHOWN} more, see {RESULTS}"] if len(every) > SHOWN else []
     counted = f"{len(every) - failed} of {len(every)} scans segmented" + (f", {failed} failed" if failed else "")
-    passed = [f"left out: {printable(each.sentence)}" for each in left_out[:SHOWN_LEFT_OUT]]
+    # What somebody may miss first
+    shown = sorted(left_out, key=lambda each: not each.missed)[:SHOWN_LEFT_OUT]
+    passed = [f"left out: {printable(each.sentence)}" for each in shown]
     if len(left_out) > SHOWN_LEFT_OUT:
         passed.append(f"and {len(left_out) - SHOWN_LEFT_OUT} more left out, see {RESULTS}")
     return "\n".join((aligned(rows), *more, counted, *passed))

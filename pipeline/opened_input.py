@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError, in_one_line
 from pipeline.inputs import DICOM, FILE, Input, hashed_uid
-from pipeline.scan import Geometry, check_file, file_sha256, read_geometry
+from pipeline.left_out import LeftOut
+from pipeline.scan import SCRATCH, Geometry, check_file, file_sha256, files_there, read_geometry
 from pipeline.simpleitk import sitk
 
 if TYPE_CHECKING:
-    from pipeline.dicom.series import Series
+    from pipeline.dicom.series import Damaged
+    from pipeline.dicom.stack import Series
 
-logger = logging.getLogger(__name__)
-SCRATCH = "pneumobundle-"
 _UID = re.compile(r"\b[0-2](\.\d+){5,}\b")
 
 
@@ -34,17 +33,19 @@ class Opened:
         image: an image file, for as long as the input is open.
         sha256: of the file, or of all files of the series.
         series: where it was DICOM.
+        left_out: what its study holds beside that series.
     """
 
     image: Path
     sha256: str
     series: Series | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def state_of(item: Input) -> list[int]:
     """Files, bytes and when the newest was changed, in nanoseconds: equal for an input that nobody touched."""
     every = bool(item.series)
-    files = [file for path in item.paths for file in ([path] if path.is_file() else _files(path, every))]
+    files = [file for path in item.paths for file in (files_there(path) if path.is_file() else _files(path, every))]
     states = [os.stat(file) for file in files]
     return [
         len(states),
@@ -92,7 +93,7 @@ def _as_file(item: Input, folders: Sequence[Path], check: Callable[[Geometry], N
     from pipeline.dicom.grid import grid_of
     from pipeline.dicom.volume import read_series
 
-    series = _chosen(item, folders)
+    series, left_out = _chosen(item, folders)
     check(grid_of(series).geometry)
     image = read_series(series)
     with TemporaryDirectory(prefix=SCRATCH) as name:
@@ -102,28 +103,52 @@ def _as_file(item: Input, folders: Sequence[Path], check: Callable[[Geometry], N
             image.EraseMetaData(key)
         sitk.WriteImage(image, str(file))
         del image
-        yield Opened(file, _sha256(series), series)
+        yield Opened(file, _sha256(series), series, left_out)
 
 
-def _chosen(item: Input, folders: Sequence[Path]) -> Series:
-    from pipeline.dicom.series import choose_series, find_series
+def _chosen(item: Input, folders: Sequence[Path]) -> tuple[Series, tuple[LeftOut, ...]]:
+    """The series to segment, and what lies beside it; only its own where the user chose it."""
+    from pipeline.dicom.choice import chosen_and_why
+    from pipeline.dicom.series import files_below, found_in
 
-    top = [folder for folder in folders if not any(other in folder.parents for other in folders)]
-    every = find_series(*top)
+    # Of a study each folder is known; a series is looked for everywhere
+    every, damaged = found_in(
+        [file for folder in folders for file in sorted(_files(folder, False))] if item.study else files_below(*folders)
+    )
     mine = [series for series in every if not item.study or series.study_uid == item.study]
-    # A folder may lie below that of another study, which is a scan of its own
-    beside = {series.study_uid for series in every if {file.parent for file in series.files} & {*folders}}
-    if item.study and len(beside) > 1:
-        logger.warning(
-            "%s: %d other studies are mixed into its folder; give that folder alone as INPUT to have them too",
-            item.case, len(beside) - 1,
-        )  # fmt: skip
-    chosen = choose_series(mine, item.series or None)
+    if damaged and not mine:
+        raise InputError(f"{item.case}: its {len(damaged)} DICOM file(s) are damaged or empty; copy them again.")
+    chosen, reasons = chosen_and_why(mine, item.series or None)
     if len(chosen) > 1:
         raise InputError(
             f"{item.case}: holds CT series of {len(chosen)} studies; give its folder unpacked, or choose by SERIES."
         )
-    return chosen[0]
+    (series,) = chosen
+    if any(each.uid == series.uid and each.study_uid != series.study_uid for each in every):
+        raise InputError(f"{series}: its slices tell different studies; export the series again.")
+    if item.series:
+        return series, ()
+    elsewhere = {each.uid for each in every if each.study_uid != series.study_uid}
+    lost = [each for each in damaged if each.series_uid not in elsewhere]
+    return series, tuple(_beside(item, reasons, lost))
+
+
+def _beside(item: Input, reasons: Mapping[Series, str], damaged: Sequence[Damaged]) -> Iterator[LeftOut]:
+    """Images of a study that are not segmented, but localizers, and files that could not be read."""
+    from pipeline.dicom.choice import unsuitable
+    from pipeline.dicom.series import LOCALIZER
+
+    for each, reason in reasons.items():
+        if reason and all(each.stack.size) and LOCALIZER not in each.stack.image_type:
+            why = without_names(f"{each}: {reason}", item)
+            if not unsuitable(each):
+                listed = "and python -m pipeline.inputs INPUT lists the UIDs" if item.kind == DICOM else "once unpacked"
+                why += f"; SERIES=UID segments it, {listed}"
+            yield LeftOut(f"{item.case}, series {hashed_uid(each.uid)}", why, missed=bool(each.damaged))
+    if damaged:
+        yield LeftOut(
+            item.case, f"{len(damaged)} damaged or empty DICOM file(s) beside its series were not read; copy them again"
+        )
 
 
 def _sha256(series: Series) -> str:

@@ -24,7 +24,16 @@ from pipeline.ensemble import MEAN, VOTE, parse_weights
 from pipeline.errors import InputError, report_plainly
 from pipeline.inputs import find_all
 from pipeline.left_out import LeftOut, any_missed
-from pipeline.manifest import DONE, Manifest, manifests, read_left_out, table, write_left_out, write_results
+from pipeline.manifest import (
+    DONE,
+    Manifest,
+    left_out_of,
+    manifests,
+    read_left_out,
+    table,
+    write_left_out,
+    write_results,
+)
 from pipeline.output_folder import check_output, check_results
 
 logger = logging.getLogger(__name__)
@@ -85,6 +94,7 @@ def told_plainly(output_dir: str | Path) -> Iterator[None]:
 
 def summarised(every: Sequence[Manifest], left_out: Sequence[LeftOut] = ()) -> bool:
     """Print the table of all scans, and what holds for several of them; whether all are segmented, none left out."""
+    left_out = [*left_out, *left_out_of(every)]
     print(table(every, left_out), flush=True)
     if known := [manifest["case"] for manifest in every if TRAINED_ON in manifest.get("warnings", ())]:
         logger.warning("MODEL was trained on %d of these scans: %s", len(known), ", ".join(known))
@@ -115,7 +125,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=DEFAULT_MODE,
         help="exact, whole, windows or fast (default: what the model's configuration says)",
     )
-    parser.add_argument("--series", default="", help="UID of the DICOM series (default: of each study the largest CT)")
+    parser.add_argument(
+        "--series",
+        default="",
+        help="UID of the DICOM series, UID:2 for its second stack (default: of each study the largest CT)",
+    )
     parser.add_argument("--no-pages", action="store_true", help="write no <case>.html, of an archive for instance")
     parser.add_argument("--shard", action="store_true", help="as one of very many: leave results.csv to --merge")
     parser.add_argument("--merge", action="store_true", help="only write results.csv from what is in the output folder")

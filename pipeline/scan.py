@@ -6,28 +6,36 @@ import hashlib
 import math
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from pipeline.errors import InputError, breaks_lines
-from pipeline.header import read_header
+from pipeline.header import read_header, voxel_file
 from pipeline.header_formats import NIFTI_IO, PNG_IO, Header
 from pipeline.labels import INFECTION
 from pipeline.simpleitk import sitk
-from pipeline.unpacking import BLOCK_BYTES, GZIP, ZLIB_OR_GZIP, check_packed, unpacked
+from pipeline.unpacking import BLOCK_BYTES, BZIP2, GZIP, ZLIB_OR_GZIP, all_unbzipped, check_packed, unbzipped, unpacked
 
 HOUNSFIELD, GREY_255 = "hu", "grey255"
 PNG = ".png"
-SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd", PNG)
+# Of the names of temporary folders
+SCRATCH = "pneumobundle-"
+SUFFIXES = (".nii.gz", ".nii.bz2", ".nii", ".hdr", ".mha", ".mhd", ".nrrd", ".nhdr", PNG)
 NIFTI_1_LITTLE_ENDIAN = (348).to_bytes(4, "little")
 NIFTI_TYPES = {2: "u1", 4: "<i2", 8: "<i4", 16: "<f4", 64: "<f8", 256: "i1", 512: "<u2", 768: "<u4"}
 # What no scanner of people makes: voxels of other sizes, scans that reach further, centres further from the origin
 SPACING_MM, EXTENT_MM, ORIGIN_MM = (1e-3, 1e3), 1e4, 1e6
 # Of the sines of angles between axes; a header in single precision is right to 1e-6
 ORTHONORMAL = 1e-3
+# Of a code in a label: programs that resample or store floats are off by this much
+ROUNDING = 1e-3
+# What a label whose codes were rounded tells: by how much, at most
+ROUNDED = "rounded"
 # A two-dimensional image becomes a volume of one slice, of this thickness.
 SLICE_MM = 1.0
 # SimpleITK (2.5) makes the reader of a format that it is told in a list of all: two threads at a time crash the process
@@ -135,25 +143,58 @@ def check_file(path: str | Path) -> None:
         raise InputError(f"{path}: there is no such file; check the path.")
 
 
-def _checked(path: str | Path) -> tuple[sitk.ImageFileReader, Header]:
-    """A reader of a file, and the file's header; InputError where either is not to be trusted."""
-    check_file(path)
-    header = read_header(Path(path))
+@contextmanager
+def _opened(path: Path, header: Header, content: bytes | bytearray | None = None) -> Iterator[sitk.ImageFileReader]:
+    """A reader of a file that has told its header; InputError for what SimpleITK says against it in the block.
+
+    `content` is what was unpacked of it.
+    """
     reader = sitk.ImageFileReader()
     # Not the one that likes the content best
     reader.SetImageIO(header.image_io)
-    reader.SetFileName(str(path))
-    return reader, header
+    with _readable(path, header, content) as file:
+        reader.SetFileName(str(file))
+        try:
+            with FORMATS:
+                reader.ReadImageInformation()
+            yield reader
+        except RuntimeError as error:
+            raise InputError(f"{path}: {_reason(error)}.") from error
+
+
+@contextmanager
+def _readable(path: Path, header: Header, content: bytes | bytearray | None) -> Iterator[Path]:
+    """A file that SimpleITK can read: of one packed by bzip2 a temporary one, with its beginning without content."""
+    if header.packed != BZIP2:
+        yield path
+        return
+    with TemporaryDirectory(prefix=SCRATCH) as folder:
+        plain = Path(folder) / "unpacked.nii"
+        plain.write_bytes(unbzipped(path, header.first_byte) if content is None else content)
+        yield plain
+
+
+def _checked_content(path: Path, header: Header) -> bytes | bytearray | None:
+    """What a file holds that is packed as a whole; InputError where it is damaged, or its packed voxels are."""
+    needed = header.first_byte + header.needed_bytes
+    if header.packed == GZIP:
+        return unpacked(path, needed)
+    if header.packed == BZIP2:
+        return all_unbzipped(path, needed)
+    if header.packed == ZLIB_OR_GZIP:
+        # SimpleITK (2.5) gives other voxels for damaged ones, mostly without an error
+        check_packed(path.with_name(header.voxels or path.name), header.first_byte, header.needed_bytes)
+    return None
 
 
 def read_geometry(path: str | Path) -> Geometry:
     """The grid of a scan from its header alone, which is checked as by `read_scan`."""
-    reader, _ = _checked(path)
-    try:
-        with FORMATS:
-            reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise InputError(f"{path}: {_reason(error)}.") from error
+    check_file(path)
+    with _opened(Path(path), read_header(Path(path))) as reader:
+        return _geometry(reader, path)
+
+
+def _geometry(reader: sitk.ImageFileReader, path: str | Path) -> Geometry:
     _check_one_volume(reader.GetSize(), path)
     geometry = Geometry.of(reader)
     geometry.check_numbers(path)
@@ -168,32 +209,51 @@ def read_scan(path: str | Path) -> sitk.Image:
     than it holds or than memory, for colour, for other than two or three dimensions, and for numbers of its grid that
     no scanner gives (see SPACING_MM, EXTENT_MM, ORIGIN_MM).
     """
-    reader, header = _checked(path)
-    needed = header.first_byte + header.needed_bytes
-    content = unpacked(Path(path), needed) if header.packed == GZIP else None
-    if header.packed == ZLIB_OR_GZIP:
-        # SimpleITK (2.5) gives other voxels for damaged ones, mostly without an error
-        check_packed(Path(path), header.first_byte, header.needed_bytes)
-    try:
-        with FORMATS:
-            reader.ReadImageInformation()
-        misread = header.image_io == NIFTI_IO and _is_misread(reader, header)
-        if content is None and misread:
-            content = bytearray(Path(path).read_bytes())
-        image = None if content is None else _of_plain_nifti(reader, header, content)
-        if image is None and misread:
-            raise InputError(
-                f"{path}: has slope 0 with an intercept, or voxels that begin at byte 0, which programs read "
-                "differently; save it again as a plain NIfTI of 16-bit numbers."
-            )
+    check_file(path)
+    header = read_header(Path(path))
+    content = _checked_content(Path(path), header)
+    with _opened(Path(path), header, content) as reader:
+        image = _of_nifti(reader, header, content, Path(path)) if header.image_io == NIFTI_IO else None
         if image is None:
             with FORMATS:
                 image = reader.Execute()
-    except RuntimeError as error:
-        raise InputError(f"{path}: {_reason(error)}.") from error
     scan = _as_volume(_as_grey(image, path) if header.image_io == PNG_IO else image, path)
     Geometry.of(scan).check_numbers(path)
     return scan
+
+
+def read_label(path: str | Path) -> sitk.Image:
+    """A label map as `read_scan` reads it; codes that are off by rounding, of a file of floats, are whole numbers."""
+    label = read_scan(path)
+    codes = sitk.GetArrayViewFromImage(label)
+    if codes.dtype.kind != "f" or not 0 < rounding(codes) <= ROUNDING:
+        return label
+    whole = sitk.GetImageFromArray(np.rint(codes))
+    whole.CopyInformation(label)
+    whole.SetMetaData(ROUNDED, f"{rounding(codes):.1g}")
+    return whole
+
+
+def rounding(codes: np.ndarray) -> float:
+    """How far from whole numbers codes are, at most; infinity where one is no number."""
+    off = float(np.abs(codes - np.rint(codes)).max(initial=0.0))
+    return off if math.isfinite(off) else math.inf
+
+
+def _of_nifti(
+    reader: sitk.ImageFileReader, header: Header, content: bytes | bytearray | None, path: Path
+) -> sitk.Image | None:
+    """A NIfTI file's image, read here; None for one that SimpleITK is to read."""
+    misread = _is_misread(reader, header)
+    if content is None and misread and not header.voxels:
+        content = path.read_bytes()
+    image = None if content is None else _of_plain_nifti(reader, header, content)
+    if image is None and misread:
+        raise InputError(
+            f"{path}: has slope 0 with an intercept, or voxels that begin at byte 0, which programs read "
+            "differently; save it again as a plain NIfTI of 16-bit numbers."
+        )
+    return image
 
 
 def _as_volume(image: sitk.Image, path: str | Path) -> sitk.Image:
@@ -236,12 +296,28 @@ def _as_grey(image: sitk.Image, path: str | Path) -> sitk.Image:
 
 
 def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """SHA-256 of a file's bytes; of a header and its voxels where these lie in a file beside it."""
     digest = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while block := stream.read(BLOCK_BYTES):
-            digest.update(block)
+    for file in files_of(path):
+        with file.open("rb") as stream:
+            while block := stream.read(BLOCK_BYTES):
+                digest.update(block)
     return digest.hexdigest()
+
+
+def files_of(path: str | Path) -> tuple[Path, ...]:
+    """The file itself, and the one beside it that its voxels lie in, where it is a header alone."""
+    file = Path(path)
+    voxels = voxel_file(file)
+    return (file, voxels) if voxels else (file,)
+
+
+def files_there(path: str | Path) -> tuple[Path, ...]:
+    """As `files_of`; the file alone where its header is wrong, for whoever reads it to say so."""
+    try:
+        return files_of(path)
+    except InputError:
+        return (Path(path),)
 
 
 def _is_misread(reader: sitk.ImageFileReader, header: Header) -> bool:
@@ -250,7 +326,7 @@ def _is_misread(reader: sitk.ImageFileReader, header: Header) -> bool:
     return (slope == 0 and intercept != 0) or begin != header.first_byte
 
 
-def _of_plain_nifti(reader: sitk.ImageFileReader, header: Header, content: bytearray) -> sitk.Image | None:
+def _of_plain_nifti(reader: sitk.ImageFileReader, header: Header, content: bytes | bytearray) -> sitk.Image | None:
     """The image of an unpacked NIfTI volume, which is not unpacked twice; None for one that only SimpleITK can read."""
     if content[:4] != NIFTI_1_LITTLE_ENDIAN or reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
         return None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from pipeline.scan import SUFFIXES
+from pipeline.header_formats import TWO_FILES
+from pipeline.scan import SUFFIXES, files_there
 
 ARCHIVE = "an archive, which is not looked into; unpack it"
 PACKED = "packed in a way that is not read; unpack it, or pack it as .nii.gz"
 NO_HEADER = (
     "voxels without the header that belongs to them; put its .mhd, .nhdr or .hdr beside it, or convert it to .nii.gz"
 )
+PAIR_PACKED = "part of a pair of packed files, which is not read; unpack both, or convert them to one .nii.gz"
 NOT_READ = "in a format that is not read; convert it to .nii.gz"
 ARRAY = "an array without size and place of its voxels; save it as .nii.gz with both"
 PICTURE = "a picture; save slices as .png in a folder of their own, volumes as .nii.gz"
@@ -24,9 +26,10 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jp2", ".tif", ".tiff", ".bmp", ".gif", ".
 KINDS = (
     ((".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"), ARCHIVE),
     ((".zip", ".7z", ".rar"), ARCHIVE),
-    ((".raw", ".raw.gz", ".zraw", ".img", ".img.gz", ".rec"), NO_HEADER),
+    ((".raw", ".raw.gz", ".zraw", ".img", ".rec"), NO_HEADER),
+    ((".img.gz", ".hdr.gz"), PAIR_PACKED),
     ((".gz", ".bz2", ".xz", ".zst", ".lz4", ".z"), PACKED),
-    ((".mhd", ".nhdr", ".hdr", ".mgh", ".mgz", ".mnc", ".gipl", ".par", ".vtk", ".vti", ".nia", ".mrc"), NOT_READ),
+    ((".mgh", ".mgz", ".mnc", ".gipl", ".par", ".vtk", ".vti", ".nia", ".mrc"), NOT_READ),
     ((".npy", ".npz", ".mat", ".h5", ".hdf5", ".b2nd"), ARRAY),
     (PICTURE_SUFFIXES, PICTURE),
     (DICOM_SUFFIXES, DICOM),
@@ -38,8 +41,7 @@ _GOES_ON = re.compile(
     r"(?:\.(?:part|partial|crdownload|download|tmp|temp|bak|old|orig|\d+)|~| \(\d+\))"
 )
 # Voxels that lie in a file of their own, and the headers that name it
-VOXELS = ("raw", "raw.gz", "zraw", "img", "img.gz")
-HEADERS = (".mhd", ".nhdr", ".hdr", ".hdr.gz")
+VOXELS = (".raw", ".raw.gz", ".zraw", ".img")
 
 
 def what_it_is(path: str | Path, read_too: Collection[str] = ()) -> str:
@@ -60,6 +62,14 @@ def what_it_is(path: str | Path, read_too: Collection[str] = ()) -> str:
 
 
 def has_header(path: Path) -> bool:
-    """Whether a file is the voxels of a header beside it, which is what is told of."""
-    stem, _, ending = path.name.partition(".")
-    return ending.lower() in VOXELS and any(path.with_name(f"{stem}{header}").exists() for header in HEADERS)
+    """Whether a file is the voxels of a header beside it, by their names: the header is what is read or told of."""
+    ending = next((each for each in VOXELS if path.name.lower().endswith(each)), None)
+    return ending is not None and any(
+        path.with_name(f"{path.name[: -len(ending)]}{header}").exists() for header in TWO_FILES
+    )
+
+
+def voxels_of_headers(files: Iterable[Path]) -> set[Path]:
+    """The files that headers among these take their voxels from."""
+    headers = (file for file in files if file.name.lower().endswith(TWO_FILES))
+    return {voxels for header in headers for voxels in files_there(header)[1:]}

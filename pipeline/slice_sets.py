@@ -26,7 +26,7 @@ from pipeline.errors import InputError
 from pipeline.folds import PUBLISHED_FILE
 from pipeline.labels import INFECTION, LABEL_CODES, LEFT_LUNG
 from pipeline.layouts import Listing, by_case, image_files, list_cases, public_name, recognise
-from pipeline.scan import Geometry, read_geometry, read_scan
+from pipeline.scan import Geometry, read_geometry, read_label, read_scan
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +215,7 @@ def read_codes(stack: Stack) -> sitk.Image:
 
 def _voxels(file: Path, grid: Geometry) -> np.ndarray:
     """The voxels of a mask (D, H, W); InputError where it has another size than its scan."""
-    mask = read_scan(file)
+    mask = read_label(file)
     if mask.GetSize() != grid.size:
         raise InputError(f"{file}: has size {mask.GetSize()}; expected {grid.size}, its scan's; download it again.")
     return sitk.GetArrayFromImage(mask)

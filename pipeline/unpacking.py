@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import logging
 import zlib
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ inflate = next(iter(LIBRARIES.values()))
 DAMAGE = (OSError, *(library.error for library in LIBRARIES.values()))
 # zlib's numbers for a gzip header and checksum, and for zlib's own or gzip's
 GZIP, ZLIB_OR_GZIP = 31, 47
+# What zlib has no number for
+BZIP2 = -1
 GZIP_MAGIC = b"\x1f\x8b"
 BLOCK_BYTES = 1 << 20
 # A file may end in padding; more than this after the voxels is no padding
@@ -36,6 +39,28 @@ def first_unpacked(stream: BinaryIO, count: int) -> bytes:
         while block and len(content) < count:
             content += inflater.decompress(block, count - len(content))
             block = inflater.unconsumed_tail
+    return content
+
+
+def unbzipped(path: Path, count: int) -> bytes:
+    """The first bytes of what a bzip2 file holds, fewer where it ends before; OSError where it is none or damaged."""
+    try:
+        with bz2.open(path) as stream:
+            return stream.read(count)
+    except EOFError as error:
+        raise OSError("it ends early") from error
+
+
+def all_unbzipped(path: Path, needed: int) -> bytes:
+    """What a bzip2 file holds, as `unpacked` gives it of a gzip file."""
+    try:
+        content = unbzipped(path, needed + MARGIN_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: damaged or not readable to its end ({error}); copy it again.") from error
+    if len(content) > needed + MARGIN_BYTES:
+        raise InputError(too_long(path, needed))
+    if len(content) < needed:
+        raise InputError(f"{path}: ends after {len(content)} of {needed} bytes; copy it again.")
     return content
 
 

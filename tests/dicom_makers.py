@@ -78,7 +78,7 @@ def enhanced(image: sitk.Image, order: Sequence[int] | None = None, intercepts: 
     dataset.NumberOfFrames = count
     voxels = sitk.GetArrayFromImage(image)
     dataset.PixelData = b"".join(
-        (voxels[index] - int(intercept)).astype("<u2").tobytes()
+        np.maximum(voxels[index] - int(intercept), 0).astype("<u2").tobytes()
         for index, intercept in zip(order, intercepts, strict=True)
     )
     dataset["PixelData"].VR = "OW"
@@ -217,7 +217,8 @@ def _frame(image: sitk.Image, index: int, place: int, intercept: float) -> Datas
 
 
 def _stored(image: sitk.Image, slope: float, intercept: float) -> np.ndarray:
-    return np.rint((sitk.GetArrayFromImage(image) - intercept) / slope).astype("<u2")
+    # As scanners cut off: noise below the lowest value would wrap to the highest
+    return np.maximum(np.rint((sitk.GetArrayFromImage(image) - intercept) / slope), 0).astype("<u2")
 
 
 def _item(**values: object) -> Dataset:

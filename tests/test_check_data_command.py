@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from defects import changed, patient, write_case
 from test_check_data_defects import swapped
@@ -110,3 +111,31 @@ def test_the_phantom_has_neither_errors_nor_warnings(tmp_path):
     write_phantom(tmp_path / "data", coarsening=2.0)
     _, found = run(tmp_path / "data")
     assert [one for one in found["findings"] if one["level"] in (ERROR, WARNING)] == []
+
+
+def test_what_is_alike_in_many_cases_is_one_line_and_each_is_in_the_json(tmp_path, capsys):
+    image, label = patient()
+    for number in range(5):
+        write_case(tmp_path / "data", f"case{number}", changed(image, lambda hu: hu.clip(-1000, 200)), label)
+    _, found = run(tmp_path / "data")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "a window was applied" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith(
+        "warning  5 cases (case0, case1, case2 and 2 more), the first: has nothing denser than 200"
+    )
+    assert sum(finding["check"] == "window" for finding in found["findings"]) == 5
+
+
+def test_codes_that_are_off_by_rounding_are_read_with_a_note(data):
+    image, label = patient()
+    rounded = changed(label, lambda codes: codes + np.float32(1e-7) * (codes == 1))
+    write_case(data, "a", image, rounded)
+    status, found = run(data)
+    assert status == 0
+    assert [finding["case"] for finding in found["findings"] if finding["check"] == "rounding"] == ["a"]
+
+
+def test_codes_that_are_no_whole_numbers_are_an_error(data):
+    image, label = patient()
+    write_case(data, "a", image, changed(label, lambda codes: codes.astype(np.float32) * 1.1))
+    assert run(data)[0] == 1

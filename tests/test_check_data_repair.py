@@ -13,7 +13,7 @@ from defects import changed, found_in, patient, write_case
 from test_check_data_defects import sheared, swapped
 
 from pipeline.check_data.finding import ERROR
-from pipeline.check_data.repair import nearest_rotation, repair
+from pipeline.check_data.repair import MENDS, nearest_rotation, repair
 from pipeline.datalist import read_datalist
 from pipeline.errors import InputError
 from pipeline.layouts import list_cases
@@ -45,6 +45,10 @@ def padded(image: sitk.Image) -> sitk.Image:
 
 def same(image: sitk.Image) -> sitk.Image:
     return image
+
+
+def mask(label: sitk.Image) -> sitk.Image:
+    return changed(label, lambda codes: (codes == 3).astype(np.uint8))
 
 
 DEFECTS = {
@@ -156,3 +160,44 @@ def test_a_copy_that_fails_leaves_nothing(data, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         repair(list_cases(data), data, findings, data.with_name("mended"))
     assert os.listdir(data.parent) == ["data"]
+
+
+def test_a_mask_of_infection_is_told_how_to_be_named_and_then_repaired(data):
+    image, label = patient()
+    write_case(data, "a", image, mask(label))
+    (warning,) = [finding for finding in found_in(data) if finding.check == "masks"]
+    assert '{"label_codes": {"1": "infection"}}' in warning.mend
+    (data / "manifest.json").write_text(json.dumps({"label_codes": {"1": "infection"}}))
+    copy = repaired(data)
+    assert json.loads((copy / "manifest.json").read_text())["label_codes"] == {"3": "infection"}
+    assert [finding.check for finding in found_in(copy)] == ["lungs"]
+    codes = sitk.GetArrayFromImage(sitk.ReadImage(str(copy / "labels/a.nii.gz")))
+    np.testing.assert_array_equal(codes == 3, sitk.GetArrayFromImage(label) == 3)
+
+
+def test_a_scan_in_two_files_is_repaired_into_one(data):
+    image, label = patient()
+    write_case(data, "a", image, label)
+    (data / "images/a.nii.gz").unlink()
+    sitk.WriteImage(with_offset(image), str(data / "images/a.mhd"))
+    copy = repaired(data)
+    assert [file.name for file in (copy / "images").glob("a.*")] == ["a.nii.gz"]
+    assert found_in(copy) == []
+
+
+def test_sound_scans_in_two_files_are_copied_with_both(data):
+    image, label = patient()
+    write_case(data, "a", image, changed(label, swapped))
+    (data / "images/a.nii.gz").unlink()
+    sitk.WriteImage(image, str(data / "images/a.mhd"))
+    assert sorted(file.name for file in (repaired(data) / "images").iterdir()) == ["a.mhd", "a.raw"]
+
+
+def test_a_repair_that_brings_another_error_is_undone(data, monkeypatch):
+    image, label = patient()
+    write_case(data, "a", image, changed(label, swapped))
+    monkeypatch.setitem(MENDS, "sides", lambda given: changed(given, lambda codes: codes * 0))
+    target = data.with_name("mended")
+    (line,) = repair(list_cases(data), data, found_in(data), target)
+    assert line.startswith("labels/a.nii.gz: copied as it was, since the repaired case is empty")
+    assert (target / "labels/a.nii.gz").read_bytes() == (data / "labels/a.nii.gz").read_bytes()

@@ -184,6 +184,16 @@ def test_a_header_that_does_not_suffice_is_said_without_its_values(tmp_path):
     assert PATIENT_NAME not in str(caught.value)
 
 
+def test_whatever_highdicom_raises_is_a_sentence_with_the_kind_and_a_tag_alone(written, monkeypatch, tmp_path):
+    def fails(*_: object, **__: object) -> None:
+        raise OverflowError(f"{PATIENT_NAME} is no PixelSpacing")
+
+    monkeypatch.setattr("pipeline.dicom.segmentation.Segmentation", fails)
+    with pytest.raises(InputError, match=r"do not suffice .* \(OverflowError: PixelSpacing\)") as caught:
+        write_segmentation(noise(read_series(written[0])), written[0], tmp_path / "seg.dcm", "a", "1")
+    assert PATIENT_NAME not in str(caught.value)
+
+
 def test_every_class_of_every_label_map_has_its_codes():
     assert {name for each in LABEL_MAPS.values() for name in list(each.classes)[1:]} == set(CONCEPTS)
 

@@ -18,8 +18,9 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from pipeline.dicom import headers
-from pipeline.dicom.series import choose_series, find_series
+from pipeline.dicom import file_start
+from pipeline.dicom.choice import choose_series, chosen_and_why
+from pipeline.dicom.series import find_series
 from pipeline.errors import InputError
 
 CORONAL = [1, 0, 0, 0, 0, -1]
@@ -182,13 +183,81 @@ def test_a_folder_without_dicom_says_so(tmp_path):
         choose_series(find_series(tmp_path))
 
 
-def test_a_damaged_file_is_named_and_noted_with_the_series_beside_it(tmp_path, caplog):
+def test_a_damaged_file_of_another_series_is_named_and_keeps_nothing_from_being_chosen(tmp_path, caplog):
     files = write(study(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])[0], tmp_path)
     write(study(ImageOrientationPatient=[1, 0, 0, 0.5, 0.5, 0])[0][:1], tmp_path, "damaged")
-    (series,) = find_series(tmp_path)
+    (series,) = choose_series(find_series(tmp_path))
     assert "damaged: left out: its directions of rows and columns are not at right angles" in caplog.text
     assert series.files == tuple(files)
-    assert series.notes == ("1 damaged file(s) beside it were left out and may be slices of it",)
+
+
+@pytest.mark.parametrize("left_bytes", [0, 100, 300, 800], ids=["empty", "preamble", "before its UID", "after its UID"])
+def test_a_cut_off_slice_at_the_end_of_a_scan_is_refused_by_the_number_of_files(tmp_path, left_bytes):
+    files = write(study()[0], tmp_path)
+    files[-1].write_bytes(files[-1].read_bytes()[:left_bytes])
+    with pytest.raises(InputError, match=r"1 file\(s\) .* are damaged, empty or cut off"):
+        choose_series(find_series(tmp_path))
+
+
+def test_a_larger_series_of_two_stacks_is_refused_with_a_number_for_each(tmp_path):
+    small, one, other = study(3)
+    for number, dataset in enumerate(other):
+        dataset.SeriesInstanceUID = one[0].SeriesInstanceUID
+        dataset.FrameOfReferenceUID = "1.2.3"
+        one[number].FrameOfReferenceUID = "1.2.4"
+    write([*small, *one, *other[:10]], tmp_path)
+    found = find_series(tmp_path)
+    with pytest.raises(InputError, match=r"1: 12 slices from .*; 2: 10 slices from .* SERIES=UID:1 to UID:2"):
+        choose_series(found)
+    (second,) = choose_series(found, f"{one[0].SeriesInstanceUID}:2")
+    assert (second.uid, second.number_of_slices) == (one[0].SeriesInstanceUID, 10)
+
+
+def test_two_stacks_beside_a_larger_series_have_their_reason(tmp_path):
+    large, one, other = study(3)
+    for dataset in other:
+        dataset.SeriesInstanceUID = one[0].SeriesInstanceUID
+    write([*large, *one[:5], *other[:4]], tmp_path)
+    (chosen,), reasons = chosen_and_why(find_series(tmp_path))
+    assert chosen.uid == large[0].SeriesInstanceUID
+    assert sorted(bool(reason) for reason in reasons.values()) == [False, True, True]
+
+
+def test_slices_that_each_have_a_frame_of_reference_are_no_smaller_series(tmp_path):
+    small, split = study(2)
+    for number, dataset in enumerate(split):
+        dataset.FrameOfReferenceUID = f"1.2.3.{number}"
+    write([*small[:6], *split], tmp_path)
+    with pytest.raises(InputError, match="more slices than any other CT series of its study, but cannot be read"):
+        choose_series(find_series(tmp_path))
+
+
+def test_many_frames_in_one_classic_file_are_no_smaller_series(tmp_path):
+    small, (framed, *_) = study(2)
+    framed.NumberOfFrames = 12
+    write([*small[:6], framed], tmp_path)
+    with pytest.raises(InputError, match=r"cannot be read \(it holds 12 frames in one file"):
+        choose_series(find_series(tmp_path))
+
+
+def test_a_number_that_no_stack_has_is_told(tmp_path):
+    (slices,) = study()
+    write(slices, tmp_path)
+    with pytest.raises(InputError, match="expected 1 to 1"):
+        choose_series(find_series(tmp_path), f"{slices[0].SeriesInstanceUID}:2")
+
+
+def test_two_kernels_that_were_copied_twice_are_two_stacks(tmp_path):
+    first, second = study(2)
+    for dataset in second:
+        for name in ("SeriesInstanceUID", "FrameOfReferenceUID"):
+            setattr(dataset, name, first[0][name].value)
+    for kernel, datasets in (("SOFT", first), ("LUNG", second)):
+        for dataset in datasets:
+            dataset.ConvolutionKernel = kernel
+    for folder in ("a", "b"):
+        write(first + second, tmp_path / folder)
+    assert [series.number_of_slices for series in find_series(tmp_path)] == [SIZE[2]] * 2
 
 
 def test_a_deflated_file_is_read_unless_it_is_a_bomb(tmp_path, monkeypatch, caplog):
@@ -197,7 +266,7 @@ def test_a_deflated_file_is_read_unless_it_is_a_bomb(tmp_path, monkeypatch, capl
         dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     write(slices, tmp_path)
     assert [series.number_of_slices for series in find_series(tmp_path)] == [SIZE[2]]
-    monkeypatch.setattr(headers, "DEFLATED_LIMIT_BYTES", 100)
+    monkeypatch.setattr(file_start, "DEFLATED_LIMIT_BYTES", 100)
     assert find_series(tmp_path) == []
     assert "it unpacks to more than" in caplog.text
 

@@ -13,6 +13,8 @@ import pytest
 import SimpleITK as sitk
 from conftest import ORIGIN_MM, SIZE, SPACING_MM, chest, placed
 from dicom_makers import ACCESSION, BIRTH_DATE, PATIENT_ID, PATIENT_NAME, classic, compress, enhanced, write
+from pydicom import dcmwrite
+from pydicom.dataset import FileMetaDataset
 from pydicom.uid import (
     ExplicitVRBigEndian,
     ImplicitVRLittleEndian,
@@ -23,7 +25,8 @@ from pydicom.uid import (
 )
 
 from pipeline.configuration import ROOT
-from pipeline.dicom.series import choose_series, find_series
+from pipeline.dicom.choice import choose_series
+from pipeline.dicom.series import find_series
 from pipeline.dicom.volume import LOWEST_HU, NOTES, read_series
 from pipeline.errors import InputError
 from pipeline.scan import Geometry
@@ -252,6 +255,70 @@ def test_a_slice_without_position_among_others_is_refused(tmp_path, scan):
         read(tmp_path)
 
 
+def unscaled(scan: sitk.Image, folder: Path, shift: int, signed: int) -> sitk.Image:
+    datasets = classic(scan)
+    for dataset, plane in zip(datasets, sitk.GetArrayFromImage(scan), strict=True):
+        del dataset.RescaleSlope, dataset.RescaleIntercept
+        dataset.PixelData, dataset.PixelRepresentation = (plane + shift).astype("<i2").tobytes(), signed
+    write(datasets, folder)
+    return read(folder)
+
+
+def test_hounsfield_units_without_rescale_tags_are_taken_and_that_is_said(tmp_path, scan):
+    found = unscaled(scan, tmp_path, shift=0, signed=1)
+    assert_same(found, scan)
+    assert "has no RescaleIntercept and no RescaleSlope: its numbers were taken" in found.GetMetaData(NOTES)
+
+
+def test_padding_alone_makes_no_hounsfield_units_of_numbers_without_rescale_tags(tmp_path, scan):
+    voxels = sitk.GetArrayFromImage(scan)
+    voxels[:, 0] = -3024
+    padded = sitk.GetImageFromArray(voxels)
+    padded.CopyInformation(scan)
+    with pytest.raises(InputError, match="has no RescaleIntercept and no RescaleSlope"):
+        unscaled(padded, tmp_path, shift=1024, signed=1)
+
+
+def test_negative_numbers_that_are_marked_as_unsigned_are_refused(tmp_path, scan):
+    datasets = classic(scan, intercept=0)
+    for dataset, plane in zip(datasets, sitk.GetArrayFromImage(scan), strict=True):
+        dataset.PixelData = plane.astype("<i2").tobytes()
+    write(datasets, tmp_path)
+    with pytest.raises(InputError, match="marked as unsigned"):
+        read(tmp_path)
+
+
+def test_twelve_bits_of_negative_numbers_that_are_marked_as_unsigned_are_refused(tmp_path, scan):
+    datasets = classic(scan)
+    for dataset, plane in zip(datasets, sitk.GetArrayFromImage(scan), strict=True):
+        dataset.PixelData, dataset.BitsStored, dataset.HighBit = (plane & 0xFFF).astype("<u2").tobytes(), 12, 11
+    write(datasets, tmp_path)
+    with pytest.raises(InputError, match="% of its voxels are denser than bone"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("copies", [classic, lambda image: [enhanced(image)]], ids=["classic", "enhanced"])
+def test_a_series_that_was_copied_twice_is_the_scan_once(tmp_path, scan, copies):
+    datasets = copies(scan)
+    for folder in ("a", "b"):
+        write(datasets, tmp_path / folder)
+    assert_same(read(tmp_path), scan)
+
+
+def test_a_bare_big_endian_file_is_read(tmp_path, scan):
+    for number, dataset in enumerate(classic(scan)):
+        dataset.file_meta, dataset.preamble = FileMetaDataset(), None
+        dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
+        dcmwrite(tmp_path / str(number), dataset, implicit_vr=False, little_endian=False, enforce_file_format=False)
+    assert_same(read(tmp_path), scan)
+
+
+def test_big_endian_without_data_types_is_named_as_dicom(tmp_path, caplog):
+    (tmp_path / "IM0001").write_bytes(b"\0\x08\0\x05\0\0\0\x0aISO_IR 100" + bytes(200))
+    assert find_series(tmp_path) == []
+    assert "it is DICOM in big endian without data types" in caplog.text
+
+
 @pytest.mark.parametrize(("padding", "kind"), [(-2000, "SS"), (63536, "US")])
 def test_padding_outside_the_field_of_view_becomes_the_lowest_value(tmp_path, scan, padding, kind):
     datasets = classic(scan)
@@ -304,6 +371,7 @@ def test_nothing_that_names_the_patient_is_logged_or_noted(tmp_path, scan, caplo
     write([*datasets, datasets[2]], tmp_path)
     damaged = classic(scan)[0]
     damaged.add_new("ImagePositionPatient", "LO", PATIENT_NAME)
+    # Of another series, so that it keeps nothing from being read
     write([damaged], tmp_path, "damaged")
     with caplog.at_level(logging.DEBUG):
         found = read_series(choose_series(find_series(tmp_path))[0])

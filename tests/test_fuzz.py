@@ -15,7 +15,7 @@ def bad_ends(kind, folder, count):
 
 
 # Series take longest
-FEW = {"images": 400, "series": 60, "folders": 150, "weights": 150}
+FEW = {"images": 400, "pairs": 200, "series": 60, "folders": 150, "weights": 150}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,7 +12,7 @@ from conftest import chest
 from pydicom import Dataset
 
 from pipeline.errors import InputError
-from pipeline.inputs import DICOM, FILE, LEFT_OUT, ZIP, find_inputs
+from pipeline.inputs import DICOM, FILE, LEFT_OUT, ZIP, find_all, find_inputs
 
 
 def touched(folder: Path, *names: str) -> Path:
@@ -103,6 +103,51 @@ def test_studies_that_are_mixed_in_one_folder_are_a_scan_each(tmp_path):
     study(tmp_path)
     dicom_makers.write(dicom_makers.classic(chest(size=(8, 8, 4))[0]), tmp_path, "other{:04d}")
     assert len(cases(tmp_path)) == 2
+
+
+def test_studies_that_are_mixed_over_several_folders_are_a_scan_each_with_all_their_folders(tmp_path):
+    made = [dicom_makers.classic(chest(size=(8, 8, 4))[0]) for _ in range(3)]
+    for number, folder in enumerate(("x", "y")):
+        dicom_makers.write([each for slices in made for each in slices[number::2]], tmp_path / folder)
+    found = find_inputs(tmp_path)
+    assert len({each.study for each in found}) == 3
+    assert {each.paths for each in found} == {(tmp_path / "x", tmp_path / "y")}
+
+
+def test_a_series_that_tells_no_study_is_a_scan(tmp_path):
+    slices = dicom_makers.classic(chest(size=(8, 8, 4))[0])
+    for each in slices:
+        del each.StudyInstanceUID
+    dicom_makers.write(slices, tmp_path)
+    (found,) = find_inputs(tmp_path)
+    assert (found.kind, found.study) == (DICOM, slices[0].SeriesInstanceUID)
+
+
+def test_a_folder_of_damaged_dicom_files_alone_is_left_out_by_its_number(tmp_path):
+    study(tmp_path / "a")
+    study(tmp_path / "Plantagenet^Zoe")
+    for file in (tmp_path / "Plantagenet^Zoe").iterdir():
+        file.write_bytes(file.read_bytes()[:300])
+    _, (left_out,) = find_all(tmp_path)
+    assert left_out.missed
+    assert left_out.sentence.startswith("folder 2 of INPUT in the order of names: holds 4 damaged or empty DICOM")
+
+
+def test_a_folder_of_empty_files_named_as_slices_is_left_out_by_its_number(tmp_path):
+    study(tmp_path / "a")
+    touched(tmp_path / "b", "IM0001", "IM0002", "README")
+    _, (left_out,) = find_all(tmp_path)
+    assert left_out.sentence.startswith("folder 3 of INPUT in the order of names: holds 2 damaged or empty DICOM")
+
+
+def test_an_object_that_refers_to_another_study_is_of_its_own(tmp_path):
+    slices = dicom_makers.classic(chest(size=(8, 8, 4))[0])
+    other = Dataset()
+    other.StudyInstanceUID = "1.2.3"
+    slices[1].ReferencedStudySequence = [other]
+    dicom_makers.write(slices, tmp_path)
+    (found,) = find_inputs(tmp_path)
+    assert found.study == slices[0].StudyInstanceUID
 
 
 def test_a_series_can_be_named(tmp_path):

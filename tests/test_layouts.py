@@ -167,3 +167,12 @@ def test_a_known_layout_without_images_is_an_error(tmp_path):
     (tmp_path / "images").mkdir()
     with pytest.raises(InputError, match="laid out as images-labels but holds no"):
         list_cases(tmp_path)
+
+
+def test_a_manifest_names_patients_in_every_layout(tmp_path):
+    for name in ("imagesTr/a_1_0000.nii.gz", "imagesTr/a_2_0000.nii.gz", "labelsTr/a_1.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    told = [{"case": "a_1", "patient": "a"}, {"case": "a_2", "patient": "a"}]
+    (tmp_path / "manifest.json").write_text(json.dumps({"cases": told}))
+    assert {case.patient_id for case in list_cases(tmp_path).cases} == {"a"}

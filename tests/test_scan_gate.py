@@ -28,7 +28,13 @@ NOT_HOUNSFIELD: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "0 to 1": lambda hu: ((hu + 1000) / 2000).clip(0, 1).astype(np.float32),
     "z-score": lambda hu: ((hu - hu.mean()) / hu.std()).astype(np.float32),
     "soft tissue window": lambda hu: hu.clip(-160, 240).astype(np.int16),
+    "offset and padding above it": lambda hu: np.where(hu < -950, -500, hu + 1024).astype(np.int16),
+    "bone window": lambda hu: hu.clip(-450, 1050).astype(np.int16),
+    "wide bone window": lambda hu: hu.clip(-500, 1300).astype(np.int16),
+    "0 to 100": lambda hu: ((hu + 1000) / 14).clip(0, 100).astype(np.uint8),
+    "a label map": lambda hu: (hu > -500).astype(np.uint8),
     "wrapped": wrapped,
+    "wrapped in 32 bits": lambda hu: wrapped(hu).astype(np.int32),
 }
 
 
@@ -44,6 +50,21 @@ def written(tmp_path, change: Callable[[np.ndarray], np.ndarray]):
 def test_numbers_that_are_no_hounsfield_units_are_refused(tmp_path, change):
     with pytest.raises(InputError, match=r"^a: "):
         refuse_errors(look_at_scan(written(tmp_path, change), "a"), "a")
+
+
+def test_grey_with_white_corners_is_warned_of(tmp_path):
+    grey = written(tmp_path, lambda hu: 255 - ((hu + 1000) / 6).clip(0, 255).astype(np.uint8))
+    assert "inverted" in {finding.check for finding in of_level(look_at_scan(grey, "a").findings, WARNING)}
+
+
+def test_lung_window_grey_is_not(tmp_path):
+    grey = written(tmp_path, lambda hu: ((hu + 1000) / 4).clip(0, 255).astype(np.uint8))
+    assert not of_level(look_at_scan(grey, "a").findings, WARNING)
+
+
+def test_stretched_numbers_are_warned_of(tmp_path):
+    stretched = written(tmp_path, lambda hu: (hu * 1.6 + 600).clip(-1000).astype(np.int16))
+    assert "tissue" in {finding.check for finding in of_level(look_at_scan(stretched, "a").findings, WARNING)}
 
 
 def test_hounsfield_units_pass(tmp_path):

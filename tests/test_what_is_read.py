@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import struct
 from collections.abc import Callable
@@ -18,8 +19,9 @@ from pydicom.dataset import FileMetaDataset
 
 from pipeline.check_data.finding import ERROR, WARNING, of_level
 from pipeline.check_data.scan_gate import look_at_scan
-from pipeline.dicom.series import choose_series, find_series
-from pipeline.dicom.volume import read_series
+from pipeline.dicom.choice import choose_series
+from pipeline.dicom.series import find_series
+from pipeline.dicom.volume import NOTES, read_series
 from pipeline.errors import InputError
 
 PAGE = Path(__file__).parents[1] / "docs" / "what-is-read.md"
@@ -84,6 +86,52 @@ def longer(folder: Path) -> Path:
     return file
 
 
+def saved(name: str, packed: bool = False) -> Callable[[Path], Path]:
+    """As SimpleITK writes it: of some names two files."""
+
+    def make(folder: Path) -> Path:
+        sitk.WriteImage(SCAN, str(folder / name), useCompression=packed)
+        return folder / name
+
+    return make
+
+
+def bzipped(folder: Path) -> Path:
+    (folder / "a.nii.bz2").write_bytes(bz2.compress(gzip.decompress(plain(folder).read_bytes())))
+    return folder / "a.nii.bz2"
+
+
+def edited(name: str, old: bytes, new: bytes) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        file = saved(name)(folder)
+        content = file.read_bytes()
+        assert old in content
+        file.write_bytes(content.replace(old, new))
+        return file
+
+    return make
+
+
+def alone(name: str) -> Callable[[Path], Path]:
+    """A header whose second file is not there."""
+
+    def make(folder: Path) -> Path:
+        file = saved(name)(folder)
+        for other in folder.iterdir():
+            if other != file:
+                other.unlink()
+        return file
+
+    return make
+
+
+def cut_short(folder: Path) -> Path:
+    file = saved("a.mhd")(folder)
+    voxels = folder / "a.raw"
+    voxels.write_bytes(voxels.read_bytes()[:-100])
+    return file
+
+
 def wrapped(folder: Path) -> Path:
     image = sitk.GetImageFromArray(sitk.GetArrayFromImage(SCAN).view(np.uint16))
     image.CopyInformation(SCAN)
@@ -137,6 +185,45 @@ def one_moved(number: int, each: pydicom.Dataset) -> None:
     each.FrameOfReferenceUID = "1.2.3.1" if number == 23 else "1.2.3.0"
 
 
+def in_hounsfield_units(number: int, each: pydicom.Dataset) -> None:
+    without_rescale(number, each)
+    each.PixelData = (np.frombuffer(each.PixelData, "<u2").astype("<i2") - 1024).tobytes()
+    each.PixelRepresentation = 1
+
+
+def wrapped_slices(number: int, each: pydicom.Dataset) -> None:
+    in_hounsfield_units(number, each)
+    each.PixelRepresentation, each.RescaleSlope, each.RescaleIntercept = 0, 1, 0
+
+
+def without_study(_: int, each: pydicom.Dataset) -> None:
+    del each.StudyInstanceUID
+
+
+def big_endian(folder: Path) -> Path:
+    for number, each in enumerate(classic(SCAN)):
+        each.file_meta, each.preamble = FileMetaDataset(), None
+        each.PixelData = np.frombuffer(each.PixelData, "<u2").astype(">u2").tobytes()
+        pydicom.dcmwrite(folder / f"{number}", each, implicit_vr=False, little_endian=False, enforce_file_format=False)
+    return folder
+
+
+def copied_twice(folder: Path) -> Path:
+    every = classic(SCAN)
+    for name in ("one", "two"):
+        write(every, folder / name)
+    return folder
+
+
+def cut_at_the_end(left_bytes: int) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        last = write(classic(SCAN), folder / "one")[-1]
+        last.write_bytes(last.read_bytes()[:left_bytes])
+        return folder
+
+    return make
+
+
 def many_frames(folder: Path) -> Path:
     (first, *_) = every = classic(SCAN)
     first.NumberOfFrames = len(every)
@@ -155,6 +242,17 @@ SITUATIONS: dict[str, Callable[[Path], Path]] = {
     "NIfTI of 64 bits, slope 0 with an intercept": patched(112, "2f", 0.0, -1024.0, kind=sitk.sitkInt64),
     "sform and qform turned by half a circle": placed(ONE, np.diag([-1.0, -1, 1, 1])),
     "NIfTI, magic of a pair in one file": patched(344, "4s", b"ni1\0"),
+    "NIfTI in two files, `.hdr` and `.img`": saved("a.hdr"),
+    "NIfTI packed by bzip2": bzipped,
+    "MetaImage in two files, `.mhd` and `.raw`": saved("a.mhd"),
+    "MetaImage in two files, `.mhd` and `.zraw`": saved("a.mhd", packed=True),
+    "NRRD in two files, `.nhdr` and `.raw`": saved("a.nhdr"),
+    "NRRD in two files, `.nhdr` and `.raw.gz`": saved("a.nhdr", packed=True),
+    "a header without its second file": alone("a.mhd"),
+    "a NIfTI header without its second file": alone("a.hdr"),
+    "a second file that is too short": cut_short,
+    "a header that names a file elsewhere": edited("a.mhd", b"= a.raw", b"= ../a.raw"),
+    "Analyze 7.5": edited("a.hdr", b"ni1\0", bytes(4)),
     "four dimensions, one volume": volumes(1),
     "two bytes after the end of a gzip": longer,
     "NIfTI without orientation": placed(None, None),
@@ -164,13 +262,21 @@ SITUATIONS: dict[str, Callable[[Path], Path]] = {
     "directions off a right angle": placed(None, ONE + 0.005 * np.eye(4, k=1) * [[1], [0], [0], [0]]),
     "unsigned numbers that wrapped": wrapped,
     "DICOM without preamble": bare,
+    "DICOM without preamble, big endian": big_endian,
     "DICOM series in two folders": in_two_folders,
+    "DICOM series that was copied twice": copied_twice,
+    "DICOM without StudyInstanceUID": slices(without_study),
     "DICOM rescale type in small letters": slices(small_letters),
+    "DICOM without rescale tags, Hounsfield units": slices(in_hounsfield_units),
     "DICOM without rescale tags, no Hounsfield units": slices(without_rescale),
     "DICOM, two frames of reference in a series": slices(moved_table),
     "DICOM, one slice without rescale tags": slices(one_without_rescale),
     "DICOM, one slice in another frame of reference": slices(one_moved),
     "DICOM, many frames in one classic file": many_frames,
+    "DICOM, negative numbers marked as unsigned": slices(wrapped_slices),
+    "DICOM, the last slice empty": cut_at_the_end(0),
+    "DICOM, the last slice cut off in its header": cut_at_the_end(900),
+    "DICOM, the last slice cut off in its voxels": cut_at_the_end(2000),
 }
 
 
@@ -185,7 +291,8 @@ def outcome(place: Path) -> tuple[str, np.ndarray | None]:
     if place.is_dir():
         try:
             (series,) = choose_series(find_series(*sorted(place.iterdir())))
-            return READ, sitk.GetArrayFromImage(read_series(series))
+            image = read_series(series)
+            return WARNED if image.GetMetaData(NOTES) else READ, sitk.GetArrayFromImage(image)
         except InputError:
             return REFUSED, None
     passed = look_at_scan(place, "a")

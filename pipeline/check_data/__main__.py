@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -28,10 +29,12 @@ from pipeline.datalist import scans, table
 from pipeline.errors import InputError, report_plainly
 from pipeline.layouts import Case, Listing, recognise
 from pipeline.left_out import any_missed
-from pipeline.output_folder import check_output
+from pipeline.output_folder import claim_output
 
 FINDINGS = "findings.json"
 OUTPUT = Path("runs/check-data")
+# Findings alike that are told one by one
+MOST_ALIKE = 3
 DICOM = (".dcm", ".dicom", ".ima")
 
 
@@ -61,14 +64,31 @@ def check(listing: Listing, folder: Path) -> tuple[list[Checked], list[Finding]]
 
 
 def findings_table(findings: Sequence[Finding], folder: Path) -> str:
-    """Errors first, each with what to do about it; a last line counts them."""
+    """Errors first, each with what to do about it; what is alike in many cases is one line; a last line counts all."""
     lines = []
     for level in LEVELS:
-        for finding in of_level(findings, level):
-            said = finding.sentence.replace(f"{folder}{os.sep}", "")
-            lines.append(f"{level:<8} {said}" + (f" [REPAIR: {finding.repair}]" if finding.repair else ""))
+        for alike in _alike(of_level(findings, level)):
+            for said in [_many(alike)] if len(alike) > MOST_ALIKE else [finding.sentence for finding in alike]:
+                repair = f" [REPAIR: {alike[0].repair}]" if alike[0].repair else ""
+                lines.append(f"{level:<8} {said.replace(f'{folder}{os.sep}', '')}{repair}")
     counts = ", ".join(f"{len(of_level(findings, level))} {level}(s)" for level in LEVELS)
     return "\n".join([*lines, counts])
+
+
+def _alike(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Findings of one check and one wording, figures apart, in the order of their first."""
+    groups: dict[tuple[str, ...], list[Finding]] = {}
+    for finding in findings:
+        wording = re.sub(r"-?\d[\d.]*", "#", finding.what)
+        groups.setdefault((finding.check, wording, finding.mend, finding.repair), []).append(finding)
+    return list(groups.values())
+
+
+def _many(findings: Sequence[Finding]) -> str:
+    first = findings[0]
+    names = ", ".join(finding.case for finding in findings[:MOST_ALIKE])
+    told = "; ".join(filter(None, (first.what, first.mend)))
+    return f"{len(findings)} cases ({names} and {len(findings) - MOST_ALIKE} more), the first: {told}."
 
 
 def as_json(
@@ -94,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = Path(os.path.abspath(given.data))
     output = given.out or OUTPUT / folder.name
     listing = read_listing(folder)
-    check_output(output, folder)
+    claim_output(output, folder)
     checked, findings = check(listing, folder)
     print(cases_table(listing, checked), end="\n\n")
     left_out = passed_over(listing, folder) if folder.is_dir() else []

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.check_data import anatomy, duplicates, files, geometry, labels
-from pipeline.check_data.finding import ERROR, Finding
+from pipeline.check_data.finding import ERROR, NOTE, Finding
 from pipeline.check_data.overview import Overview, overview
 from pipeline.check_data.scan_gate import look_at_scan
 from pipeline.check_data.visits import check_visits
 from pipeline.layouts import Case, Listing
 from pipeline.progress import progress_bar
-from pipeline.scan import case_name, file_sha256
+from pipeline.scan import ROUNDED, case_name, file_sha256, read_label
 from pipeline.simpleitk import sitk
 
 # Checks after which there is nothing to look at in a scan
@@ -44,8 +44,16 @@ def check_labelled(listing: Listing, folder: Path) -> tuple[list[Checked], list[
     checked = check_each(partial(check_case, folder), listing.cases)
     found = all_findings(checked)
     swapped = [finding.case for finding in found if finding.check == "sides" and finding.repair]
-    of_set = [*labels.check_names(listing, folder, swapped), *check_visits(listing.cases)]
+    masks = _masks(checked)
+    of_set = [*labels.check_names(listing, folder, swapped, masks), *check_visits(listing.cases)]
+    of_set += labels.check_masks(listing, masks, {one.case.name for one in checked if "volume_ml" in one.entry})
     return checked, [*of_set, *found, *_orphans(listing)]
+
+
+def _masks(checked: Iterable[Checked]) -> list[Case]:
+    """Cases whose labels hold code 1, the left lung's, and nothing else."""
+    volumes = [(one.case, one.entry["volume_ml"]) for one in checked if "volume_ml" in one.entry]
+    return [case for case, ml in volumes if ml["left_lung"] and not (ml["right_lung"] or ml["infection"])]
 
 
 def check_each(check: Callable[[Case], Checked], cases: Sequence[Case]) -> list[Checked]:
@@ -117,10 +125,13 @@ def _read_scan(found: Checked, folder: Path) -> sitk.Image | None:
 def _read_label(found: Checked, folder: Path, path: Path) -> sitk.Image | None:
     """The label, its part of the entry and what is wrong with it; None where its codes say nothing."""
     case = found.case.name
-    label, wrong = files.read(path, case)
+    label, wrong = files.read(path, case, read_label)
     found.findings += wrong
     if label is None:
         return None
+    if label.HasMetaDataKey(ROUNDED):
+        what = f"has codes that are off by up to {label.GetMetaData(ROUNDED)}; they are read as whole numbers"
+        found.findings.append(Finding(NOTE, case, "rounding", path, what))
     found.findings += geometry.check_directions(label, case, path)
     voxels = labels.count_voxels(label)
     if wrong := labels.check_codes(label, voxels, case, path):
@@ -137,13 +148,15 @@ def _read_label(found: Checked, folder: Path, path: Path) -> sitk.Image | None:
 
 def _check_anatomy(found: Checked, label: sitk.Image, view: Overview, path: Path) -> None:
     case, volume_ml = found.case.name, found.entry["volume_ml"]
+    # A label of infection alone does not tell how large the lungs are
+    lungs_ml = volume_ml["lungs"] + volume_ml["infection"] if volume_ml["lungs"] else 0.0
     turned = anatomy.turned_over(view)
     cut, cuts = anatomy.check_field_of_view(label, view, case, found.case.image)
     found.findings += [
         *anatomy.check_sides(view, turned, case, path),
         *anatomy.check_on_scan(view, turned, case, path),
         *anatomy.check_infection(view, case, path),
-        *anatomy.check_size(view, volume_ml["lungs"] + volume_ml["infection"], cut, case, found.case.image),
+        *anatomy.check_size(view, lungs_ml, cut, case, found.case.image),
         *cuts,
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from pipeline.errors import InputError
 from pipeline.scan import read_scan
 from pipeline.simpleitk import sitk
 
-NIFTI = (".nii", ".nii.gz")
+NIFTI = (".nii", ".nii.gz", ".nii.bz2", ".hdr")
 # In millimetres, between what a NIFTI file's two descriptions make of the same corner of the volume
 HEADER_TOLERANCE_MM = 0.5
 # In what `read_scan` says of files that are no single volume
@@ -26,10 +27,12 @@ DIMENSIONS = ("value(s) a voxel", "colour", "volumes of")
 SAME_SIZE = 0.01
 
 
-def read(path: Path, case: str) -> tuple[sitk.Image | None, list[Finding]]:
-    """A scan or label as `pipeline.scan.read_scan` reads it, and what is wrong with the file; None if not readable."""
+def read(
+    path: Path, case: str, reader: Callable[[Path], sitk.Image] = read_scan
+) -> tuple[sitk.Image | None, list[Finding]]:
+    """A scan or label as `reader` reads it, and what is wrong with the file; None if not readable."""
     try:
-        image = read_scan(path)
+        image = reader(path)
     except InputError as error:
         sheared = _sheared(path, case) if "orthonormal" in str(error.__cause__) else None
         return None, [sheared or of_error(error, case, _kind(error), path)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from math import prod
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from pipeline.labels import (
     STRUCTURES,
     UNSPECIFIED,
 )
-from pipeline.layouts import Listing
+from pipeline.layouts import Case, Listing
 from pipeline.simpleitk import sitk
 
 EXPECTED_CODES = ", ".join(f"{code} {name}" for code, name in LABEL_NAMES.items())
@@ -50,7 +50,7 @@ def check_codes(label: sitk.Image, voxels: Mapping[int, int], case: str, path: P
     """Other codes than the project's, and labels without any; then nothing else can be told of a label."""
     view = sitk.GetArrayViewFromImage(label)
     if sum(voxels.values()) != view.size:
-        codes = [f"{code:g}" for code in np.unique(view)]
+        codes = [f"{code:.9g}" for code in np.unique(view)]
         found = ", ".join(codes[:8]) + (f" and {len(codes) - 8} more" if len(codes) > 8 else "")
         return [
             Finding(
@@ -92,10 +92,38 @@ def structure_volumes_ml(voxels: Mapping[int, int], spacing_mm: tuple[float, ...
     return {name: round(sum(voxels[code] for code in codes) * voxel_ml, 3) for name, codes in structures.items()}
 
 
-def check_names(listing: Listing, folder: Path, swapped: Collection[str]) -> list[Finding]:
+def check_masks(listing: Listing, masks: Sequence[Case], labelled: Collection[str]) -> list[Finding]:
+    """Labels of code 1 alone, which means left lung here: masks of infection look so, as MosMed's do."""
+    if not masks or len(masks) < len(labelled):
+        return []
+    if not _calls_infection(listing):
+        which = "the label holds" if len(masks) == 1 else f"all {len(masks)} labels hold"
+        what = (
+            f"{which} code {LEFT_LUNG} alone, which is read as the {LABEL_NAMES[LEFT_LUNG]}; masks of infection alone, "
+            "as MosMed's, look so"
+        )
+        mend = (
+            f'if they are, say so in DATA/manifest.json, {{"label_codes": {{"{LEFT_LUNG}": "infection"}}}}, and REPAIR '
+            f"writes a copy with code {INFECTION}"
+        )
+        return [Finding(WARNING, "", "masks", None, what, mend)]
+    what, repair = f"marks infection by code {LEFT_LUNG}", f"code {INFECTION} in its place"
+    return [Finding(ERROR, case.name, "mask", case.label, what, "relabel it", repair) for case in masks]
+
+
+def _calls_infection(listing: Listing) -> bool:
+    """Whether code 1 is named as infection, and no code besides."""
+    names = {code: name.lower() for code, name in listing.label_names.items() if code != BACKGROUND}
+    return names.keys() == {LEFT_LUNG} and any(part in names[LEFT_LUNG] for part in NAME_PARTS[INFECTION])
+
+
+def check_names(
+    listing: Listing, folder: Path, swapped: Collection[str], masks: Collection[Case] = ()
+) -> list[Finding]:
     """A folder that names its codes otherwise (lungmask: 1 right, 2 left) would be learnt wrongly without an error.
 
-    `swapped` are the cases whose codes 1 and 2 REPAIR swaps; where these are all, it names them rightly too.
+    `swapped` are the cases whose codes 1 and 2 REPAIR swaps, `masks` those whose code 1 it makes the infection's; where
+    either are all, it names them rightly too.
     """
     others = {
         code: name
@@ -104,8 +132,9 @@ def check_names(listing: Listing, folder: Path, swapped: Collection[str]) -> lis
     }
     file = next((folder / name for name in NAMED_IN if (folder / name).is_file()), None)
     lungmask = others.keys() == {LEFT_LUNG, RIGHT_LUNG}
-    every = {case.name for case in listing.cases if case.label} <= set(swapped)
-    repair = "the codes' names as they are then" if file and lungmask and every else ""
+    labelled = {case.name for case in listing.cases if case.label}
+    mended = labelled <= set(swapped) if lungmask else _calls_infection(listing) and len(masks) == len(labelled)
+    repair = "the codes' names as they are then" if file and mended else ""
     told = f"; expected {EXPECTED_CODES}"
     told += ", while lungmask has 1 for the right and 2 for the left lung" if lungmask else ""
     return [

@@ -7,11 +7,11 @@ from collections import defaultdict
 from pathlib import Path
 
 from pipeline.inputs import is_result
-from pipeline.layouts import Listing
+from pipeline.layouts import Listing, labels_by_name
 from pipeline.left_out import LeftOut
 from pipeline.output_folder import holds_results
 from pipeline.scan import PNG, SUFFIXES, case_name
-from pipeline.scan_names import has_header, what_it_is
+from pipeline.scan_names import has_header, voxels_of_headers, what_it_is
 
 # nnU-Net's test cases, which nobody trains on
 TEST_FOLDERS = ("imagests", "labelsts")
@@ -21,6 +21,7 @@ def passed_over(listing: Listing, folder: Path) -> list[LeftOut]:
     """By folder and file; what is hidden, and pictures in PNG beside volumes, nobody would miss."""
     used = {file for case in listing.cases for file in (case.image, case.label) if file}
     used |= {*listing.labels_without_image}
+    used |= voxels_of_headers(used)
     names = {case.name for case in listing.cases} | {case_name(file) for file in used}
     found = []
     for place, below, files in os.walk(folder):
@@ -41,21 +42,29 @@ def _leads_to_used(link: Path, used: set[Path]) -> bool:
 
 
 def _of_folder(paths: list[Path], folder: Path, here: Path, names: set[str]) -> list[LeftOut]:
-    """Each file that is not read; images of a place that is not looked at as one, with their count."""
-    found, images = [], defaultdict(list)
+    """Files that are not read, those of one kind as one; images of a place that is not looked at likewise."""
+    images, kinds = defaultdict(list), defaultdict(list)
+    told = voxels_of_headers(paths)
     for path in paths:
         if path.name.lower().endswith(SUFFIXES):
             if not path.name.lower().endswith(PNG):
                 images[is_result(path)].append(path)
-        elif not has_header(path) and (what := what_it_is(path)):
-            found.append(LeftOut(_name(path, folder), what))
+        elif path not in told and not has_header(path) and (what := what_it_is(path)):
+            kinds[what].append(path)
+    found = [LeftOut(_names(files, folder), what) for what, files in kinds.items()]
     for own, files in images.items():
         why = f"{len(files)} image(s), such as {files[0].name}, lie where this layout has none; move them or give them"
         # Other labels of cases that are used, as several sets have them
-        alike = {case_name(file).removesuffix("_0000") for file in files} <= names
+        alone = {case_name(file).removesuffix("_0000") for file in files} - names
+        alike = alone <= labels_by_name({*alone, *names})
         missed = not own and not alike and here.name.lower() not in TEST_FOLDERS
         found.append(LeftOut(_name(here, folder), "results of make predict" if own else why, missed))
     return found
+
+
+def _names(files: list[Path], folder: Path) -> str:
+    """The first of them, and how many more there are."""
+    return _name(files[0], folder) + (f" and {len(files) - 1} more there" if files[1:] else "")
 
 
 def _name(path: Path, folder: Path) -> str:

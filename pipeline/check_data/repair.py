@@ -6,6 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,26 @@ import nibabel
 import numpy as np
 
 from pipeline.atomic import read_json, write_json
-from pipeline.check_data.finding import ERROR, Finding, of_level
-from pipeline.check_data.intensity import AIR_HU, OFFSET, PADDING_HU, check_intensity
+from pipeline.check_data.check import check_case, check_scan
+from pipeline.check_data.files import NIFTI
+from pipeline.check_data.finding import ERROR, Finding
+from pipeline.check_data.intensity import AIR_HU, OFFSET, PADDING_HU
 from pipeline.check_data.labels import NAMED_IN
 from pipeline.errors import InputError
-from pipeline.labels import LABEL_NAMES, LEFT_LUNG, RIGHT_LUNG
-from pipeline.layouts import Listing
-from pipeline.scan import PNG, read_scan
+from pipeline.header_formats import TWO_FILES
+from pipeline.labels import INFECTION, LABEL_NAMES, LEFT_LUNG, RIGHT_LUNG
+from pipeline.layouts import Case, Listing
+from pipeline.scan import PNG, ROUNDED, case_name, files_there, read_label, read_scan
 from pipeline.simpleitk import sitk
 
 # Of a file whose repair did not hold
 AS_IT_WAS = "copied as it was"
+# Findings that are no errors, with which a repaired scan is not plausible
+DOUBTS = frozenset({"tissue"})
+# Mends of labels
+OF_LABELS = frozenset({"grid", "sides", "mask"})
+# The layout whose dataset.json names every file
+NAMED_FILE_BY_FILE = "decathlon"
 Mend = Callable[[sitk.Image], sitk.Image]
 
 
@@ -41,19 +51,78 @@ def repair(listing: Listing, folder: Path, findings: Sequence[Finding], target: 
         raise InputError(f"{target}: {why}; give REPAIR= a folder that does not exist yet, outside of DATA.")
     files = [path for case in listing.cases for path in (case.image, case.label) if path]
     files += listing.labels_without_image
+    wanted = _wanted(listing, findings)
+    # A repaired one is written into one file
+    files += [voxels for path in files if path not in wanted for voxels in files_there(path)[1:]]
     if outside := [path for path in files if not path.is_relative_to(folder)]:
         raise InputError(f"{outside[0]}: lies outside of {folder}; move it there, a copy would not find it.")
     # Descriptions of the data set lie at its top
     files += [path for path in folder.iterdir() if path.is_file() and path not in files]
-    wanted = _wanted(listing, findings)
+    if listing.layout == NAMED_FILE_BY_FILE and (renamed := [path for path in wanted if _copy_name(path) != path.name]):
+        raise InputError(
+            f"{renamed[0]}: its repaired copy would be a .nii.gz, which dataset.json does not name; convert it first."
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     growing = target.with_name(f".{uuid.uuid4().hex}.{target.name}")
     try:
-        done = [line for path in files if (line := _write(path, folder, growing, wanted.get(path, {})))]
+        done = {path: line for path in files if (line := _write(path, folder, growing, wanted.get(path, {})))}
+        for case in listing.cases:
+            if doubt := _doubt(case, folder, growing, findings, wanted):
+                for path in (case.image, case.label):
+                    done |= _undone(path, folder, growing, done, doubt)
         os.replace(growing, target)
     finally:
         shutil.rmtree(growing, ignore_errors=True)
-    return done
+    return list(done.values())
+
+
+def _doubt(
+    case: Case,
+    folder: Path,
+    growing: Path,
+    findings: Sequence[Finding],
+    wanted: Mapping[Path, Mapping[str, Finding]],
+) -> str:
+    """Why the repaired files of a case, read back, are no better than they were; "" where they are.
+
+    What asked for the repair is to be gone, and no error to have come but such as a next repair mends.
+    """
+    mended = {path: wanted[path] for path in (case.image, case.label) if path and path in wanted}
+    if not mended:
+        return ""
+    image, label = (path and _copy_of(path, folder, growing) for path in (case.image, case.label))
+    copied = replace(case, image=image or case.image, label=label)
+    again = (check_case if label else check_scan)(growing, copied).findings
+    asked = {check for checks in mended.values() for check in checks}
+    before = {finding.check for finding in findings if finding.case == case.name}
+    return "; ".join(
+        finding.what
+        for finding in again
+        if finding.check in asked | DOUBTS
+        or (finding.level == ERROR and not finding.repair and finding.check not in before)
+    )
+
+
+def _undone(path: Path | None, folder: Path, growing: Path, done: Mapping[Path, str], doubt: str) -> dict[Path, str]:
+    """The original in the place of a repaired copy, and what is told of it; {} for a file that was not repaired."""
+    if path is None or path not in done:
+        return {}
+    _copy_of(path, folder, growing).unlink()
+    for part in files_there(path):
+        shutil.copy2(part, growing / part.relative_to(folder))
+    return {path: f"{path.relative_to(folder).as_posix()}: {AS_IT_WAS}, since the repaired case {doubt}"}
+
+
+def _copy_of(path: Path, folder: Path, growing: Path) -> Path:
+    """Where the copy of a file lies: a repaired one under its own name or as .nii.gz, one that was copied as it is."""
+    copy = growing / path.relative_to(folder)
+    packed = copy.with_name(_copy_name(path))
+    return packed if packed.exists() else copy
+
+
+def _copy_name(path: Path) -> str:
+    """The name under which a repaired file is written: in one file, packed by gzip where its own way is not written."""
+    return f"{case_name(path)}.nii.gz" if path.name.lower().endswith((*TWO_FILES, ".nii.bz2")) else path.name
 
 
 def _wanted(listing: Listing, findings: Sequence[Finding]) -> dict[Path, dict[str, Finding]]:
@@ -82,7 +151,10 @@ def _write(path: Path, folder: Path, growing: Path, wanted: Mapping[str, Finding
     if "code_names" in mends:
         write_json(copy, _with_sides_named(path))
         return told
-    image = _right_angles(path) if "direction" in mends else read_scan(path)
+    copy = copy.with_name(_copy_name(path))
+    reader = _right_angles if "direction" in mends else read_label if OF_LABELS & mends.keys() else read_scan
+    image = reader(path)
+    image.EraseMetaData(ROUNDED)
     if "grid" in mends:
         image.CopyInformation(read_scan(wanted["grid_of"].file or path))
     for check, mend in MENDS.items():
@@ -90,22 +162,16 @@ def _write(path: Path, folder: Path, growing: Path, wanted: Mapping[str, Finding
             image = mend(image)
     # A PNG is read as a volume of one slice, which is no PNG
     sitk.WriteImage(image[:, :, 0] if copy.name.lower().endswith(PNG) else image, str(copy), useCompression=True)
-    if {"offset", "padding"} & mends.keys() and (doubt := _still_wrong(copy)):
-        shutil.copy2(path, copy)
-        return f"{path.relative_to(folder).as_posix()}: {AS_IT_WAS}, since the repaired one {doubt}"
     return told
-
-
-def _still_wrong(copy: Path) -> str:
-    """What is wrong with the numbers of a repaired scan, read back; "" where they are plausible."""
-    _, doubts = check_intensity(read_scan(copy), copy.name, copy)
-    return "; ".join(doubt.what for doubt in of_level(doubts, ERROR))
 
 
 def _with_sides_named(path: Path) -> dict[str, Any]:
     """A description of a data set in which the codes of the lungs have the project's names."""
     description: dict[str, Any] = read_json(path)
     names = description[NAMED_IN[path.name]]
+    if len([code for code in names if code != "0" and names[code] != 0]) == 1:
+        # A mask of infection
+        return {**description, NAMED_IN[path.name]: {str(INFECTION): LABEL_NAMES[INFECTION]}}
     left, right = LABEL_NAMES[LEFT_LUNG], LABEL_NAMES[RIGHT_LUNG]
     if str(LEFT_LUNG) in names:
         names |= {str(LEFT_LUNG): left, str(RIGHT_LUNG): right}
@@ -135,10 +201,17 @@ def with_sides_swapped(label: sitk.Image) -> sitk.Image:
     return _with_voxels(label, codes)
 
 
+def with_infection(label: sitk.Image) -> sitk.Image:
+    codes = sitk.GetArrayFromImage(label)
+    codes[codes == LEFT_LUNG] = INFECTION
+    return _with_voxels(label, codes)
+
+
 MENDS: Mapping[str, Mend] = {
     "offset": without_offset,
     "padding": without_padding,
     "sides": with_sides_swapped,
+    "mask": with_infection,
 }
 
 
@@ -150,7 +223,7 @@ def _with_voxels(image: sitk.Image, voxels: np.ndarray) -> sitk.Image:
 
 def _right_angles(path: Path) -> sitk.Image:
     """A volume with the nearest directions at right angles; NIfTI by nibabel, as SimpleITK reads no others."""
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
+    if not path.name.lower().endswith(NIFTI):
         image = read_scan(path)
         image.SetDirection(nearest_rotation(np.reshape(image.GetDirection(), (3, 3))).ravel())
         return image

@@ -32,6 +32,12 @@ def look_at_scan(path: Path, case: str) -> Passed:
     return Passed(image, domain, [*findings, *places, *doubts])
 
 
+def refuse_scan(path: Path, case: str) -> None:
+    """Raise InputError with the first error of a scan, for commands that only look at it."""
+    for finding in of_level(look_at_scan(path, case).findings, ERROR):
+        raise InputError(finding.sentence)
+
+
 def refuse_errors(passed: Passed, case: str, anyway: bool = False) -> list[str]:
     """Raise InputError with the first error of a scan; with `anyway`, the sentences of those that it went on past.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.dicom.series import unsuitable
+from pipeline.dicom.choice import unsuitable
 from pipeline.dicom.stack import Series
 from pipeline.errors import InputError
 from pipeline.scan import Geometry

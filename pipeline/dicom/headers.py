@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import warnings
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.config import IGNORE, disable_value_validation
+from pydicom.config import IGNORE
 from pydicom.dataset import Dataset
-from pydicom.uid import (
-    UID,
-    CTImageStorage,
-    DeflatedExplicitVRLittleEndian,
-    EnhancedCTImageStorage,
-    LegacyConvertedEnhancedCTImageStorage,
-)
+from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
+
+from pipeline.dicom.file_start import DamagedHeaderError, begins_without_preamble, first_text, quiet_pydicom, text_of
 
 ENHANCED = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 CT_CLASSES = (CTImageStorage, *ENHANCED)
-PREAMBLE_BYTES, MAGIC = 128, b"DICM"
-# A file without preamble begins with its first tag, of group 2 or 8, little endian
-FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
-# A deflated file unpacks into memory as a whole; no CT file comes near this
-DEFLATED_LIMIT_BYTES = 2 << 30
-BLOCK_BYTES = 1 << 20
-# Of the texts that are read UIDs are longest
-LONGEST_TEXT = 64
 # Names, dates of birth and numbers of patients are not among them
 TAGS = [
     "SOPClassUID",
@@ -60,10 +44,6 @@ TAGS = [
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]
-
-
-class DamagedHeaderError(Exception):
-    """A file that begins as DICOM does cannot be understood; the message says what is wrong, without its values."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +86,10 @@ class Slice:
 
 
 def read_slices(file: Path) -> list[Slice]:
-    """The slices in a file, of whatever modality; none for a file that is not DICOM or belongs to no series.
+    """The slices in a file, of whatever modality; none for a file that is not DICOM, or a directory of such files.
 
-    Raises DamagedHeaderError for a DICOM file whose header cannot be read.
+    A series without StudyInstanceUID is a study of its own. Raises DamagedHeaderError for a DICOM file whose header
+    cannot be read.
     """
     force = begins_without_preamble(file)
     if force is None:
@@ -116,27 +97,27 @@ def read_slices(file: Path) -> list[Slice]:
     try:
         with quiet_pydicom():
             dataset = pydicom.dcmread(file, stop_before_pixels=True, force=force, specific_tags=list(TAGS))
+            _check_whole(dataset, bool(force))
             return list(_slices(dataset, file)) if dataset.get("SeriesInstanceUID") else []
-    except DamagedHeaderError:
-        raise
     # pydicom lets through whatever a damaged value provokes: a dozen kinds, among them KeyError and struct.error
     except Exception as error:
-        raise DamagedHeaderError("its header is damaged") from error
+        what = str(error) if isinstance(error, DamagedHeaderError) else "its header is damaged"
+        raise DamagedHeaderError(what, first_text(file, "SeriesInstanceUID")) from error
 
 
-@contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """Keep what pydicom and highdicom warn of and log to themselves: they quote values, which may name the patient."""
-    levels = {logger: logger.level for logger in map(logging.getLogger, ("pydicom", "highdicom"))}
-    for logger in levels:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with disable_value_validation(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in levels.items():
-            logger.setLevel(level)
+def _check_whole(dataset: Dataset, bare: bool) -> None:
+    """Raise DamagedHeaderError for a header that ends before it tells what every image tells.
+
+    pydicom reads to the end of a file that was cut off, and says nothing.
+    """
+    meta = getattr(dataset, "file_meta", None) or Dataset()
+    kind = str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
+    if not kind and not bare:
+        raise DamagedHeaderError("it ends before it tells what it is")
+    if kind in CT_CLASSES and not dataset.get("SeriesInstanceUID"):
+        raise DamagedHeaderError("it tells no SeriesInstanceUID, or ends before it")
+    if kind in CT_CLASSES and not (dataset.get("Rows") and dataset.get("Columns")):
+        raise DamagedHeaderError("it tells no Rows and Columns, or ends before them")
 
 
 def class_name(sop_class_uid: str) -> str:
@@ -145,36 +126,8 @@ def class_name(sop_class_uid: str) -> str:
     return UID(sop_class_uid, IGNORE).name
 
 
-def begins_without_preamble(file: Path) -> bool | None:
-    """Whether a DICOM file lacks its preamble; None where it is not DICOM."""
-    with file.open("rb") as stream:
-        start = stream.read(PREAMBLE_BYTES + 4096)
-    if start[PREAMBLE_BYTES:][:4] == MAGIC:
-        if DeflatedExplicitVRLittleEndian.encode() in start:
-            _check_deflated(file, start)
-        return False
-    # The next two bytes are the element, small in the first tag, and then the data type or a length
-    return True if start[:2] in FIRST_GROUPS and start[3:4] == b"\0" and len(start) > 8 else None
-
-
-def _check_deflated(file: Path, start: bytes) -> None:
-    """Count what a deflated file unpacks to without keeping it."""
-    # The length of the file meta information stands after its tag and type; what is deflated follows
-    length = int.from_bytes(start[PREAMBLE_BYTES + 12 : PREAMBLE_BYTES + 16], "little")
-    inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    with file.open("rb") as stream:
-        stream.seek(PREAMBLE_BYTES + 16 + length)
-        while block := inflater.unconsumed_tail or stream.read(BLOCK_BYTES):
-            try:
-                total += len(inflater.decompress(block, BLOCK_BYTES))
-            except zlib.error as error:
-                raise DamagedHeaderError("its compressed content is damaged") from error
-            if total > DEFLATED_LIMIT_BYTES:
-                raise DamagedHeaderError(f"it unpacks to more than {DEFLATED_LIMIT_BYTES >> 30} GiB")
-
-
 def _slices(dataset: Dataset, file: Path) -> Iterator[Slice]:
-    if _text(dataset, "SOPClassUID") not in ENHANCED:
+    if text_of(dataset, "SOPClassUID") not in ENHANCED:
         yield _slice(dataset, file, 0, [dataset])
         return
     shared = _item(dataset, "SharedFunctionalGroupsSequence")
@@ -203,30 +156,30 @@ def _slice(dataset: Dataset, file: Path, frame: int, places: list[Dataset]) -> S
         return found[0] if found else None
 
     def text(name: str) -> str:
-        return next((found for place in reversed(places) if (found := _text(place, name))), "")
+        return next((found for place in reversed(places) if (found := text_of(place, name))), "")
 
     spacing_mm, position_mm = numbers("PixelSpacing", 2), numbers("ImagePositionPatient", 3)
     types = [_texts(place, name) for place in places for name in ("ImageType", "FrameType")]
     stack = Stack(
-        _text(dataset, "SeriesInstanceUID"),
-        _text(dataset, "StudyInstanceUID"),
-        _text(dataset, "FrameOfReferenceUID"),
-        _text(dataset, "Modality"),
-        _text(dataset, "SOPClassUID"),
+        text_of(dataset, "SeriesInstanceUID"),
+        text_of(dataset, "StudyInstanceUID") or text_of(dataset, "SeriesInstanceUID"),
+        text_of(dataset, "FrameOfReferenceUID"),
+        text_of(dataset, "Modality"),
+        text_of(dataset, "SOPClassUID"),
         next((found for found in reversed(types) if found), ()),
-        _text(dataset, "PatientPosition"),
+        text_of(dataset, "PatientPosition"),
         (int(dataset.get("Columns") or 0), int(dataset.get("Rows") or 0)),
         # Stored as the distances of rows, then of columns
         (spacing_mm[1], spacing_mm[0]) if spacing_mm and min(spacing_mm) > 0 else None,
         _directions(numbers("ImageOrientationPatient", 6)),
         # Some write it in small letters, in some slices alone
         text("RescaleType").upper(),
-        1 if _text(dataset, "SOPClassUID") in ENHANCED else int(dataset.get("NumberOfFrames") or 1),
+        1 if text_of(dataset, "SOPClassUID") in ENHANCED else int(dataset.get("NumberOfFrames") or 1),
     )
     order = number("InstanceNumber")
     return Slice(
         file,
-        _text(dataset, "SOPInstanceUID"),
+        text_of(dataset, "SOPInstanceUID"),
         frame,
         stack,
         (position_mm[0], position_mm[1], position_mm[2]) if position_mm else None,
@@ -272,18 +225,6 @@ def _numbers(dataset: Dataset, name: str, count: int) -> tuple[float, ...] | Non
     if len(found) != count or not all(math.isfinite(number) for number in found):
         raise DamagedHeaderError(f"its {name} is not {count} finite number(s)")
     return found
-
-
-def _text(dataset: Dataset, name: str) -> str:
-    """A value in words; DamagedHeaderError for more than its type can hold, as where a length is damaged.
-
-    Such a value is what follows in the file, the patient's name among it, and messages have these words.
-    """
-    value = dataset.get(name)
-    text = "" if value is None else str(value)
-    if len(text) > LONGEST_TEXT or not text.isprintable():
-        raise DamagedHeaderError(f"its {name} is too long or no text")
-    return text
 
 
 def _texts(dataset: Dataset, name: str) -> tuple[str, ...]:

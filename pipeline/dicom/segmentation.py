@@ -14,14 +14,16 @@ from highdicom import AlgorithmIdentificationSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription, segread
 from highdicom.sr import CodedConcept
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from pipeline.atomic import replacing
+from pipeline.dicom.file_start import quiet_pydicom
 from pipeline.dicom.grid import Grid, grid_of
-from pipeline.dicom.headers import ENHANCED, Slice, quiet_pydicom
+from pipeline.dicom.headers import ENHANCED, Slice
 from pipeline.dicom.stack import Series
 from pipeline.errors import InputError
 from pipeline.labels import label_map
@@ -106,7 +108,8 @@ def write_segmentation(
             f"{series}: slices share a SOP instance UID, so a DICOM segmentation cannot name them; use the label file."
         )
     names = list(label_map(classes).classes)[1:]
-    sources, frames = _on_sources(sitk.GetArrayViewFromImage(label), series, grid)
+    with made_of_headers(series, "a DICOM segmentation", "the label file"):
+        sources, frames = _on_sources(sitk.GetArrayViewFromImage(label), series, grid)
     if (highest := int(frames.max())) > len(names):
         raise InputError(f"{series}: the label holds {highest}; expected 0 to {len(names)}; name its label map.")
     identification = AlgorithmIdentificationSequence(algorithm, codes.DCM.ArtificialIntelligence, version)
@@ -139,14 +142,22 @@ def made_of_headers(series: Series, what: str, instead: str) -> Iterator[None]:
     try:
         with quiet_pydicom():
             yield
-    # highdicom finds out in many places that a header lacks something, and may quote it
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        # Of what highdicom says only the name of a tag is told
-        missing = re.search(r"no attribute '(\w+)'", str(error))
-        told = f" (no {missing[1]})" if missing else ""
+    # Of the disk, or told already
+    except (InputError, OSError, MemoryError):
+        raise
+    # highdicom and pydicom find out in many places and by many kinds that a header lacks something, and may quote it
+    except Exception as error:
         raise InputError(
-            f"{series}: the headers of its files do not suffice for {what}{told}; use {instead}."
+            f"{series}: the headers of its files do not suffice for {what} ({_reason(error)}); use {instead}."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Of what highdicom says the name of a tag alone, or else the kind of the error: all else may be a patient's."""
+    if missing := re.search(r"no attribute '(\w+)'", str(error)):
+        return f"no {missing[1]}"
+    tags = [word for word in re.findall(r"\w+", str(error)) if tag_for_keyword(word) is not None]
+    return ": ".join([type(error).__name__, *tags[:1]])
 
 
 def read_segmentation(path: str | Path, series: Series) -> sitk.Image:

@@ -1,62 +1,102 @@
-"""The series of a folder, sorted into stacks of slices, and the one of each study that is worth segmenting."""
+"""The series of a folder, sorted into stacks of slices, and what could not be read beside them."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.dicom.headers import CT_CLASSES, DamagedHeaderError, Slice, Stack, class_name, read_slices
+from pipeline.dicom.file_start import DamagedHeaderError
+from pipeline.dicom.headers import Slice, Stack, read_slices
 from pipeline.dicom.stack import STANDARD_ORIENTATION, Series, directions
 from pipeline.errors import InputError
+from pipeline.scan_names import DICOM_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
 # Directions are written with four to six digits
 SAME_DIRECTION, SAME_SPACING_MM = 1e-3, 1e-4
-# A gantry is tilted by 30 degrees at most; a plane of a coronal or sagittal series by more than 45
-AXIAL_NORMAL = 0.8
-# Words of an image type for what shows no single slices
-PROJECTIONS = ("MIP", "MINIP", "MIN_IP", "MAX_IP", "PROJECTION IMAGE", "VOLUME_RENDER")
 LOCALIZER = "LOCALIZER"
-# Series that one message lists
-MOST_TOLD = 5
-# Pixels along a side; the largest detectors make 2048
-LARGEST_SLICE = 8192
-# "US" is unspecified; other types are maps of dual-energy CT, such as electron density
-HOUNSFIELD_TYPES = ("", "HU", "US", "HOUNSFIELD")
 # Of a series that is two stacks at most this share of its slices lie in planes of their own
 TWO_STACKS = 0.75
+DIRECTORY = "DICOMDIR"
+
+
+def name_pattern(file: Path) -> str:
+    """The name of a file without its numbers, by which slices of a series differ."""
+    return re.sub(r"\d+", "#", file.name)
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A file that cannot be read and is DICOM by its content, or by a name like those beside it.
+
+    `series_uid` is that of its series; "" where it does not tell.
+    """
+
+    file: Path
+    series_uid: str
 
 
 def find_series(*folders: str | Path) -> list[Series]:
     """All stacks of slices in folders and the folders in them (or in one file), from their headers alone.
 
-    A series may lie in several folders: what was copied from two discs is one.
-
-    Grouped by series, and within one by size, orientation, spacing and frame of reference; objects that are no image,
-    such as dose reports, are a series of size 0. Files that are not DICOM are passed over; a damaged DICOM file is
-    logged, and noted with every series that has a file in the same folder. Raises InputError where there is no folder.
+    See `found_in`. Raises InputError where there is no folder.
     """
+    return found_in(files_below(*folders))[0]
+
+
+def files_below(*folders: str | Path) -> list[Path]:
+    """Every regular file of folders and the folders in them, each once."""
     for folder in folders:
         if not Path(folder).exists():
             raise InputError(f"{folder}: there is no such folder; check the path.")
+    return [*dict.fromkeys(file for folder in folders for file in _files(Path(folder)))]
+
+
+def found_in(files: Iterable[Path]) -> tuple[list[Series], list[Damaged]]:
+    """The stacks of slices in files, from their headers alone, and the files that cannot be read.
+
+    A series may lie in several folders: what was copied from two discs is one. Grouped by series, and within one by
+    size, orientation, spacing and frame of reference; objects that are no image, such as dose reports, are a series of
+    size 0. Files that are not DICOM are passed over. A damaged file is logged, and counted with its series, or else
+    with every series that has a file in the same folder.
+    """
     slices: list[Slice] = []
-    damaged: Counter[Path] = Counter()
-    for file in dict.fromkeys(file for folder in folders for file in _files(Path(folder))):
+    damaged: list[Damaged] = []
+    others: list[Path] = []
+    for file in files:
         try:
-            slices += read_slices(file)
+            found = read_slices(file)
         except (DamagedHeaderError, OSError) as error:
             reason = str(error) if isinstance(error, DamagedHeaderError) else error.strerror
             logger.warning("%s: left out: %s; copy it again.", file, reason)
-            damaged[file.parent] += 1
-    found = [series for group in _groups(slices) for series in _stacks(group)]
-    return sorted(_with_notes(found, damaged), key=lambda each: (each.study_uid, each.uid, -len(each.slices)))
+            # A directory of files names slices and holds none
+            if file.name.upper() != DIRECTORY:
+                damaged.append(Damaged(file, getattr(error, "series_uid", "")))
+            continue
+        slices += found
+        if not found:
+            others.append(file)
+    damaged += _no_longer_dicom(others, slices)
+    every = [series for group in _groups(slices) for series in _stacks(group)]
+    return sorted(_with_notes(every, damaged), key=lambda each: (each.study_uid, each.uid, -len(each.slices))), damaged
+
+
+def _no_longer_dicom(others: Iterable[Path], slices: Iterable[Slice]) -> Iterator[Damaged]:
+    """Files of no content, or of none that is DICOM, that are named as slices are: a copy that was broken off."""
+    patterns = {(each.file.parent, name_pattern(each.file)) for each in slices}
+    for file in others:
+        is_dicom = file.name.lower().endswith(DICOM_SUFFIXES)
+        if is_dicom or (file.parent, name_pattern(file)) in patterns:
+            logger.warning("%s: left out: it is empty or no longer DICOM; copy it again.", file)
+            yield Damaged(file, "")
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -111,16 +151,21 @@ def _alike(one: Stack, other: Stack) -> bool:
 def _stacks(group: Sequence[Slice]) -> list[Series]:
     """A group in slice order; two acquisitions, phases or kernels of the same planes as a stack each."""
     whole = _ordered(group)
-    if whole.problem or len(whole.planes) > TWO_STACKS * len(whole.slices):
+    if whole.problem or len(whole.planes) > TWO_STACKS * len(_instances(group)):
         return [whole]
     for kind in range(len(group[0].acquisition)):
         parts: dict[str, list[Slice]] = defaultdict(list)
         for each in group:
             parts[each.acquisition[kind]].append(each)
         stacks = [_ordered(part) for part in parts.values()]
-        if len(stacks) > 1 and all(len(stack.planes) == len(stack.slices) for stack in stacks):
+        # A series that was copied twice holds each slice twice
+        if len(stacks) > 1 and all(len(stack.planes) == len(_instances(stack.slices)) for stack in stacks):
             return stacks
     return [whole]
+
+
+def _instances(slices: Iterable[Slice]) -> set[tuple[str, int]]:
+    return {(each.instance_uid, each.frame) for each in slices}
 
 
 def _ordered(group: Sequence[Slice]) -> Series:
@@ -157,7 +202,7 @@ def _along_without_positions(group: Sequence[Slice]) -> tuple[list[float], str, 
     return [-number * abs(distance_mm) for number in numbers], assumed, ""
 
 
-def _with_notes(found: Sequence[Series], damaged: Counter[Path]) -> Iterator[Series]:
+def _with_notes(found: Sequence[Series], damaged: Sequence[Damaged]) -> Iterator[Series]:
     stacks = Counter(series.uid for series in found)
     for series in found:
         notes = []
@@ -165,84 +210,11 @@ def _with_notes(found: Sequence[Series], damaged: Counter[Path]) -> Iterator[Ser
             notes.append(f"its series holds {count} stacks, of which this is one")
         if series.assumed:
             notes.append(f"assumed: {series.assumed}; left and right, or head and feet, may be swapped")
-        if count := sum(damaged[place] for place in {file.parent for file in series.files}):
-            notes.append(f"{count} damaged file(s) beside it were left out and may be slices of it")
-        yield replace(series, notes=tuple(notes))
+        yield replace(series, notes=tuple(notes), damaged=sum(may_be_of(each, series) for each in damaged))
 
 
-def unsuitable(series: Series) -> str:
-    """Why a series is no chest CT that can be segmented, in words; "" where it can be."""
-    words = {word.upper() for word in series.stack.image_type}
-    if series.modality != "CT":
-        return f"its modality is {series.modality or 'not given'}, not CT"
-    if series.sop_class_uid not in CT_CLASSES:
-        return f"it is {class_name(series.sop_class_uid) or 'of no known class'}"
-    if LOCALIZER in words:
-        return "it is a localizer"
-    if projection := words.intersection(PROJECTIONS):
-        return f"it is a projection ({projection.pop()})"
-    if max(series.stack.size) > LARGEST_SLICE or not min(series.stack.size):
-        return f"no CT has slices of {series.stack.size[0]} x {series.stack.size[1]} pixels"
-    if series.stack.rescale_type not in HOUNSFIELD_TYPES:
-        return f"its values are {series.stack.rescale_type}, not Hounsfield units"
-    if series.stack.frames > 1:
-        return (
-            f"it holds {series.stack.frames} frames in one file of the kind for single slices, which does not tell "
-            "where each lies"
-        )
-    if series.number_of_slices < 2:
-        return "it is one slice, not a volume" if not series.problem else series.problem
-    if not series.stack.pixel_spacing_mm:
-        return "no tag tells its pixel spacing"
-    return series.problem
-
-
-def _not_axial(series: Series) -> str:
-    return "" if abs(series.orientation[2, 2]) > AXIAL_NORMAL else "its slices are not axial"
-
-
-def choose_series(series: Sequence[Series], uid: str | None = None) -> list[Series]:
-    """The CT series to segment: of each study the axial one with the most slices, or the one of a UID.
-
-    What is left out is logged with its reason. Raises InputError, listing what there is, where none fits.
-    """
-    if uid is not None:
-        series = [each for each in series if each.uid == uid] or _none_fits(series, f"no series is {uid}")
-    reasons = {each: unsuitable(each) or ("" if uid else _not_axial(each)) for each in series}
-    chosen: dict[str, Series] = {}
-    # Of equals the one that the scanner made, not one that was computed of it
-    for each in sorted(
-        series, key=lambda each: (-each.number_of_slices, "ORIGINAL" not in each.stack.image_type, each.uid)
-    ):
-        best = chosen.get(each.study_uid)
-        if best and best.uid == each.uid and reasons[each] and _is_part_of(each, best):
-            raise InputError(
-                f"{best}: {each.number_of_slices} more slice(s) of its series do not fit to the others (other frame of "
-                "reference or grid) and would be lost; export the series again."
-            )
-        if not reasons[each]:
-            best = chosen.setdefault(each.study_uid, each)
-            if best is not each and best.uid == each.uid:
-                raise InputError(
-                    f"{best}: its series holds several stacks of slices, such as another of {each.number_of_slices} "
-                    "slices (other frame of reference, kernel, phase or grid), and which is meant cannot be known; "
-                    "export each as a series of its own."
-                )
-            if best is not each:
-                reasons[each] = f"of its study {best.uid} has as many slices or more"
-    for each, reason in reasons.items():
-        if reason:
-            logger.info("left out: %s: %s.", each, reason)
-    return list(chosen.values()) or _none_fits(series, "there is no axial CT series", reasons)
-
-
-def _is_part_of(few: Series, stack: Series) -> bool:
-    """Whether slices that form no scan of their own look like slices of a stack."""
-    return few.stack.size == stack.stack.size and LOCALIZER not in few.stack.image_type and few.modality == "CT"
-
-
-def _none_fits(series: Sequence[Series], what: str, reasons: dict[Series, str] | None = None) -> list[Series]:
-    lines = [f"{each}" + (f" ({reasons[each]})" if reasons else "") for each in series]
-    more = f"; and {len(lines) - MOST_TOLD} more" if len(lines) > MOST_TOLD else ""
-    there = f"found {'; '.join(lines[:MOST_TOLD])}{more}" if lines else "no DICOM series was found"
-    raise InputError(f"{what} to segment: {there}; give a folder with an axial chest CT, or the UID of one.")
+def may_be_of(damaged: Damaged, series: Series) -> bool:
+    """Whether a file that cannot be read is a slice of a series, or may be by where it lies."""
+    if damaged.series_uid:
+        return damaged.series_uid == series.uid
+    return damaged.file.parent in {file.parent for file in series.files}

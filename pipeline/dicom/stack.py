@@ -27,6 +27,7 @@ class Series:
         assumed: what of its geometry no tag tells, in words; "" where nothing is assumed.
         problem: why it cannot be read, in words; "" where the headers show nothing.
         notes: what a user should know, in words.
+        damaged: how many files that cannot be read are slices of it, or may be by where they lie.
     """
 
     stack: Stack
@@ -35,6 +36,7 @@ class Series:
     assumed: str = ""
     problem: str = ""
     notes: tuple[str, ...] = ()
+    damaged: int = 0
 
     @property
     def uid(self) -> str:

@@ -14,11 +14,12 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import dcmread
 from pydicom.pixels import iter_pixels
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from pipeline.dicom.file_start import begins_without_preamble, quiet_pydicom
 from pipeline.dicom.gdcm_decoder import use_gdcm
 from pipeline.dicom.grid import Grid, grid_of
-from pipeline.dicom.headers import ENHANCED, Slice, begins_without_preamble, functional_groups, quiet_pydicom
+from pipeline.dicom.headers import ENHANCED, Slice, functional_groups
 from pipeline.dicom.stack import Series
 from pipeline.errors import InputError
 from pipeline.simpleitk import sitk
@@ -29,8 +30,10 @@ logger = logging.getLogger(__name__)
 LOWEST_HU = -1024
 # 12 bits of 4096 values; extended scales go beyond it, where metal is
 HIGHEST_HU = 3071
-# Air, which every CT holds, is at most this
-LOWEST_AIR_HU = -700
+# Denser than this is metal alone and the hardest bone, of which no scan has this share
+METAL_HU, SHARE_OF_METAL = 2000, 0.1
+# Air, which every CT holds, is at most this; where no tag tells the scale, this share of the voxels has to be
+AIR_HU, SHARE_OF_AIR = -700, 0.01
 LARGEST_INT16 = np.iinfo(np.int16).max
 NOTES = "notes"
 TAGS = (
@@ -77,8 +80,8 @@ def read_series(series: Series) -> sitk.Image:
     InputError where slices are missing, irregular, damaged, or differ in one plane.
     """
     grid = grid_of(series)
-    voxels, repeated = _filled(series, grid)
-    notes = [*series.notes, *_notes(series, grid, repeated)]
+    voxels, found = _filled(series, grid)
+    notes = [*series.notes, *found, *_tilted(series, grid)]
     image = sitk.GetImageFromArray(voxels)
     image.SetSpacing(grid.geometry.spacing_mm)
     image.SetOrigin(grid.geometry.origin_mm)
@@ -89,8 +92,8 @@ def read_series(series: Series) -> sitk.Image:
     return image
 
 
-def _filled(series: Series, grid: Grid) -> tuple[np.ndarray, list[int]]:
-    """Voxels (slices, rows, columns) in HU, and the planes that held a slice more than once."""
+def _filled(series: Series, grid: Grid) -> tuple[np.ndarray, list[str]]:
+    """Voxels (slices, rows, columns) in HU, and notes on what was made of the files."""
     planes = {index: plane for plane, indices in enumerate(series.planes) for index in indices}
     voxels: np.ndarray | None = None
     filled, repeated = set(), []
@@ -123,21 +126,39 @@ def _filled(series: Series, grid: Grid) -> tuple[np.ndarray, list[int]]:
         there[...] = hu
     if voxels is None:
         raise InputError(f"{series}: holds no slice; export the series again.")
-    if missing and voxels.min() > LOWEST_AIR_HU:
+    if (share := np.mean(voxels > METAL_HU)) > SHARE_OF_METAL:
         raise InputError(
-            f"{series}: has no {' and no '.join(sorted(missing))}, and its numbers from {voxels.min():g} on are no "
-            "Hounsfield units; export the series with these tags."
+            f"{series}: {share:.0%} of its voxels are denser than bone (over {METAL_HU} HU), as where negative numbers "
+            "are marked as unsigned (PixelRepresentation) or the rescale tags are wrong; export the series again."
         )
-    return voxels, repeated
+    notes = [*_repeated(series, repeated), *_unscaled(series, voxels, sorted(missing))]
+    return voxels, notes
 
 
-def _notes(series: Series, grid: Grid, repeated: Sequence[int]) -> Iterator[str]:
+def _unscaled(series: Series, voxels: np.ndarray, missing: Sequence[str]) -> Iterator[str]:
+    """A note where no tag tells the scale but the numbers do; InputError where they do not."""
+    if not missing:
+        return
+    tags = " and no ".join(missing)
+    # The lowest value is padding too, whatever the scale
+    if np.mean((voxels > LOWEST_HU) & (voxels <= AIR_HU)) < SHARE_OF_AIR:
+        raise InputError(
+            f"{series}: has no {tags}, and its numbers from {voxels.min():g} on are no Hounsfield units; export the "
+            "series with these tags."
+        )
+    yield f"has no {tags}: its numbers were taken for Hounsfield units as they are, since air is there"
+
+
+def _repeated(series: Series, repeated: Sequence[int]) -> Iterator[str]:
     if repeated:
         places = ", ".join(f"{series.along_mm[series.planes[plane][0]]:.2f}" for plane in sorted({*repeated})[:5])
         yield (
             f"{len(repeated)} slice(s) are there twice with equal voxels (at {places} mm"
             f"{' and elsewhere' if len({*repeated}) > 5 else ''}); one of each was taken"
         )
+
+
+def _tilted(series: Series, grid: Grid) -> Iterator[str]:
     if grid.tilted:
         yield (
             f"the gantry was tilted by {grid.tilt_degrees:.1f} degrees; slices were shifted by whole pixels onto an "
@@ -156,7 +177,12 @@ def _hounsfield(series: Series) -> Iterator[tuple[int, np.ndarray, Rescale]]:
         for index, (stored, rescale) in zip(indices, _stored(file, slices), strict=True):
             if stored.shape != series.stack.size[::-1]:
                 raise InputError(f"{file}: its image has size {stored.shape}, not that of its header; export it again.")
-            hu = np.minimum(rescale.hounsfield(stored), LARGEST_INT16)
+            hu = rescale.hounsfield(stored)
+            if (highest := hu.max()) > LARGEST_INT16:
+                raise InputError(
+                    f"{file}: has values of up to {highest:.0f} HU, which no CT has, as where negative numbers are "
+                    "marked as unsigned (PixelRepresentation); export the series again."
+                )
             yield index, hu, rescale
 
 
@@ -193,8 +219,9 @@ def _decoded(file: Path, header: Dataset, tags: list[int], frames: list[int]) ->
     dataset = dcmread(file, force=True)
     meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
     if "TransferSyntaxUID" not in meta:
-        implicit, _ = dataset.original_encoding
-        meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     dataset.file_meta = meta
     for tag in tags:
         if tag in dataset:

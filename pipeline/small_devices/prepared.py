@@ -17,7 +17,7 @@ from pipeline.errors import InputError
 from pipeline.features import Model
 from pipeline.front import Front
 from pipeline.layouts import recognise
-from pipeline.scan import read_geometry, read_scan
+from pipeline.scan import read_geometry, read_label, read_scan
 from pipeline.small_devices.deployed import changed
 from pipeline.study import DATALIST, load_study
 
@@ -119,7 +119,7 @@ def reference(model: Model, case: Case) -> np.ndarray | None:
     """The class numbers (H, W, D) of a case's label map on the prepared grid, uint8; None where it has no label."""
     if "label" not in case:
         return None
-    annotation = read_scan(case["label"])
+    annotation = read_label(case["label"])
     # Headers may differ by rounding, which may be a voxel on the prepared grid
     annotation.CopyInformation(read_scan(case["image"]))
     numbers: np.ndarray = model.setting("classes").class_of_code()[model.setting("front").label(annotation)]

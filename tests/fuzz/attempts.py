@@ -10,14 +10,15 @@ import numpy as np
 import torch
 
 from pipeline.checkpoint import load_weights
-from pipeline.dicom.series import choose_series, find_series
+from pipeline.dicom.choice import choose_series
+from pipeline.dicom.series import find_series
 from pipeline.dicom.volume import read_series
 from pipeline.front import CUBIC, LINEAR, Front
 from pipeline.layouts import list_cases
-from pipeline.scan import read_geometry, read_scan
+from pipeline.scan import SUFFIXES, file_sha256, read_geometry, read_scan
 
 from .folders import write_damaged_folder
-from .images import damaged_image
+from .images import damaged_image, damaged_pair
 from .outcomes import Outcome, outcomes
 from .series import write_damaged_series
 from .weights import damaged_weights
@@ -46,6 +47,21 @@ def _write_image(folder: Path, name: str, generator: np.random.Generator) -> Pat
     file = folder / f"{name}{suffix}"
     file.write_bytes(content)
     return file
+
+
+def _write_pair(folder: Path, name: str, generator: np.random.Generator) -> Path:
+    place = folder / f"{name}.pair"
+    place.mkdir()
+    for file, content in damaged_pair(generator).items():
+        (place / file).write_bytes(content)
+    return place
+
+
+def prepare_pair(folder: Path) -> None:
+    """Read and prepare the scan of a folder, whose voxels may lie in a file beside it, and hash both."""
+    (scan,) = [file for file in folder.iterdir() if file.name.endswith(SUFFIXES)]
+    prepare_image(scan)
+    file_sha256(scan)
 
 
 def _write_weights(folder: Path, name: str, generator: np.random.Generator) -> Path:
@@ -78,6 +94,7 @@ def _write_folder(folder: Path, name: str, generator: np.random.Generator) -> Pa
 KINDS = {
     "folders": (_write_folder, list_cases),
     "images": (_write_image, prepare_image),
+    "pairs": (_write_pair, prepare_pair),
     "series": (_write_series, prepare_series),
     "weights": (_write_weights, load),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import re
 import struct
@@ -85,6 +86,34 @@ def damaged_image(generator: np.random.Generator) -> tuple[str, bytes]:
         if generator.random() < 0.7:
             return f".{kind.rpartition('.')[2]}", content
     return f".{kind.rpartition('.')[2]}", damaged_bytes(content, header_bytes, generator)
+
+
+def damaged_pair(generator: np.random.Generator) -> dict[str, bytes]:
+    """Name -> content of the files of a scan whose voxels lie beside its header, or that bzip2 packed."""
+    kind = str(generator.choice(["nifti1", "bzip2", "mha", "packed.mha", "nrrd", "packed.nrrd"]))
+    content = sound("nifti1" if kind == "bzip2" else kind)
+    if kind == "bzip2":
+        if generator.random() < 0.5:
+            return {"a.nii.bz2": damaged_bytes(bz2.compress(content), 100, generator)}
+        return {"a.nii.bz2": bz2.compress(damaged_bytes(content, 352, generator))}
+    if kind == "nifti1":
+        names, begin = ("a.hdr", "a.img"), 352
+        header = content[:108] + bytes(4) + content[112:344] + b"ni1\0" + bytes(4)
+    elif kind.endswith("mha"):
+        names, begin = ("a.mhd", "a.raw"), content.index(b"LOCAL\n") + 6
+        header = content[:begin].replace(b"LOCAL", b"a.raw")
+    else:
+        names, begin = ("a.nhdr", "a.raw"), content.index(b"\n\n") + 2
+        header = content[: begin - 1] + b"data file: a.raw\n"
+    voxels_there = content[begin:]
+    if generator.random() < 0.4 and kind != "nifti1":
+        header = with_other_lines(header, len(header), generator)
+    elif generator.random() < 0.5:
+        header = damaged_bytes(header, len(header), generator)
+    if generator.random() < 0.4:
+        voxels_there = damaged_bytes(voxels_there, 100, generator)
+    parts = dict(zip(names, (header, voxels_there), strict=True))
+    return {names[0]: header} if generator.random() < 0.05 else parts
 
 
 def damaged_nifti(content: bytes, generator: np.random.Generator) -> tuple[str, bytes]:
