@@ -15,6 +15,7 @@ from benchmarks.row import Row, table
 from benchmarks.settings import Settings
 from pipeline.atomic import replacing, write_json
 from pipeline.errors import InputError, report_plainly
+from pipeline.output_folder import claim_output
 
 # In this order; each is a module with `measure(settings) -> list[Row]`
 GOALS = ("inference", "preparation", "training", "slices", "growth")
@@ -26,6 +27,7 @@ def benchmark(goals: Sequence[str], settings: Settings, output: Path) -> list[Ro
     unknown = [goal for goal in goals if goal not in GOALS]
     if unknown:
         raise InputError(f"GOALS names {unknown[0]!r}, expected some of: {', '.join(GOALS)}.")
+    claim_output(output)
     rows: list[Row] = []
     for goal in goals:
         began = time.monotonic()

@@ -24,6 +24,7 @@ from pipeline.atomic import replacing, write_csv
 from pipeline.configuration import TRAIN, merged, networks, optional_networks
 from pipeline.errors import InputError, report_plainly
 from pipeline.machine import cores, keep_allocations
+from pipeline.output_folder import claim_output
 
 logger = logging.getLogger(__name__)
 TABLE_II = Path(__file__).parent / "published" / "anam_net_table2.csv"
@@ -55,6 +56,7 @@ def profile(names: Sequence[str], output: str | Path, repeats: int = 3, size: in
     """
     if size < 1:
         raise InputError(f"--size is {size}, expected at least 1 pixel, such as 512.")
+    claim_output(output)
     subjects = [configured(name, size) for name in to_measure(names)]
     costs = measure(subjects, repeats)
     rows, remarks = table_rows(costs, published()), notes(costs)

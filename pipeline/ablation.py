@@ -31,7 +31,7 @@ from pipeline.folds import BY_PATIENT
 from pipeline.in_turn import Several, run_in_turn
 from pipeline.labels import label_map
 from pipeline.launch import add_launch_options, launch
-from pipeline.output_folder import check_output
+from pipeline.output_folder import claim_output
 from pipeline.slice_sets import are_public
 from pipeline.study import Study, load_study
 
@@ -235,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_launch_options(parser)
     given = parser.parse_args(arguments)
     output = Path(given.output, given.paper) if given.output else Path("runs", "ablation", given.paper, given.preset)
-    check_output(given.output or output, given.data)
+    claim_output(given.output or output, given.data)
     ablation = Ablation(
         paper=given.paper,
         data_dir=given.data,

@@ -23,7 +23,7 @@ from pipeline.errors import InputError, report_plainly
 from pipeline.folds import BY_PATIENT
 from pipeline.in_turn import Several, run_in_turn
 from pipeline.launch import add_launch_options, launch
-from pipeline.output_folder import check_output
+from pipeline.output_folder import claim_output
 
 RUNS = Path("runs")
 
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_launch_options(parser)
     given = parser.parse_args(arguments)
     if given.output:
-        check_output(given.output, given.data)
+        claim_output(given.output, given.data)
     networks = Networks(
         networks=given.networks.split(),
         data_dir=given.data,

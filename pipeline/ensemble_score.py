@@ -27,9 +27,9 @@ from pipeline.ensemble import VOTE, parse_weights
 from pipeline.errors import InputError
 from pipeline.labels import LabelMap, label_map
 from pipeline.members import Member, ensemble_configuration, find_members, is_among
-from pipeline.output_folder import check_output
+from pipeline.output_folder import claim_output
 from pipeline.scan import file_sha256
-from pipeline.study import DATALIST, PREDICTIONS
+from pipeline.study import DATALIST, FOLDS, PREDICTIONS
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,11 @@ class EnsembleScore:
 
     def run(self) -> list[Group]:
         """Segment what is missing, score, print the tables; InputError for what the user can mend."""
+        if (self.folder / FOLDS).exists():
+            raise InputError(
+                f"OUT is {self.folder}, the folder of a cross-validation, whose scores would be replaced; give OUT= "
+                "another one."
+            )
         groups, severities = self.score()
         self.write_summary(groups, severities)
         print(ensemble_tables(self.method, groups, severities), flush=True)
@@ -118,7 +123,7 @@ class EnsembleScore:
 
     def keep(self, configuration: dict[str, Any]) -> None:
         """Write what the results follow from; InputError when the folder was begun with something else."""
-        check_output(self.output_dir, self.dataset_dir)
+        claim_output(self.output_dir, self.dataset_dir)
         files = [member.weights for member in self.members]
         if has_first_stage(configuration):
             files += [Path(lung_model_of(file)) for file in files]

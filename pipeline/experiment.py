@@ -34,7 +34,7 @@ from pipeline.experiment_description import PAPER, Paper, PaperExperiment, descr
 from pipeline.experiment_notes import notes, title
 from pipeline.experiment_plan import Model, Plan, make_plan
 from pipeline.labels import label_map
-from pipeline.output_folder import check_output
+from pipeline.output_folder import claim_output
 from pipeline.prepared_slices import check_preparation, is_written, write_dataset
 from pipeline.random_plan import random_plan
 from pipeline.scan import file_sha256
@@ -272,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not networks:
         raise InputError(f"NETWORKS is empty; expected names such as {' '.join(known)}.")
     output = given.output or f"runs/{given.paper}_paper/{given.preset}"
-    check_output(output, given.data)
+    claim_output(output, given.data)
     experiment = Experiment(
         given.experiment or description.default,
         given.data,

@@ -17,6 +17,7 @@ from monai.bundle import ConfigParser
 from evaluation.feature_page import BlockPicture, FeatureViews, Found, write_views
 from pipeline.atomic import read_json
 from pipeline.cascade import stages_of
+from pipeline.check_data.scan_gate import refuse_scan
 from pipeline.checkpoint import MODEL, load_weights
 from pipeline.configuration import INFERENCE, merged
 from pipeline.datalist import scans
@@ -24,7 +25,7 @@ from pipeline.errors import InputError, report_plainly
 from pipeline.feature_maps import BlockMaps
 from pipeline.labels import LabelMap
 from pipeline.members import find_members
-from pipeline.output_folder import check_output
+from pipeline.output_folder import claim_output
 from pipeline.scan import read_geometry
 from transforms.infection_threshold import InfectionThresholdd
 
@@ -172,11 +173,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     case, *others = scans(given.input)
     if others:
         print(f"{given.input} holds {1 + len(others)} scans: {case['case']} is shown; INPUT=file chooses another.")
+    refuse_scan(Path(case["image"]), case["case"])
     model = chosen_model(given.network, given.model, home / "cv" / "fold0", given.preset)
     if model.weights is None:
         print(UNTRAINED)
     folder = given.output or (given.model.parent if given.model else home) / "features"
-    check_output(folder, given.input)
+    claim_output(folder, given.input)
     page, *pictures = write_views(feature_views(model, case), folder)
     print(f"{page}: {page.stat().st_size / 1e6:.1f} MB; {len(pictures)} pictures beside it")
 

@@ -31,6 +31,7 @@ from pipeline.errors import InputError
 from pipeline.folds import ONE_PATIENT_OUT, patients_of
 from pipeline.layouts import list_cases
 from pipeline.members import ANSWERED, SEEN, WINDOWS
+from pipeline.output_folder import check_output
 from pipeline.progress import duration
 from pipeline.study import ENSEMBLE_SCORES, Study, open_study
 from pipeline.units import Unit
@@ -92,6 +93,7 @@ class LeaveOneOut:
         """Refuse what cannot be scored in the end, before days of training; the study."""
         check_method(self.method, None, self.count)
         self.check_members()
+        check_output(self.output_dir, *([self.test_dir] if self.test_dir else []))
         study = open_study(self.output_dir, self.dataset_dir, self.count, ONE_PATIENT_OUT, self.seed)
         if self.test_dir is not None:
             # The last that is read of it until the trainings are over

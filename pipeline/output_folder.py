@@ -26,6 +26,10 @@ LABEL_FOLDERS = frozenset({"labels", "masks", "labelstr", "lung_and_infection_ma
 RESULT_SUFFIXES = (".nii.gz", ".json", ".html", SEGMENTATION, REPORT)
 # Files of a cross-validation's folder
 STUDY_FILES = ("datalist.json", "folds.json")
+# In a folder that this program made, or began to write into when nothing of such kinds was there
+MARK = ".pneumobundle"
+WRITTEN = (".json", ".csv", ".html", ".md", ".png", ".svg", ".pt", ".ts", ".onnx", ".nii.gz", ".dcm", ".zip")
+WRITTEN_FOLDERS = frozenset({"data", "predictions", "probabilities", "units", "members", "supervised"})
 
 
 def check_output(output_dir: str | Path, *reads: str | Path, what: str = "OUT") -> None:
@@ -53,6 +57,29 @@ def check_output(output_dir: str | Path, *reads: str | Path, what: str = "OUT") 
             f"{what} is {output_dir}, a folder of the data set {out.parent}: results would be taken for its scans or "
             f"labels; give {what}= a folder of its own."
         )
+
+
+def claim_output(output_dir: str | Path, *reads: str | Path, what: str = "OUT") -> None:
+    """As `check_output`, and make the folder, marked as this program's.
+
+    Raises InputError too where it holds what this program could have written, and did not: no mark of it is there.
+    """
+    check_output(output_dir, *reads, what=what)
+    folder = Path(output_dir)
+    if not folder.is_dir() or not ((folder / MARK).exists() or holds_results(folder)):
+        foreign = [entry.name for entry in _entries(folder) if _could_be_written(entry)]
+        if foreign:
+            raise _foreign(output_dir, foreign[0], what)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _could_be_written(entry: Path) -> bool:
+    return entry.name in WRITTEN_FOLDERS if entry.is_dir() else entry.name.lower().endswith(WRITTEN)
 
 
 def _listing(folder: Path) -> Listing | None:
@@ -91,10 +118,10 @@ def _is_ours(folder: Path, case: str) -> bool:
     return is_claimed(folder / FOLDER, case) or read_manifest(manifest_file(folder, case)) is not None
 
 
-def _foreign(output_dir: str | Path, name: str) -> InputError:
+def _foreign(output_dir: str | Path, name: str, what: str = "OUT") -> InputError:
     return InputError(
-        f"OUT is {output_dir}, which holds {name}, a file that this program did not write and would replace; give "
-        "OUT= another folder."
+        f"{what} is {output_dir}, which holds {name}, which this program did not write and might replace; give {what}= "
+        "another folder."
     )
 
 

@@ -42,6 +42,8 @@ RESIZED_SIDE = 256
 WINDOW_HU = (-1250.0, 250.0)
 # Part of what a prepared data set is compared by: raise it when its voxels change.
 VERSION = 2
+# Of every folder that it writes
+ABOUT = "Axial slices prepared for a paper's experiment by pipeline/prepared_slices.py; can be deleted."
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,20 @@ def write_dataset(folder: Path, pieces: Sequence[Piece], preparation: str) -> No
             {"case": piece.case, "patient": piece.stack.patient_id, "part": piece.part, "slices": list(piece.slices)}
             for piece in pieces
         ]
-        about = "Axial slices prepared for a paper's experiment by pipeline/prepared_slices.py; can be deleted."
-        write_json(fresh / "manifest.json", {"about": about, "made_from": made_from, "cases": cases})
+        write_json(fresh / "manifest.json", {"about": ABOUT, "made_from": made_from, "cases": cases})
         if folder.is_dir():
+            _refuse_other(folder)
             shutil.rmtree(folder)
         os.replace(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _refuse_other(folder: Path) -> None:
+    """Raise InputError where a folder holds anything but slices prepared before."""
+    manifest = folder / "manifest.json"
+    if any(folder.iterdir()) and not (manifest.is_file() and read_json(manifest).get("about") == ABOUT):
+        raise InputError(f"{folder}: holds what this program did not write, and would be replaced; give OUT= another.")
 
 
 def is_written(folder: Path, pieces: Sequence[Piece], preparation: str) -> bool:

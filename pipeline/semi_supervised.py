@@ -29,6 +29,7 @@ from pipeline.cross_validation import CrossValidation
 from pipeline.errors import InputError
 from pipeline.folds import BY_PATIENT
 from pipeline.labels import label_map
+from pipeline.output_folder import check_output
 from pipeline.progress import duration
 from pipeline.pseudo_labels import LABELLED, PSEUDO_LABELLED, Drawn, draw_rounds, pool, recorded, unfinished
 from pipeline.scan import file_sha256
@@ -90,6 +91,7 @@ class SemiSupervised:
         if len(self.semi.stages) > 1:
             raise InputError(f"NETWORK is {self.network!r}, a cascade; expected one network; choose one of its two.")
         self.check_plan()
+        check_output(self.output_dir, self.unlabelled_dir, *([self.supervised_dir] if self.supervised_dir else []))
         unlabelled = read_unlabelled(self.unlabelled_dir)
         study = self.semi.begin()
         folds = range(self.folds) if self.only_fold < 0 else [self.only_fold]

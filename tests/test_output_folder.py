@@ -12,7 +12,7 @@ from pipeline.claims import FOLDER, Claims
 from pipeline.errors import InputError
 from pipeline.inputs import find_all
 from pipeline.manifest import COLUMNS, write_manifest
-from pipeline.output_folder import check_output, check_results
+from pipeline.output_folder import MARK, check_output, check_results, claim_output
 from pipeline.study import open_study
 
 
@@ -130,3 +130,42 @@ def test_a_study_is_not_begun_in_its_data_set(tmp_path):
     with pytest.raises(InputError, match="results would replace"):
         open_study(data, data, 2)
     assert sorted(os.listdir(data)) == before
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "report.html", "summary.json", "predictions/a.nii.gz"])
+def test_a_study_is_not_begun_among_somebodys_files(tmp_path, name):
+    data = dataset(tmp_path / "set", ["a", "b"])
+    foreign = tmp_path / "out" / name
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("somebody's")
+    with pytest.raises(InputError, match=f"holds {name.partition('/')[0]}, which this program did not write"):
+        open_study(tmp_path / "out", data, folds=2)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == [name.partition("/")[0]]
+    assert foreign.read_text() == "somebody's"
+
+
+def test_a_folder_with_other_kinds_of_files_is_taken(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    claim_output(tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_that_was_begun_is_gone_on_with(tmp_path):
+    claim_output(tmp_path / "out")
+    (tmp_path / "out" / "metrics.csv").touch()
+    claim_output(tmp_path / "out")
+    assert (tmp_path / "out" / MARK).exists()
+
+
+def test_a_label_beside_its_scan_is_no_scan(scan):
+    (scan.parent / "a_seg.nii.gz").write_bytes(b"a label")
+    found, left_out = find_all(scan.parent)
+    assert [each.case for each in found] == ["a"]
+    assert [(each.name, each.missed) for each in left_out] == [("a_seg.nii.gz", False)]
+
+
+def test_a_header_takes_its_second_file_along(scan):
+    (scan.parent / "b.mhd").write_text("ObjectType = Image\nNDims = 3\nElementDataFile = other.raw\n")
+    (scan.parent / "b.raw").write_bytes(b"voxels")
+    found, left_out = find_all(scan.parent)
+    assert ([each.case for each in found], left_out) == (["a", "b"], [])

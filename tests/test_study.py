@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from pipeline.errors import InputError
+from pipeline.output_folder import MARK
 from pipeline.study import check_unchanged, load_study, open_study, unpredicted
 
 PATIENTS = ["a", "a", "b", "c"]
@@ -32,7 +33,7 @@ def complaint(*arguments, **named) -> str:
 
 def test_a_study_is_written_down(data, out):
     open_study(out, data, folds=3)
-    assert sorted(file.name for file in out.iterdir()) == ["datalist.json", "folds.json"]
+    assert sorted(file.name for file in out.iterdir()) == [MARK, "datalist.json", "folds.json"]
 
 
 def test_a_study_is_kept(data, out):

@@ -23,7 +23,7 @@ from pipeline.configuration import optional_networks
 from pipeline.errors import InputError, report_plainly
 from pipeline.features import UNTRAINED, Model, chosen_model
 from pipeline.machine import cores
-from pipeline.output_folder import check_output
+from pipeline.output_folder import claim_output
 from pipeline.small_devices.deployed import Probabilities, changed, metadata
 from pipeline.small_devices.formats import (
     FILE_NAMES,
@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(UNTRAINED)
         source = source or given.data
     folder = given.output or (given.model.parent if given.model else home) / "export"
-    check_output(folder, *([source] if source else []))
+    claim_output(folder, *([source] if source else []))
     print(export(model, source, given.formats.split(), folder, given.repeats))
     print(f"\n{folder}: the files, and export.md, export.json and export.csv beside them")
 
