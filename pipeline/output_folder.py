@@ -52,11 +52,20 @@ def check_output(output_dir: str | Path, *reads: str | Path, what: str = "OUT") 
             )
     if _listing(out):
         raise InputError(f"{what} is {output_dir}, which holds a data set; give {what}= a folder of its own.")
-    if (around := _listing(out.parent)) and (out.name.lower() in LABEL_FOLDERS or out in _folders(around)):
-        raise InputError(
-            f"{what} is {output_dir}, a folder of the data set {out.parent}: results would be taken for its scans or "
-            f"labels; give {what}= a folder of its own."
-        )
+    for around in out.parents:
+        if (listing := _listing(around)) and _is_of_set(out, around, listing):
+            raise InputError(
+                f"{what} is {output_dir}, a folder of the data set {around}: results would be taken for its scans or "
+                f"labels; give {what}= a folder of its own."
+            )
+
+
+def _is_of_set(folder: Path, dataset: Path, listing: Listing) -> bool:
+    """Whether a folder is, or lies in, one that a data set below `dataset` has its scans or labels in."""
+    top = folder.relative_to(dataset).parts[0]
+    return top.lower() in LABEL_FOLDERS or any(
+        folder.is_relative_to(used) for used in _folders(listing) if used != dataset
+    )
 
 
 def claim_output(output_dir: str | Path, *reads: str | Path, what: str = "OUT") -> None:

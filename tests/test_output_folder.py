@@ -47,6 +47,13 @@ def test_a_data_set_and_its_folders_are_refused(tmp_path, below):
         check_output(data / below, tmp_path / "other")
 
 
+@pytest.mark.parametrize("below", ["images/sub", "labels/deep/sub"])
+def test_a_folder_deep_in_a_data_set_is_refused(tmp_path, below):
+    data = dataset(tmp_path / "set", ["a", "b"])
+    with pytest.raises(InputError, match="a folder of the data set"):
+        check_output(data / below, tmp_path)
+
+
 def test_a_new_folder_beside_the_images_is_allowed(tmp_path):
     data = dataset(tmp_path / "set", ["one", "two"])
     check_output(data / "results", data)
