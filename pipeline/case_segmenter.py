@@ -24,7 +24,18 @@ from pipeline.errors import InputError
 from pipeline.front import Front
 from pipeline.inputs import DICOM, Input
 from pipeline.machine import forget_peak_memory, memory_mib, peak_memory_mib
-from pipeline.manifest import DONE, REPORT, SEGMENTATION, UNCERTAINTY, Manifest, is_of, manifest_file, read_manifest
+from pipeline.manifest import (
+    BEGUN,
+    DONE,
+    REPORT,
+    SEGMENTATION,
+    UNCERTAINTY,
+    Manifest,
+    is_of,
+    manifest_file,
+    read_manifest,
+    write_manifest,
+)
 from pipeline.memory_need import check_memory
 from pipeline.opened_input import Opened, opened, state_of, without_names
 from pipeline.provenance import provenance
@@ -82,6 +93,9 @@ class CaseSegmenter:
             for doubt in of_level(passed.findings, WARNING):
                 logger.warning("%s: %s; %s", item.case, doubt.what, doubt.mend)
             clock.note("read")
+            if old and old["status"] == DONE:
+                # Killed from here on, its new label must not look like one that was changed by hand
+                write_manifest(self.output_dir, {**old, "status": BEGUN})
             case = {"case": item.name, "image": str(scan.image), "folder": item.folder}
             clock.add(self.model.segmenter.segment(case))
             if scan.sha256 in self.model.trained_on:
@@ -117,9 +131,13 @@ class CaseSegmenter:
             if self.pages:
                 self.write_page(item, manifest, voxels, label)
                 clock.note("page")
+        files = [*dict.fromkeys([*written, *self.files(item)])]
+        for name in {*(old or {}).get("files", ())} - {*files}:
+            # A page of the result that was replaced tells of another label
+            (self.output_dir / name).unlink(missing_ok=True)
         return {
             **manifest,
-            "files": [*dict.fromkeys([*written, *self.files(item)])],
+            "files": files,
             "seconds": {stage: round(value, 3) for stage, value in clock.seconds.items()},
             "peak_memory_mib": round(peak_memory_mib()),
         }

@@ -237,9 +237,9 @@ def is_strided_pointwise(module: torch.nn.Module) -> bool:
 
     It is the gradient of the weights of 2D convolutions without groups, from fewer than 8 channels, in float32, where
     the stride divides both sides: 202 of 9,591 tried, all of them such; none from 8 channels or more, in 3D or with
-    groups, which are kept out all the same. Taken for the cause: it copies the inputs of a 1x1 convolution with a stride next to one another, in steps of as
-    many channels as its registers hold, 8 with AVX2 and 16 with AVX-512, into a place for those that there are
-    (uxlfoundation/oneDNN#6035).
+    groups, which are kept out all the same. Taken for the cause: oneDNN copies the inputs of a 1x1 convolution with a
+    stride next to one another, in steps of as many channels as its registers hold, 8 with AVX2 and 16 with AVX-512,
+    into a place for those that there are (uxlfoundation/oneDNN#6035).
     """
     if not isinstance(module, (torch.nn.Conv2d, torch.nn.Conv3d)):
         return False

@@ -12,6 +12,7 @@ from pipeline.errors import InputError
 from pipeline.layouts import Listing, recognise
 from pipeline.manifest import (
     COLUMNS,
+    DONE,
     LEFT_OUT,
     REPORT,
     RESULTS,
@@ -116,15 +117,23 @@ def check_results(output_dir: str | Path, cases: Iterable[str]) -> None:
     listed = _listed(folder / RESULTS)
     for case in cases:
         there = [target for target in _targets(folder, case) if os.path.lexists(target)]
-        if there and case not in listed and not _is_ours(folder, case):
-            raise _foreign(output_dir, there[0].relative_to(folder).as_posix())
+        names = [target.relative_to(folder).as_posix() for target in there]
+        if foreign := _foreign_among(names, folder, case, case in listed):
+            raise _foreign(output_dir, foreign[0])
     if os.path.lexists(folder / RESULTS) and not is_results(folder / RESULTS):
         raise _foreign(output_dir, RESULTS)
 
 
-def _is_ours(folder: Path, case: str) -> bool:
+def _foreign_among(names: list[str], folder: Path, case: str, listed: bool) -> list[str]:
+    """Which of the files of a case are not this program's."""
     # In this order: a claim goes when the manifest is there
-    return is_claimed(folder / FOLDER, case) or read_manifest(manifest_file(folder, case)) is not None
+    if not names or is_claimed(folder / FOLDER, case):
+        return []
+    manifest = read_manifest(manifest_file(folder, case))
+    if manifest is None:
+        return [] if listed else names
+    own = {f"{case}.json", *manifest.get("files", names)}
+    return [name for name in names if name not in own] if manifest["status"] == DONE else []
 
 
 def _foreign(output_dir: str | Path, name: str, what: str = "OUT") -> InputError:

@@ -11,7 +11,7 @@ from conftest import dataset
 from pipeline.claims import FOLDER, Claims
 from pipeline.errors import InputError
 from pipeline.inputs import find_all
-from pipeline.manifest import COLUMNS, write_manifest
+from pipeline.manifest import COLUMNS, DONE, write_manifest
 from pipeline.output_folder import MARK, check_output, check_results, claim_output
 from pipeline.study import open_study
 
@@ -89,6 +89,16 @@ def test_what_has_a_manifest_is_this_programs(tmp_path):
     (tmp_path / "a.nii.gz").write_text("a label")
     write_manifest(tmp_path, {"case": "a", "status": "done"})
     check_results(tmp_path, ["a"])
+
+
+def test_somebodys_page_beside_a_result_is_not_replaced(tmp_path):
+    told = {"case": "a", "status": DONE, "files": ["a.nii.gz"]}
+    write_manifest(tmp_path, told)
+    (tmp_path / "a.nii.gz").touch()
+    check_results(tmp_path, ["a"])
+    (tmp_path / "a.html").touch()
+    with pytest.raises(InputError, match=r"holds a\.html"):
+        check_results(tmp_path, ["a"])
 
 
 def test_what_a_killed_process_left_is_this_programs(tmp_path):

@@ -263,3 +263,27 @@ def test_what_was_ended_before_its_manifest_goes_on(run, scans, tmp_path, monkey
     assert (tmp_path / "a.nii.gz").exists()
     (manifest,) = predict(run / "fold0", scans / "a.nii.gz", tmp_path)
     assert manifest["status"] == DONE
+
+
+def test_a_result_whose_replacement_was_ended_is_no_label_changed_by_hand(mine, run, scans, monkeypatch):
+    def ended(*_: object) -> None:
+        raise SystemExit(143)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.case_segmenter.CaseSegmenter.write_page", ended)
+        with pytest.raises(SystemExit):
+            predict(run / "fold1", scans, mine)
+    assert outcomes(predict(run / "fold1", scans, mine)) == dict.fromkeys(NAMES, DONE)
+
+
+def test_a_label_that_was_changed_by_hand_is_kept(mine, run, scans):
+    sitk.WriteImage(read_scan(mine / "a.nii.gz") * 0 + 2, str(mine / "a.nii.gz"))
+    by_hand = (mine / "a.nii.gz").read_bytes()
+    failed = {manifest["case"]: manifest for manifest in predict(run / "fold1", scans, mine)}["a"]
+    assert "was changed since it was written" in failed["message"]
+    assert (mine / "a.nii.gz").read_bytes() == by_hand
+
+
+def test_the_page_of_a_result_that_was_replaced_does_not_stay(mine, run, scans):
+    predict(run / "fold1", scans, mine, pages=False)
+    assert not list(mine.rglob("*.html"))

@@ -27,6 +27,7 @@ from pipeline.export.metadata import foreign_names, metadata
 from pipeline.export.package import closure, foreign_imports, names_in, write_package
 from pipeline.export.source import Member, Source
 from pipeline.export.weights import write_torchscript, write_weights
+from pipeline.output_folder import check_output
 
 logger = logging.getLogger(__name__)
 METADATA = "metadata"
@@ -56,6 +57,7 @@ def export(source: Source, output_dir: Path, details: Details = Details()) -> Pa
     something else than a bundle stands there.
     """
     bundle = output_dir / source.name
+    check_output(output_dir)
     refuse_other(bundle)
     output_dir.mkdir(parents=True, exist_ok=True)
     # Absolute, since the weights are scripted by a process in another folder
