@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.configuration import COMMON, load
-from pipeline.errors import InputError
+from pipeline.errors import InputError, breaks_lines
 from pipeline.preflight import built_for_gpus
 
 DEFAULTS, SITE = COMMON / "cluster.yaml", Path("cluster.yaml")
@@ -56,6 +57,14 @@ class Cluster:
         for name in ("time", "finish_time"):
             if not isinstance(settings[name], str):
                 raise InputError(f"{site}: {name} is {settings[name]!r}, expected text: put it in quotes, '24:00:00'.")
+        for name in ("partition", "account", "gres", "time", "mem", "extra", "finish_time", "finish_mem"):
+            # It would end the line that it stands in
+            if breaks_lines(str(settings[name])):
+                raise InputError(f"{name.upper()} is {settings[name]}, expected text of one line.")
+        try:
+            shlex.split(settings["extra"])
+        except ValueError as error:
+            raise InputError(f"EXTRA is {settings['extra']}, in which a quote has no end; close it.") from error
         for name in ("cpus", "mem"):
             if settings[f"finish_{name}"] is None:
                 settings[f"finish_{name}"] = settings[name]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging.config
 import pydoc
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -31,7 +32,7 @@ from pipeline.preflight import (
     check_memory,
     memory_of_training,
 )
-from pipeline.slurm import WORK, submit
+from pipeline.slurm import WORK, check_queue, submit
 from pipeline.study import load_study
 from pipeline.units import REPORT, Unit, recorded
 
@@ -69,6 +70,7 @@ def launch(work: Any, where: str = LOCAL, cluster: Mapping[str, Any] | str = "{}
         if asked.report_anyway and not isinstance(work, CrossValidation):
             raise InputError("MISSING (report_anyway) is for `make cv`: other reports need all of their folds.")
         check_build(asked.gres)
+        check_queue(work.place, dry)
         units = work.prepare()
         left = [unit for unit in units if not _is_done(unit)]
         check_disk(work.place, bytes_needed(left, asked.at_once))
@@ -132,8 +134,8 @@ def finish(work: Any, anyway: bool = False) -> None:
             return
         if missing:
             raise InputError(
-                f"{len(missing)} of {len(units)} are not done: {', '.join(missing)}; `make status RUN={work.place}` "
-                "says why."
+                f"{len(missing)} of {len(units)} are not done: {', '.join(missing)}; "
+                f"`make status RUN={shlex.quote(str(work.place))}` says why."
             )
         with signals_passed_on():
             launch(work)

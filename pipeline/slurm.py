@@ -20,7 +20,7 @@ from typing import Any
 
 from pipeline.atomic import replacing, write_json
 from pipeline.cluster import Cluster
-from pipeline.errors import InputError
+from pipeline.errors import InputError, breaks_lines
 from pipeline.preflight import NEEDS_CUDA
 from pipeline.slurm_queue import FOLDER, JOBS, active_jobs, max_array_size
 from pipeline.stop_signal import STOP_WITHIN, STOPPED_STATUS
@@ -36,17 +36,23 @@ ENDING_S = 30
 def submit(folder: Path, units: Sequence[Unit], of: int, cluster: Cluster, dry: bool = False) -> str:
     """Write the sbatch files of units and of the job that reports, and hand them to SLURM unless `dry`.
 
-    `of` is how many units there are with those that are done. Gives what to tell the user. Raises InputError where
-    there is no SLURM, it refuses, or jobs of the same run are in its queue.
+    `check_queue` comes before. `of` is how many units there are with those that are done. Gives what to tell the user.
+    Raises InputError where SLURM refuses.
     """
-    check_queue(folder, dry)
     arrays = write_files(folder, units, cluster)
     counted = f"{len(units)} of {of} units are left to run"
     return hand_over(folder, counted, arrays, cluster, dry)
 
 
 def check_queue(folder: Path, dry: bool) -> None:
-    """Raise InputError where there is no SLURM, unless `dry`, and where jobs of the same run are in its queue."""
+    """Raise InputError where there is no SLURM, unless `dry`, and where jobs of the same run are in its queue.
+
+    And for a folder whose name SLURM cannot use.
+    """
+    for what, path in {"OUT": folder, "the current folder": Path.cwd()}.items():
+        # In a name with a backslash sbatch replaces no %a, and a line break ends a line of #SBATCH
+        if "\\" in str(path) or breaks_lines(str(path)):
+            raise InputError(f"{what} is {path}: LAUNCH=slurm takes no name with a backslash or a line break.")
     if not dry and shutil.which("sbatch") is None:
         raise InputError("LAUNCH=slurm: there is no sbatch here; call it on a cluster's login node, or with DRY=1.")
     if active := active_jobs(folder):
@@ -203,10 +209,10 @@ def _head(name: str, options: Mapping[str, Any], cluster: Cluster, first: Sequen
     asked = {key: value for key, value in {**common, **options}.items() if value is not None}
     return [
         "#!/bin/bash",
-        *(f"#SBATCH --{key}={_quoted(str(value))}" for key, value in asked.items()),
+        *(f"#SBATCH {_quoted(f'--{key}={value}')}" for key, value in asked.items()),
         "#SBATCH --requeue",
         "#SBATCH --open-mode=append",
-        *(f"#SBATCH {option}" for option in shlex.split(cluster.extra)),
+        *(f"#SBATCH {option}" for option in _options(cluster.extra)),
         "",
         *first,
         *([cluster.setup.rstrip(), ""] if cluster.setup.strip() else []),
@@ -220,8 +226,24 @@ def folder_name(folder: Path) -> str:
     return re.sub(r"[^\w.-]+", "_", "-".join(folder.absolute().parts[-2:]))
 
 
-def _quoted(value: str) -> str:
-    return f'"{value}"' if re.search(r"\s", value) else value
+def _options(extra: str) -> list[str]:
+    """Each with its value, where that is a word of its own, as in `-C gpu`."""
+    options: list[str] = []
+    for word in shlex.split(extra):
+        if options and not word.startswith("-"):
+            options[-1] += f" {_quoted(word)}"
+        else:
+            options.append(_quoted(word))
+    return options
+
+
+def _quoted(option: str) -> str:
+    """A word as sbatch reads it: in its quotes, unlike in bash's single ones, a backslash stands for what follows."""
+    if not re.search(r"[^\w.:,+=/@%-]", option, flags=re.ASCII):
+        return option
+    name, equals, value = option.partition("=") if option.startswith("--") else ("", "", option)
+    escaped = re.sub(r'(["\\])', r"\\\1", value)
+    return f'{name}{equals}"{escaped}"'
 
 
 def _pattern(path: Path) -> str:

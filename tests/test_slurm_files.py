@@ -83,6 +83,35 @@ def test_a_path_with_a_space_or_percent_is_quoted_for_sbatch():
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("O'Brien", """--partition="O'Brien\""""),
+        ('a"b', r'--partition="a\"b"'),
+        ("a\\b", r'--partition="a\\b"'),
+        ("a #1", '--partition="a #1"'),
+        ("$x `y`", '--partition="$x `y`"'),
+        ("ä", '--partition="ä"'),
+    ],
+)
+def test_settings_are_quoted_as_sbatch_reads_them(value, line):
+    assert f"\n#SBATCH {line}\n" in script_of(partition=value)
+
+
+def test_more_options_keep_their_quotes_and_their_values():
+    script = script_of(extra="--comment='a b' -C gpu --qos=high")
+    assert '\n#SBATCH --comment="a b"\n#SBATCH -C gpu\n#SBATCH --qos=high\n' in script
+
+
+@pytest.mark.parametrize("name", ["back\\slash", "line\nbreak"])
+def test_a_name_that_slurm_cannot_use_is_refused_before_anything_is_written(make, tmp_path, name):
+    training = make()
+    training.output_dir = str(tmp_path / name)
+    with pytest.raises(InputError, match="LAUNCH=slurm takes no name with a backslash or a line break"):
+        launch(training, "slurm", {"dry": "1"})
+    assert not (tmp_path / name).exists()
+
+
 def test_the_sites_file_stands_below_the_command_line_and_above_the_defaults(tmp_path):
     (tmp_path / "cluster.yaml").write_text("partition: site\nmem: 8G\n")
     read = Cluster.read({"mem": "32G", "account": ""})
@@ -97,6 +126,8 @@ def test_the_sites_file_stands_below_the_command_line_and_above_the_defaults(tmp
         ({"cpus": "many"}, "CPUS is 'many', expected a whole number"),
         ({"time": "6:00"}, "TIME is 6:00, but a training saves and stops 300 s before"),
         ({"time": 86400}, "put it in quotes"),
+        ({"extra": "--comment='a b"}, "EXTRA is --comment='a b, in which a quote has no end"),
+        ({"partition": "a\n#SBATCH --wrap=b"}, "PARTITION is .*, expected text of one line"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(given, said):
@@ -187,9 +218,10 @@ def test_a_run_that_is_in_the_queue_is_not_submitted_again(make, bundles, comman
     assert status_lines(tmp_path / "my runs" / "cv")[-1].why == f"job {job}, Dependency"
 
 
-def test_without_a_cluster_it_says_so(make, bundles):
+def test_without_a_cluster_it_says_so_before_anything_is_written(make, bundles, tmp_path):
     with pytest.raises(InputError, match="there is no sbatch here"):
         launch(make(), "slurm")
+    assert not (tmp_path / "my runs").exists()
 
 
 def test_another_place_to_run_is_refused(make):
