@@ -72,8 +72,8 @@ def keep_json(target: str | Path, content: Any) -> Any:
 
 
 def read_json(source: str | Path) -> Any:
-    """The content of a JSON file in UTF-8; editors of Windows begin it with a byte-order mark."""
-    return json.loads(Path(source).read_text(encoding="utf-8-sig"))
+    """The content of a JSON file in UTF-8, or in what editors of Windows write: with a byte-order mark, or UTF-16."""
+    return json.loads(Path(source).read_bytes())
 
 
 def write_csv(target: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

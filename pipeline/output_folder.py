@@ -69,6 +69,13 @@ def _is_of_set(folder: Path, dataset: Path, listing: Listing) -> bool:
     )
 
 
+def refuse_signs(*paths: str | Path) -> None:
+    """Raise InputError for a path in which MONAI's configurations would read a separator of their own."""
+    for path in paths:
+        if "#" in str(path):
+            raise InputError(f"{path}: MONAI reads the # in its name as a sign of its own; choose a folder without.")
+
+
 def claim_output(output_dir: str | Path, *reads: str | Path, what: str = "OUT") -> None:
     """As `check_output`, and make the folder, marked as this program's.
 

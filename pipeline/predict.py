@@ -34,7 +34,7 @@ from pipeline.manifest import (
     write_left_out,
     write_results,
 )
-from pipeline.output_folder import check_output, check_results
+from pipeline.output_folder import check_output, check_results, refuse_signs
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ def predict(
     writes results.csv of all that is there when it ends. Raises InputError where model and settings do not fit, there
     is nothing to segment, or `output_dir` cannot be written.
     """
+    refuse_signs(output_dir, models)
     inputs, left_out = find_all(source, output_dir, series)
     check_output(output_dir, source, *(path for item in inputs for path in item.paths))
     check_results(output_dir, (item.case for item in inputs))

@@ -12,7 +12,7 @@ from pipeline.atomic import keep_json, read_json
 from pipeline.datalist import checked_datalist, load_datalist, read_datalist
 from pipeline.errors import InputError
 from pipeline.folds import held_out_cases, make_folds, training_cases, validation_cases
-from pipeline.output_folder import check_output, claim_output
+from pipeline.output_folder import check_output, claim_output, refuse_signs
 
 DATALIST, FOLDS, PREDICTIONS, PROBABILITIES = "datalist.json", "folds.json", "predictions", "probabilities"
 # The scores of a leave-one-patient-out ensemble
@@ -67,6 +67,7 @@ def open_study(
     Raises InputError when the folder belongs to another data set or another split.
     """
     folder = Path(output_dir)
+    refuse_signs(folder)
     listed = folder / DATALIST
     (check_output if listed.exists() else claim_output)(folder, dataset_dir)
     # An existing one is not made again: that reads every scan

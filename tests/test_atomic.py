@@ -62,3 +62,9 @@ def test_nan_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"dice": float("nan")})
     assert read_json(tmp_path / "a.json") == {"dice": 0.5}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_json_is_read_as_editors_write_it(tmp_path, encoding):
+    (tmp_path / "a.json").write_text('{"patient": "Ä"}', encoding=encoding)
+    assert read_json(tmp_path / "a.json") == {"patient": "Ä"}

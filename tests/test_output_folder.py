@@ -186,3 +186,10 @@ def test_a_header_takes_its_second_file_along(scan):
     (scan.parent / "b.raw").write_bytes(b"voxels")
     found, left_out = find_all(scan.parent)
     assert ([each.case for each in found], left_out) == (["a", "b"], [])
+
+
+def test_a_sign_of_monai_in_the_name_of_a_folder_is_refused_before_it_is_made(tmp_path):
+    data = dataset(tmp_path / "set", ["a", "b"])
+    with pytest.raises(InputError, match="MONAI reads the #"):
+        open_study(tmp_path / "run #2", data, folds=2)
+    assert not (tmp_path / "run #2").exists()

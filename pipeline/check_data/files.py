@@ -61,7 +61,10 @@ def two_descriptions(path: Path, case: str) -> list[Finding]:
     if places is None:
         return []
     if places.qform is None and places.sform is None:
-        what = "its header does not say how it lies in the patient; left, right, head and feet are assumed"
+        what = (
+            "its header does not say how it lies in the patient; left, right, head and feet are assumed, as SimpleITK "
+            "does, and other programs assume otherwise"
+        )
         return [Finding(WARNING, case, "header", path, what, "look whether its sides are right, or convert it again")]
     if places.sform is not None and (found := _other_size(places.pixdim_mm, places.sform, case, path)):
         return [found]
