@@ -8,6 +8,8 @@ import resource
 import shutil
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 import SimpleITK as sitk
 from conftest import chest, tiny_overrides
@@ -71,6 +73,13 @@ def outcomes(manifests) -> dict[str, str]:
 def test_every_scan_has_a_label_on_its_own_grid(finished, scans):
     for name in NAMES:
         assert Geometry.of(read_scan(finished / f"{name}.nii.gz")) == read_geometry(scans / f"{name}.nii.gz")
+
+
+def test_every_label_lies_on_its_scan_for_nibabel_too(finished, scans):
+    for name in NAMES:
+        label, scan = (nibabel.load(folder / f"{name}.nii.gz") for folder in (finished, scans))
+        np.testing.assert_allclose(label.affine, scan.affine, atol=1e-4)
+        assert label.header.get_sform(coded=True)[1] > 0
 
 
 def test_labels_are_those_of_monai_s_own_command_byte_by_byte(finished, run, scans, tmp_path):

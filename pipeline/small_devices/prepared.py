@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from pipeline.cascade import STAGES
+from pipeline.check_data.scan_gate import refuse_scan
 from pipeline.datalist import scans
 from pipeline.errors import InputError
 from pipeline.features import Model
@@ -48,6 +49,8 @@ def chosen_scans(model: Model, source: str | Path | None) -> Scans:
     initial weights has no fold: there `source` serves both. Raises InputError where neither is there.
     """
     given = _labelled_where_possible(source) if source is not None else []
+    for case in given:
+        refuse_scan(Path(case["image"]), case["case"])
     if model.weights is None:
         if not given:
             raise InputError("INPUT is empty, and initial weights have no scans of their own; give a folder of scans.")
