@@ -223,8 +223,8 @@ class CrossValidation:
         changed = sorted(key for key in {*content, *before} if content.get(key) != before.get(key))
         if changed:
             raise InputError(
-                f"{self.output_dir}: was begun with another {', '.join(changed)} (network {before['name']}, preset "
-                f"{before['preset']}); choose another OUT, or delete that folder."
+                f"{self.output_dir}: was begun with another {', '.join(changed)} (network {before.get('name')}, preset "
+                f"{before.get('preset')}); choose another OUT, or delete that folder."
             )
 
     def run_folds(self, study: Study, folds: Sequence[int]) -> None:

@@ -154,12 +154,16 @@ def table(every: Sequence[Manifest], left_out: Sequence[LeftOut] = ()) -> str:
     failed = sum(manifest["status"] == FAILED for manifest in every)
     more = [f"and {len(every) - SHOWN} more, see {RESULTS}"] if len(every) > SHOWN else []
     counted = f"{len(every) - failed} of {len(every)} scans segmented" + (f", {failed} failed" if failed else "")
+    if missed := sum(each.missed for each in left_out):
+        counted += f", {missed} left out"
     # What somebody may miss first
     shown = sorted(left_out, key=lambda each: not each.missed)[:SHOWN_LEFT_OUT]
     passed = [f"left out: {printable(each.sentence)}" for each in shown]
     if len(left_out) > SHOWN_LEFT_OUT:
         passed.append(f"and {len(left_out) - SHOWN_LEFT_OUT} more left out, see {RESULTS}")
-    return "\n".join((aligned(rows), *more, counted, *passed))
+    # Sentences of any length, which begin one below the other
+    lines = zip(aligned([row[:-1] for row in rows]).splitlines(), rows, strict=True)
+    return "\n".join((*(f"{line}  {row[-1]}".rstrip() for line, row in lines), *more, counted, *passed))
 
 
 def printable(name: str) -> str:

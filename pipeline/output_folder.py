@@ -30,6 +30,8 @@ STUDY_FILES = ("datalist.json", "folds.json")
 # In a folder that this program made, or began to write into when nothing of such kinds was there
 MARK = ".pneumobundle"
 WRITTEN = (".json", ".csv", ".html", ".md", ".png", ".svg", ".pt", ".ts", ".onnx", ".nii.gz", ".dcm", ".zip")
+# Which are never replaced, see `pipeline.atomic.keep_json`, and lie there before a training begins
+KEPT = frozenset({*STUDY_FILES, "train.json", "inference.json"})
 WRITTEN_FOLDERS = frozenset({"data", "predictions", "probabilities", "units", "members", "supervised"})
 
 
@@ -96,7 +98,9 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _could_be_written(entry: Path) -> bool:
-    return entry.name in WRITTEN_FOLDERS if entry.is_dir() else entry.name.lower().endswith(WRITTEN)
+    if entry.is_dir():
+        return entry.name in WRITTEN_FOLDERS
+    return entry.name not in KEPT and entry.name.lower().endswith(WRITTEN)
 
 
 def _listing(folder: Path) -> Listing | None:

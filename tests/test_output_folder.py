@@ -193,3 +193,11 @@ def test_a_sign_of_monai_in_the_name_of_a_folder_is_refused_before_it_is_made(tm
     with pytest.raises(InputError, match="MONAI reads the #"):
         open_study(tmp_path / "run #2", data, folds=2)
     assert not (tmp_path / "run #2").exists()
+
+
+def test_a_training_begins_beside_its_own_settings(tmp_path):
+    data = dataset(tmp_path / "set", ["a", "b"])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "train.json").write_text("{}")
+    open_study(tmp_path / "out", data, folds=2)
+    assert (tmp_path / "out" / "train.json").read_text() == "{}"
