@@ -208,7 +208,8 @@ def warnings_told(item: Input) -> Iterator[list[str]]:
     def tell(record: logging.LogRecord) -> bool:
         """False: this handler writes nothing; the others get the record as it is now."""
         record.msg, record.args = without_names(record.getMessage(), item), ()
-        if record.levelno >= logging.WARNING and _OWN.match(record.name):
+        # A file may be read more than once
+        if record.levelno >= logging.WARNING and _OWN.match(record.name) and record.msg not in told:
             told.append(record.msg)
         return False
 

@@ -48,7 +48,7 @@ TRAINED_ON = (
     "MODEL was trained on this very scan: what it finds there says nothing about how well it does on new patients."
 )
 NO_SEGMENTATION = (
-    "There is no DICOM segmentation or report, since the files do not tell where their slices lie; the label file has "
+    "there is no DICOM segmentation or report, since the files do not tell where their slices lie; the label file has "
     "all of it."
 )
 
@@ -125,7 +125,7 @@ class CaseSegmenter:
                 "device": str(self.model.segmenter.device),
                 "made_with": self.made_with,
             }
-            written = [self.files(item)[0], *self.dicom_objects(item, scan, label, warned)]
+            written = [self.files(item)[0], *self.dicom_objects(item, scan, label)]
             if scan.series:
                 clock.note("dicom")
             if self.pages:
@@ -188,7 +188,7 @@ class CaseSegmenter:
             "job": os.environ.get("SLURM_ARRAY_JOB_ID"),
         }
 
-    def dicom_objects(self, item: Input, scan: Opened, label: sitk.Image, warned: list[str]) -> list[str]:
+    def dicom_objects(self, item: Input, scan: Opened, label: sitk.Image) -> list[str]:
         """Write the label of a DICOM series as a DICOM segmentation, where that can be, and a report of its volumes;
         their names below OUT.
         """
@@ -200,7 +200,7 @@ class CaseSegmenter:
         names = [f"{item.case}{SEGMENTATION}", f"{item.case}{REPORT}"]
         segmentation, report = (self.output_dir / name for name in names)
         if scan.series.geometry_assumed:
-            warned.append(NO_SEGMENTATION)
+            logger.warning("%s: %s", item.case, NO_SEGMENTATION)
             for file in (segmentation, report):
                 file.unlink(missing_ok=True)
             return []
@@ -216,7 +216,7 @@ class CaseSegmenter:
         except InputError as error:
             # What is finished stays: label, volumes and page are of use without these, and so is one of the two
             what = "report" if written else "segmentation or report"
-            warned.append(f"There is no DICOM {what}: {without_names(str(error), item)}")
+            logger.warning("%s: there is no DICOM %s: %s", item.case, what, without_names(str(error), item))
             for name in {*names} - {*written}:
                 (self.output_dir / name).unlink(missing_ok=True)
         return written

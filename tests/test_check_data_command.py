@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from defects import changed, patient, write_case
+from dicom_makers import classic, write
 from test_check_data_defects import swapped
 
 from pipeline.check_data.__main__ import main
@@ -139,3 +140,11 @@ def test_codes_that_are_no_whole_numbers_are_an_error(data):
     image, label = patient()
     write_case(data, "a", image, changed(label, lambda codes: codes.astype(np.float32) * 1.1))
     assert run(data)[0] == 1
+
+
+def test_dicom_files_without_an_ending_are_told_as_dicom(tmp_path):
+    write(classic(patient()[0])[:2], tmp_path / "disk")
+    for number, file in enumerate(sorted((tmp_path / "disk").iterdir())):
+        file.rename(file.with_name(f"CT.{number}"))
+    with pytest.raises(InputError, match="holds DICOM files, which make predict reads"):
+        main([str(tmp_path)])

@@ -30,6 +30,7 @@ from pipeline.errors import InputError, report_plainly
 from pipeline.layouts import Case, Listing, recognise
 from pipeline.left_out import any_missed
 from pipeline.output_folder import claim_output
+from pipeline.scan import SUFFIXES
 
 FINDINGS = "findings.json"
 OUTPUT = Path("runs/check-data")
@@ -46,13 +47,29 @@ def read_listing(data: str | Path) -> Listing:
     folder = Path(os.path.abspath(data))
     if folder.is_dir() and (listing := recognise(folder)):
         return listing
-    if folder.is_dir() and any(path.name.lower().endswith(DICOM) for path in folder.rglob("*")):
+    if folder.is_dir() and _holds_dicom(folder):
         raise InputError(
             f"{folder}: holds DICOM files, which make predict reads; to train on them or to check them here, convert "
             "each series to one NIfTI file."
         )
     found = scans(folder)
     return Listing("scans", tuple(Case(scan["case"], scan["case"], Path(scan["image"]), None) for scan in found))
+
+
+def _holds_dicom(folder: Path) -> bool:
+    """Whether files of a folder, or of those below, are DICOM by their names, or by the beginning of one a folder."""
+    from pipeline.dicom.file_start import DamagedHeaderError, begins_without_preamble
+
+    for place, _, names in os.walk(folder):
+        others = [name for name in sorted(names) if not name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+        if any(name.lower().endswith(DICOM) for name in others):
+            return True
+        try:
+            if others and begins_without_preamble(Path(place) / others[0]) is not None:
+                return True
+        except DamagedHeaderError:
+            return True
+    return False
 
 
 def check(listing: Listing, folder: Path) -> tuple[list[Checked], list[Finding]]:
