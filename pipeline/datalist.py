@@ -17,7 +17,7 @@ from pipeline.atomic import read_json, write_json
 from pipeline.check_data.finding import ERROR, WARNING, Finding, of_level
 from pipeline.errors import InputError, report_plainly
 from pipeline.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, KINDS, LABEL_NAMES, UNSPECIFIED, LabelMap
-from pipeline.layouts import UNDERSTOOD, by_case, image_files, labels_by_name, list_cases, recognise, unrecognised
+from pipeline.layouts import UNDERSTOOD, by_case, image_files, list_cases, recognise, unrecognised, without_labels
 from pipeline.scan import GREY_255, HOUNSFIELD, SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -115,8 +115,7 @@ def scans(path: str | Path) -> list[dict[str, str]]:
     elif listing := recognise(place):
         images = {case.name: case.image for case in listing.cases}
     else:
-        images = by_case(image_files(place))
-        images = {name: images[name] for name in images.keys() - labels_by_name(images)}
+        images = without_labels(by_case(image_files(place)))
     if not images:
         raise InputError(unrecognised(place, (f"a plain folder of {', '.join(SUFFIXES)} files", *UNDERSTOOD)))
     return [{"case": name, "image": str(image)} for name, image in sorted(images.items())]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from evaluation.table import aligned
 from pipeline.errors import InputError, in_one_line, report_plainly
-from pipeline.layouts import UNDERSTOOD, by_case, image_files, labels_by_name, recognise, unrecognised
+from pipeline.layouts import UNDERSTOOD, by_case, image_files, labels_by_name, recognise, unrecognised, without_labels
 from pipeline.left_out import LeftOut
 from pipeline.manifest import manifest_file, read_manifest
 from pipeline.output_folder import holds_results
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 FILE, DICOM, ZIP = "file", "dicom", "zip"
 ZIP_SUFFIX = ".zip"
 # Beside SUFFIXES: of DICOM, what becomes of each series is told where it is read
-READ_TOO = (ZIP_SUFFIX, ".dcm", ".dicom", ".ima")
+READ_TOO = (ZIP_SUFFIX, *DICOM_SUFFIXES)
 # Bytes: file systems allow 255, of which names of unfinished files and suffixes need 50
 LONGEST_NAME = 200
 UNDERSTOOD_INPUT = (f"{', '.join(SUFFIXES)} files, DICOM files or zip files of these, in folders or not", *UNDERSTOOD)
@@ -197,8 +197,7 @@ def _images(folder: Path, root: Path) -> list[Input]:
         return _named({case.name: case.image for case in listing.cases}, prefix)
     archives = sorted(file for file in _files(folder) if file.name.lower().endswith(ZIP_SUFFIX))
     zipped = {_stem(file): file for file in archives}
-    images = by_case(file for file in image_files(folder) if not is_result(file))
-    images = {name: images[name] for name in images.keys() - labels_by_name(images)}
+    images = without_labels(by_case(file for file in image_files(folder) if not is_result(file)))
     if twice := sorted({*images} & {*zipped}):
         raise InputError(f"case {twice[0]}: occurs twice, as an image and as a zip file; remove or rename one of them.")
     return [*_named(images, prefix), *(Input(_safe(f"{prefix}{name}"), ZIP, (file,)) for name, file in zipped.items())]

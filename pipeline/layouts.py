@@ -243,6 +243,12 @@ def labels_by_name(names: Iterable[str]) -> set[str]:
     return {name for name in every if (plain := _LABEL_ENDING.sub("", name)) != name and plain in every}
 
 
+def without_labels(images: Mapping[str, Path]) -> dict[str, Path]:
+    """Image files by name, without those of `labels_by_name`."""
+    labels = labels_by_name(images)
+    return {name: file for name, file in images.items() if name not in labels}
+
+
 def _joined(images: Mapping[str, Path], labels: Mapping[str, Path]) -> dict[str, Path]:
     """Labels by the names of their images: one whose name has an ending (`x_seg`, `x.seg`) that its image has not."""
     joined = {name: file for name, file in labels.items() if name in images}

@@ -85,16 +85,11 @@ def claim_output(output_dir: str | Path, *reads: str | Path, what: str = "OUT") 
     """
     check_output(output_dir, *reads, what=what)
     folder = Path(output_dir)
-    if not folder.is_dir() or not ((folder / MARK).exists() or holds_results(folder)):
-        foreign = [entry.name for entry in _entries(folder) if _could_be_written(entry)]
-        if foreign:
-            raise _foreign(output_dir, foreign[0], what)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARK).touch()
-
-
-def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+    if not ((folder / MARK).exists() or holds_results(folder)):
+        if foreign := sorted(entry.name for entry in folder.iterdir() if _could_be_written(entry)):
+            raise _foreign(output_dir, foreign[0], what)
+        (folder / MARK).touch()
 
 
 def _could_be_written(entry: Path) -> bool:

@@ -226,15 +226,16 @@ def read_label(path: str | Path) -> sitk.Image:
     """A label map as `read_scan` reads it; codes that are off by rounding, of a file of floats, are whole numbers."""
     label = read_scan(path)
     codes = sitk.GetArrayViewFromImage(label)
-    if codes.dtype.kind != "f" or not 0 < rounding(codes) <= ROUNDING:
+    off = _rounding(codes) if codes.dtype.kind == "f" else 0.0
+    if not 0 < off <= ROUNDING:
         return label
     whole = sitk.GetImageFromArray(np.rint(codes))
     whole.CopyInformation(label)
-    whole.SetMetaData(ROUNDED, f"{rounding(codes):.1g}")
+    whole.SetMetaData(ROUNDED, f"{off:.1g}")
     return whole
 
 
-def rounding(codes: np.ndarray) -> float:
+def _rounding(codes: np.ndarray) -> float:
     """How far from whole numbers codes are, at most; infinity where one is no number."""
     off = float(np.abs(codes - np.rint(codes)).max(initial=0.0))
     return off if math.isfinite(off) else math.inf

@@ -261,27 +261,27 @@ def test_a_spacing_that_stands_for_none_is_told_in_the_result(run, tmp_path):
     assert warning.startswith("a: its voxels are")
 
 
-def test_what_was_ended_before_its_manifest_goes_on(run, scans, tmp_path, monkeypatch):
+def end_before_the_manifest(monkeypatch, *arguments: Path) -> None:
+    """Begin `predict`, and end it when the label of its first scan is written."""
+
     def ended(*_: object) -> None:
         raise SystemExit(143)
 
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.case_segmenter.CaseSegmenter.write_page", ended)
         with pytest.raises(SystemExit):
-            predict(run / "fold0", scans / "a.nii.gz", tmp_path)
+            predict(*arguments)
+
+
+def test_what_was_ended_before_its_manifest_goes_on(run, scans, tmp_path, monkeypatch):
+    end_before_the_manifest(monkeypatch, run / "fold0", scans / "a.nii.gz", tmp_path)
     assert (tmp_path / "a.nii.gz").exists()
     (manifest,) = predict(run / "fold0", scans / "a.nii.gz", tmp_path)
     assert manifest["status"] == DONE
 
 
 def test_a_result_whose_replacement_was_ended_is_no_label_changed_by_hand(mine, run, scans, monkeypatch):
-    def ended(*_: object) -> None:
-        raise SystemExit(143)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("pipeline.case_segmenter.CaseSegmenter.write_page", ended)
-        with pytest.raises(SystemExit):
-            predict(run / "fold1", scans, mine)
+    end_before_the_manifest(monkeypatch, run / "fold1", scans, mine)
     assert outcomes(predict(run / "fold1", scans, mine)) == dict.fromkeys(NAMES, DONE)
 
 

@@ -31,12 +31,12 @@ from pipeline.layouts import Case, Listing, recognise
 from pipeline.left_out import any_missed
 from pipeline.output_folder import claim_output
 from pipeline.scan import SUFFIXES
+from pipeline.scan_names import DICOM_SUFFIXES
 
 FINDINGS = "findings.json"
 OUTPUT = Path("runs/check-data")
 # Findings alike that are told one by one
 MOST_ALIKE = 3
-DICOM = (".dcm", ".dicom", ".ima")
 
 
 def read_listing(data: str | Path) -> Listing:
@@ -62,7 +62,7 @@ def _holds_dicom(folder: Path) -> bool:
 
     for place, _, names in os.walk(folder):
         others = [name for name in sorted(names) if not name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-        if any(name.lower().endswith(DICOM) for name in others):
+        if any(name.lower().endswith(DICOM_SUFFIXES) for name in others):
             return True
         try:
             if others and begins_without_preamble(Path(place) / others[0]) is not None:
@@ -104,8 +104,7 @@ def _alike(findings: Iterable[Finding]) -> list[list[Finding]]:
 def _many(findings: Sequence[Finding]) -> str:
     first = findings[0]
     names = ", ".join(finding.case for finding in findings[:MOST_ALIKE])
-    told = "; ".join(filter(None, (first.what, first.mend)))
-    return f"{len(findings)} cases ({names} and {len(findings) - MOST_ALIKE} more), the first: {told}."
+    return f"{len(findings)} cases ({names} and {len(findings) - MOST_ALIKE} more), the first: {first.told}."
 
 
 def as_json(

@@ -41,7 +41,12 @@ class Finding:
         """All of it in plain words, as an error or a log tells it."""
         place = [f"case {self.case}"] if self.case else []
         place += [str(self.file)] if self.file else []
-        return ": ".join([*place, "; ".join(filter(None, (self.what, self.mend)))]) + "."
+        return ": ".join([*place, self.told]) + "."
+
+    @property
+    def told(self) -> str:
+        """What is wrong and what to do, without the place and the full stop."""
+        return "; ".join(filter(None, (self.what, self.mend)))
 
     def as_json(self, folder: Path) -> dict[str, Any]:
         """For findings.json, the file relative to the data set's folder."""

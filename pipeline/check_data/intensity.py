@@ -91,10 +91,13 @@ def _corners(edge: int) -> list[tuple[slice, slice]]:
 
 def _is_label(voxels: np.ndarray, case: str, path: Path) -> Finding | None:
     """So few numbers are a label map's or a mask's; None where there are more."""
-    codes = np.unique(sample(voxels))
+    some = sample(voxels)
     # Masks are stored in the two ends of grey too
-    is_mask = set(codes) == {0, 255}
-    if not is_mask and (codes[0] < 0 or codes[-1] > MOST_CODES):
+    ends = (float(some.min()), float(some.max()))
+    if ends != (0, 255) and (ends[0] < 0 or ends[1] > MOST_CODES):
+        return None
+    codes = np.unique(some)
+    if ends[1] > MOST_CODES and codes.size > 2:
         return None
     if any(float(code) != int(code) for code in codes[:MOST_CODES]):
         return None
