@@ -107,24 +107,24 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@VENV="$(VENV)" PYTHON="$(PYTHON)" TORCH=$(call quoted,$(TORCH)) bash tools/install.sh
 	@touch $@
 
-$(PHANTOM_TEST)/manifest.json: $(READY) pipeline/phantom.py pipeline/phantom_anatomy.py
+$(PHANTOM_TEST)/manifest.json: $(READY) pipeline/phantom/dataset.py pipeline/phantom/anatomy.py
 	@$(PY) -m pipeline.phantom $(PHANTOM_TEST) --first 11
 	@touch $@
 
-$(PHANTOM)/manifest.json: $(READY) pipeline/phantom.py pipeline/phantom_anatomy.py
+$(PHANTOM)/manifest.json: $(READY) pipeline/phantom/dataset.py pipeline/phantom/anatomy.py
 	@$(PY) -m pipeline.phantom $(PHANTOM)
 	@touch $@
 
 .PHONY: data
 data: $(PHANTOM)/manifest.json ## write the built-in synthetic chest CTs to data/phantom
 
-$(PHANTOM)_unlabelled/manifest.json: $(READY) pipeline/phantom.py pipeline/phantom_anatomy.py
+$(PHANTOM)_unlabelled/manifest.json: $(READY) pipeline/phantom/dataset.py pipeline/phantom/anatomy.py
 	@$(PY) -m pipeline.phantom $(PHANTOM)_unlabelled --unlabelled --seed 1
 	@touch $@
 
 .PHONY: fetch-data
 fetch-data: $(READY) ## download the public 20 COVID-19 CTs (Zenodo 3757476, 1 GB) to data/covid20
-	@$(PY) -m pipeline.fetch data/covid20
+	@$(PY) -m pipeline.data.fetch data/covid20
 
 .PHONY: check-data
 check-data: $(READY) $(if $(DATA),,data) ## read every file of DATA, say what is wrong, write a data card: make check-data DATA= [REPAIR=new folder OUT=]
@@ -172,49 +172,49 @@ ensemble: $(READY) $(if $(DATA),,$(PHANTOM_TEST)/manifest.json) ## score trained
 
 .PHONY: experiment
 experiment: $(READY) $(if $(DATA),,data) ## a paper's experiment: make experiment PAPER=anam_net|chs_net|small_covid_net DATA=folder [EXP= NETWORKS= PRESET= OUT=]
-	@$(PY) -m pipeline.experiment --paper $(call quoted,$(PAPER)) --data $(call quoted,$(DATASET)) --preset $(call quoted,$(PRESET)) \
+	@$(PY) -m pipeline.experiments.experiment --paper $(call quoted,$(PAPER)) --data $(call quoted,$(DATASET)) --preset $(call quoted,$(PRESET)) \
 	  --overrides $(call quoted,$(OVERRIDES)) $(if $(NETWORKS),--networks $(call quoted,$(NETWORKS)),) $(if $(OUT),--output $(call quoted,$(OUT)),) \
 	  $(if $(EXP),--experiment $(call quoted,$(EXP)),) $(if $(PREPARATION),--preparation $(call quoted,$(PREPARATION)),) $(if $(BY_PATIENT),--by-patient,)
 
 .PHONY: ablation
 ablation: $(READY) $(if $(DATA),,data) ## a paper's ablation table: make ablation PAPER=chs_net|eamc_loss|eamc_dilation [DATA= FOLDS= PRESET= OUT=]
-	@$(PY) -m pipeline.ablation --paper $(call quoted,$(PAPER)) --data $(call quoted,$(DATASET)) --preset $(call quoted,$(PRESET)) --folds $(call quoted,$(FOLDS)) \
+	@$(PY) -m pipeline.experiments.ablation --paper $(call quoted,$(PAPER)) --data $(call quoted,$(DATASET)) --preset $(call quoted,$(PRESET)) --folds $(call quoted,$(FOLDS)) \
 	  --split $(call quoted,$(SPLIT)) --seed $(call quoted,$(SEED)) --overrides $(call quoted,$(OVERRIDES)) $(if $(OUT),--output $(call quoted,$(OUT)),) \
 	  --jobs $(call quoted,$(SIDE_BY_SIDE)) --gpus $(call quoted,$(GPUS)) --launch $(call quoted,$(LAUNCH)) --cluster $(call quoted,$(CLUSTER_SETTINGS))
 
 .PHONY: compare
 compare: $(READY) $(if $(DATA),,data) ## cross-validate several networks, compare them: make compare NETWORKS="a b" [DATA= FOLDS= PRESET= SPLIT= OUT= AGAINST= STRUCTURE=]
-	@$(PY) -m pipeline.compare --networks $(call quoted,$(NETWORKS)) --data $(call quoted,$(DATASET)) --preset $(call quoted,$(PRESET)) --folds $(call quoted,$(FOLDS)) \
+	@$(PY) -m pipeline.runs.compare --networks $(call quoted,$(NETWORKS)) --data $(call quoted,$(DATASET)) --preset $(call quoted,$(PRESET)) --folds $(call quoted,$(FOLDS)) \
 	  --split $(call quoted,$(SPLIT)) --seed $(call quoted,$(SEED)) --overrides $(call quoted,$(OVERRIDES)) $(if $(OUT),--output $(call quoted,$(OUT)),) \
 	  --structures $(call quoted,$(STRUCTURE)) --against $(call quoted,$(AGAINST)) \
 	  --jobs $(call quoted,$(SIDE_BY_SIDE)) --gpus $(call quoted,$(GPUS)) --launch $(call quoted,$(LAUNCH)) --cluster $(call quoted,$(CLUSTER_SETTINGS))
 
 .PHONY: evaluate
 evaluate: $(READY) ## score the folds that are done so far, and name the others: make evaluate RUN=runs/unet_3d/cv
-	@$(PY) -m pipeline.launch --finished $(call quoted,$(if $(RUN),$(RUN),$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv)))
+	@$(PY) -m pipeline.runs.launch --finished $(call quoted,$(if $(RUN),$(RUN),$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv)))
 
 .PHONY: status
 status: $(READY) ## what of a run is queued, running, done, failed and why: make status RUN=runs/unet_3d/cv
-	@$(PY) -m pipeline.status $(call quoted,$(if $(RUN),$(RUN),$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv)))
+	@$(PY) -m pipeline.runs.status $(call quoted,$(if $(RUN),$(RUN),$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv)))
 
 .PHONY: cancel
 cancel: $(READY) ## end the jobs and processes of a run; the same command goes on later: make cancel RUN=runs/unet_3d/cv
-	@$(PY) -m pipeline.status --cancel $(call quoted,$(if $(RUN),$(RUN),$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv)))
+	@$(PY) -m pipeline.runs.status --cancel $(call quoted,$(if $(RUN),$(RUN),$(if $(OUT),$(OUT),runs/$(subst >,-,$(NETWORK))/cv)))
 
 .PHONY: profile
 profile: $(READY) ## what networks cost, beside the Anam-Net paper's table: make profile [NETWORKS="anam_net enet" OUT=]
-	@$(PY) -m evaluation.cost --networks $(call quoted,$(NETWORKS)) --output $(call quoted,$(if $(OUT),$(OUT),runs/profile))
+	@$(PY) -m evaluation.costs.cost --networks $(call quoted,$(NETWORKS)) --output $(call quoted,$(if $(OUT),$(OUT),runs/profile))
 
 .PHONY: predict
 predict: $(READY) ## segment scans: make predict INPUT=scan, DICOM folder or folder of these OUT=labels MODEL=runs/unet_3d/cv/fold0; several are an ensemble [MODE=exact|whole|windows|fast SERIES=uid PAGES=0 ANYWAY=1] [LAUNCH=slurm SHARDS=n]
-	@$(PY) -m $(if $(filter local,$(LAUNCH)),pipeline.predict,pipeline.shards --shards $(call quoted,$(SHARDS)) --launch $(call quoted,$(LAUNCH)) --cluster $(call quoted,$(CLUSTER_SETTINGS))) \
+	@$(PY) -m $(if $(filter local,$(LAUNCH)),pipeline.prediction.predict,pipeline.runs.shards --shards $(call quoted,$(SHARDS)) --launch $(call quoted,$(LAUNCH)) --cluster $(call quoted,$(CLUSTER_SETTINGS))) \
 	  --model $(call quoted,$(MODEL)) --input $(call quoted,$(INPUT)) --output $(call quoted,$(if $(OUT),$(OUT),predictions)) \
 	  --method $(call quoted,$(METHOD)) --weights $(call quoted,$(WEIGHTS)) --mode $(call quoted,$(MODE)) --series $(call quoted,$(SERIES)) $(if $(filter 0,$(PAGES)),--no-pages,) \
 	  $(if $(filter-out 0,$(TRUST)),--trust,) $(if $(filter-out 0,$(ANYWAY)),--anyway,)
 
 .PHONY: features
 features: $(READY) $(if $(filter file,$(origin INPUT)),data) ## what each block of a network makes of a scan: make features NETWORK=amc_net [MODEL= INPUT=scan OUT=]
-	@$(PY) -m pipeline.features --network $(call quoted,$(NETWORK)) --input $(call quoted,$(INPUT)) --preset $(call quoted,$(PRESET)) \
+	@$(PY) -m pipeline.inference.features --network $(call quoted,$(NETWORK)) --input $(call quoted,$(INPUT)) --preset $(call quoted,$(PRESET)) \
 	  $(if $(filter-out file,$(origin MODEL)),--model $(call quoted,$(MODEL)),) $(if $(OUT),--output $(call quoted,$(OUT)),)
 
 .PHONY: bundle

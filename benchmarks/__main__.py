@@ -13,9 +13,9 @@ from pathlib import Path
 from benchmarks.machine_name import machine
 from benchmarks.row import Row, table
 from benchmarks.settings import Settings
-from pipeline.atomic import replacing, write_json
-from pipeline.errors import InputError, report_plainly
-from pipeline.output_folder import claim_output
+from pipeline.core.atomic import replacing, write_json
+from pipeline.core.errors import InputError, report_plainly
+from pipeline.folders.output_folder import claim_output
 
 # In this order; each is a module with `measure(settings) -> list[Row]`
 GOALS = ("inference", "preparation", "training", "slices", "growth")

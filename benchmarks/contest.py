@@ -19,7 +19,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import IO, Any, cast
 
-from pipeline.atomic import read_json
+from pipeline.core.atomic import read_json
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,11 +13,11 @@ from monai.bundle import run
 from benchmarks.own_inference import segment
 from benchmarks.row import Row
 from benchmarks.settings import Settings
-from evaluation.metrics import dice
-from pipeline.checkpoint import MODEL
-from pipeline.configuration import COMMON, METADATA
-from pipeline.labels import STRUCTURES
-from pipeline.phantom import write_phantom
+from evaluation.measures.metrics import dice
+from pipeline.core.configuration import COMMON, METADATA
+from pipeline.core.labels import STRUCTURES
+from pipeline.phantom.dataset import write_phantom
+from pipeline.training.checkpoint import MODEL
 
 logger = logging.getLogger(__name__)
 # Other patients than those of data/phantom, one of them a thin slab and one cropped

@@ -9,7 +9,7 @@ from statistics import median
 import torch
 from torch import nn
 
-from pipeline.machine import computes_bfloat16, keep_allocations
+from pipeline.core.machine import computes_bfloat16, keep_allocations
 
 REPEATS = 5
 GIGA = 1e9

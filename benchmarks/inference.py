@@ -11,12 +11,12 @@ from benchmarks.own_inference import settings_of, untrained_fold
 from benchmarks.row import Row
 from benchmarks.scan import large_scan
 from benchmarks.settings import Settings
-from evaluation.network_cost import gmac
-from pipeline.checkpoint import MODEL
-from pipeline.ensemble import network_of
-from pipeline.front import Front
-from pipeline.lung_box import fitted, lung_box
-from pipeline.scan import Geometry, read_scan
+from evaluation.costs.network_cost import gmac
+from pipeline.inference.ensemble import network_of
+from pipeline.scans.front import Front
+from pipeline.scans.lung_box import fitted, lung_box
+from pipeline.scans.scan import Geometry, read_scan
+from pipeline.training.checkpoint import MODEL
 
 STOCK, TUNED = "stock MONAI", "stock MONAI, tuned allocator"
 OWN = {"whole": "MODE=whole", "windows": "MODE=windows", "fast": "MODE=fast"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.machine import computes_bfloat16, cores
+from pipeline.core.machine import computes_bfloat16, cores
 
 CPU_INFO = Path("/proc/cpuinfo")
 PACKAGES = ("torch", "monai", "SimpleITK", "batchgenerators")

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.atomic import write_json
+from pipeline.core.atomic import write_json
 
 STATUS = Path("/proc/self/status")
 

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from pipeline.atomic import read_json, write_json
-from pipeline.checkpoint import MODEL
-from pipeline.chosen_model import open_model
-from pipeline.configuration import INFERENCE, merged
-from pipeline.ensemble import configuration_of
-from pipeline.scan import case_name
+from pipeline.core.atomic import read_json, write_json
+from pipeline.core.configuration import INFERENCE, merged
+from pipeline.inference.chosen_model import open_model
+from pipeline.inference.ensemble import configuration_of
+from pipeline.scans.scan import case_name
+from pipeline.training.checkpoint import MODEL
 
 
 def prepare(scan: str, run: str, output: str, mode: str) -> Callable[[], dict[str, float]]:

@@ -20,10 +20,10 @@ from benchmarks.contest import Contestant, run_alternately
 from benchmarks.row import Row
 from benchmarks.scan import large_scan
 from benchmarks.settings import Settings
-from pipeline import unpacking
-from pipeline.front import ORIENTATION, Front
-from pipeline.machine import keep_allocations
-from pipeline.scan import read_scan
+from pipeline.core.machine import keep_allocations
+from pipeline.scans import unpacking
+from pipeline.scans.front import ORIENTATION, Front
+from pipeline.scans.scan import read_scan
 
 STOCK = "stock MONAI, linear"
 ORDERS = {"linear": 1, "cubic": 3}

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from pipeline.atomic import replacing
-from pipeline.phantom import PhantomCase, phantom_case
-from pipeline.scan import Geometry
+from pipeline.core.atomic import replacing
+from pipeline.phantom.dataset import PhantomCase, phantom_case
+from pipeline.scans.scan import Geometry
 
 PIXELS, PIXEL_MM, SLICE_MM = 512, 0.78, 0.96
 NOISE_HU = 20.0

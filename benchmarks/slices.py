@@ -12,11 +12,11 @@ from benchmarks.contest import TUNED_ALLOCATOR, Contestant, Outcome, run_alterna
 from benchmarks.own_inference import untrained_fold
 from benchmarks.row import Row
 from benchmarks.settings import Settings
-from pipeline.atomic import read_json
-from pipeline.checkpoint import MODEL
-from pipeline.configuration import MODES, load
-from pipeline.ensemble import configuration_of, network_of
-from pipeline.machine import keep_allocations
+from pipeline.core.atomic import read_json
+from pipeline.core.configuration import MODES, load
+from pipeline.core.machine import keep_allocations
+from pipeline.inference.ensemble import configuration_of, network_of
+from pipeline.training.checkpoint import MODEL
 
 SLOW, SLOW_TUNED = "one by one in float32", "one by one in float32, tuned allocator"
 NETWORKS = ("anam_net", "enet", "unet_2d")

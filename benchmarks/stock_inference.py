@@ -26,7 +26,7 @@ from monai.transforms import (
 )
 
 from benchmarks.own_inference import settings_of
-from pipeline.ensemble import network_of
+from pipeline.inference.ensemble import network_of
 
 
 def prepare(scan: str, run: str, output: str) -> Callable[[], dict[str, float]]:

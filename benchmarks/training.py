@@ -28,11 +28,11 @@ from benchmarks.contest import Contestant, run_alternately
 from benchmarks.row import Row
 from benchmarks.scan import large_scan
 from benchmarks.settings import Settings
-from pipeline.atomic import replacing
-from pipeline.configuration import BUNDLES, COMMON, load
-from pipeline.front import Front
-from pipeline.machine import keep_allocations, loader_workers
-from pipeline.scan import read_scan
+from pipeline.core.atomic import replacing
+from pipeline.core.configuration import BUNDLES, COMMON, load
+from pipeline.core.machine import keep_allocations, loader_workers
+from pipeline.scans.front import Front
+from pipeline.scans.scan import read_scan
 from transforms.batchgenerators_list import DEVICE, LOADER, augmented_whole, numpy_seed
 from transforms.deform_and_crop import DeformAndCrop
 from transforms.patch_on_device import collate, prepare_batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,13 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from pipeline.atomic import write_json
-from pipeline.cascade import Stage
-from pipeline.checkpoint import FINISHED, MODEL
-from pipeline.configuration import METADATA, TRAIN
-from pipeline.cross_validation import CrossValidation
-from pipeline.labels import label_map
-from pipeline.study import PREDICTIONS, load_study
+from pipeline.core.atomic import write_json
+from pipeline.core.configuration import COMMON, METADATA, ROOT, TRAIN
+from pipeline.core.labels import label_map
+from pipeline.data.study import PREDICTIONS, load_study
+from pipeline.inference.cascade import Stage
+from pipeline.runs.cross_validation import CrossValidation
+from pipeline.training.checkpoint import FINISHED, MODEL
 
 
 def segment_perfectly(classes: np.ndarray) -> np.ndarray:
@@ -72,7 +73,7 @@ class Bundles:
 
 
 def run_here(what: str, arguments: dict[str, Any], threads: int = 0, processes: int = 1) -> None:
-    """Stands in for `pipeline.bundle_process.run_bundle`: the same run in this process, without seconds of starting."""
+    """Stands in for `pipeline.core.bundle_process.run_bundle`: the same run in this process, without a start."""
     from monai.bundle import run
 
     plain = {key: str(value) if isinstance(value, Path) else value for key, value in arguments.items()}
@@ -82,3 +83,11 @@ def run_here(what: str, arguments: dict[str, Any], threads: int = 0, processes: 
     finally:
         # A bundle reports its errors plainly, which is for a process of its own
         sys.excepthook = hook
+
+
+def cross_validate(tiny: dict, out: Path, data: Path, *more: str, **overrides) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "monai.bundle", "run"]
+    command += ["--config_file", str(COMMON / "cross_validation.yaml"), "--meta_file", str(COMMON / "metadata.json")]
+    command += ["--preset", "demo", "--dataset_dir", str(data), "--output_dir", str(out), "--folds", "2"]
+    command += ["--overrides", repr(str({**tiny, "cache_dir": str(out.parent / "cache"), **overrides})), *more]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)

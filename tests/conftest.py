@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from pipeline.datalist import read_datalist
-from pipeline.phantom import write_phantom
+from pipeline.data.datalist import read_datalist
+from pipeline.phantom.dataset import write_phantom
 
 SIZE, SPACING_MM, ORIGIN_MM = (24, 20, 12), (1.2, 1.5, 3.0), (-14.0, 30.0, -200.0)
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -103,7 +103,7 @@ def bundles(monkeypatch: pytest.MonkeyPatch) -> Any:
     # Not at the top: most tests need neither, and they take seconds to import
     from bundle_runs import Bundles
 
-    from pipeline.cross_validation import CrossValidation
+    from pipeline.runs.cross_validation import CrossValidation
 
     made = Bundles()
     monkeypatch.setattr(CrossValidation, "bundle_run", lambda *arguments: made.run(*arguments))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import SimpleITK as sitk
 
 from pipeline.check_data.check import check_labelled
 from pipeline.check_data.finding import Finding
-from pipeline.layouts import list_cases
+from pipeline.folders.layouts import list_cases
 
 SIZE, SPACING_MM = (60, 50, 44), (6.0, 6.0, 6.0)
 
@@ -73,3 +74,20 @@ def found_of(folder: Path, image: sitk.Image, label: sitk.Image) -> dict[str, Fi
     """What is found in a data set of one case, by the name of the check."""
     write_case(folder, "a", image, label)
     return {finding.check: finding for finding in found_in(folder)}
+
+
+def sheared(folder: Path, image: sitk.Image, label: sitk.Image, amount: float) -> None:
+    """A case whose scan has directions that are not at right angles, in a NIfTI header's sform alone."""
+    write_case(folder, "a", image, label)
+    file = folder / "images/a.nii.gz"
+    stored = nibabel.load(file)
+    affine = stored.affine.copy()
+    affine[0, 1] += amount * affine[1, 1]
+    made = nibabel.Nifti1Image(np.asarray(stored.dataobj), affine)
+    made.header["qform_code"] = 0
+    made.header["sform_code"] = 1
+    nibabel.save(made, file)
+
+
+def swapped(codes: np.ndarray) -> np.ndarray:
+    return np.array([0, 2, 1, 3], np.uint8)[codes]

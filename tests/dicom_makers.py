@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
+import subprocess
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -9,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import SimpleITK as sitk
+from conftest import chest
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
@@ -21,6 +25,9 @@ from pydicom.uid import (
     JPEGLosslessSV1,
     generate_uid,
 )
+
+from pipeline.core.configuration import ROOT
+from pipeline.scans.scan import Geometry
 
 # What must appear in no message, log, or name of a file
 PATIENT_NAME, PATIENT_ID, BIRTH_DATE, ACCESSION = "Plantagenet^Zoe", "PID-4711-X", "19470331", "ACC-0815"
@@ -238,3 +245,44 @@ def _meta(dataset: Dataset) -> FileMetaDataset:
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return meta
+
+
+CORONAL = [1, 0, 0, 0, 0, -1]
+
+
+def study(count: int = 1, **changes: object) -> list[list[Dataset]]:
+    """Series of one study, each of 12 slices, all with the same values of some attributes."""
+    uid = generate_uid()
+    made = [classic(chest()[0]) for _ in range(count)]
+    for dataset in (dataset for series in made for dataset in series):
+        dataset.StudyInstanceUID = uid
+        for name, value in changes.items():
+            setattr(dataset, name, value)
+    return made
+
+
+REAL = ROOT.parent / "shared" / "data" / "extra" / "dicom" / "ricord_000082"
+
+
+OBLIQUE = (0.96, -0.28, 0.0, 0.28, 0.96, 0.0, 0.0, 0.0, 1.0)
+
+
+SIGNED_PERMUTATIONS = [
+    tuple(np.eye(3)[list(order)].T @ np.diag(signs))
+    for order in itertools.permutations(range(3))
+    for signs in itertools.product((1, -1), repeat=3)
+]
+
+
+def assert_same(found: sitk.Image, expected: sitk.Image) -> None:
+    assert Geometry.of(found).differences(Geometry.of(expected), tolerance_mm=1e-4) == []
+    assert np.array_equal(sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(expected))
+
+
+VERIFIER = shutil.which("dciodvfy")
+
+
+def errors(file: Path) -> list[str]:
+    """What the verifier of David Clunie's dicom3tools finds wrong."""
+    said = subprocess.run(["dciodvfy", "-new", file], capture_output=True, text=True, check=False)
+    return [line for line in (said.stderr + said.stdout).splitlines() if line.startswith("Error")]

@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
-from test_networks import BY_BUNDLE
+from network_table import BY_BUNDLE
 
-from pipeline.atomic import write_json
-from pipeline.cascade import stages_of
-from pipeline.checkpoint import FINISHED, MODEL
-from pipeline.configuration import INFERENCE, TRAIN
+from pipeline.core.atomic import write_json
+from pipeline.core.configuration import INFERENCE, TRAIN
 from pipeline.export.build import Details, export
 from pipeline.export.source import Source, initial
 from pipeline.export.verify import STANDALONE
+from pipeline.inference.cascade import stages_of
+from pipeline.training.checkpoint import FINISHED, MODEL
 
 GUARD = """\
 import importlib.util, json

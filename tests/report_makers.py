@@ -12,10 +12,10 @@ import numpy as np
 import SimpleITK as sitk
 from conftest import dataset
 
-from evaluation.cases import Job, evaluate_cases, write_metrics_csv
-from pipeline.datalist import write_datalist
-from pipeline.labels import INFECTION, LEFT_LUNG, label_map
-from pipeline.study import load_study
+from evaluation.measures.cases import COLUMNS, Job, evaluate_cases, write_metrics_csv
+from pipeline.core.labels import INFECTION, LEFT_LUNG, label_map
+from pipeline.data.datalist import write_datalist
+from pipeline.data.study import load_study
 
 SETTINGS = {
     "name": "unet_3d",
@@ -111,3 +111,14 @@ def score(out: Path, labels: str) -> None:
         for case in study.held_out(fold["fold"])
     ]
     write_metrics_csv(evaluate_cases(jobs, label_map(labels)), out / "metrics.csv")
+
+
+def rows(dice, **changed):
+    """A row a value: case_0, case_1 and so on."""
+    return [row(f"case_{number}", value, **changed) for number, value in enumerate(dice)]
+
+
+def row(case, dice, fold=0, structure="infection", **changed):
+    """A row of metrics.csv; what is not given is 1."""
+    mine = {"case": case, "patient_id": case, "fold": fold, "structure": structure, "dice": dice}
+    return dict.fromkeys(COLUMNS, 1) | mine | changed

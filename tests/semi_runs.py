@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from pipeline.atomic import read_json, write_json
-from pipeline.checkpoint import FINISHED, MODEL
-from pipeline.configuration import TRAIN
-from pipeline.cross_validation import CrossValidation
-from pipeline.pseudo_labels import unfinished
-from pipeline.scan import read_scan
-from pipeline.study import PREDICTIONS, load_study
+from pipeline.core.atomic import read_json, write_json
+from pipeline.core.configuration import TRAIN
+from pipeline.data.pseudo_labels import unfinished
+from pipeline.data.study import PREDICTIONS, load_study
+from pipeline.runs.cross_validation import CrossValidation
+from pipeline.scans.scan import read_scan
+from pipeline.training.checkpoint import FINISHED, MODEL
 
 
 class SemiRuns:

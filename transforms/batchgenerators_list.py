@@ -13,7 +13,7 @@ from batchgenerators.transforms.abstract_transforms import AbstractTransform
 from monai.transforms import MapTransform, Randomizable
 from monai.utils import convert_to_numpy
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 from transforms.deform_and_crop import DeformAndCrop
 from transforms.patch_augmentation import augmented_patch
 from transforms.patch_on_device import PLAN, check_transforms, planned

@@ -10,7 +10,7 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from pipeline.atomic import write_json
+from pipeline.core.atomic import write_json
 
 
 def slice_confidence(probabilities: torch.Tensor) -> dict[str, list[float]]:

@@ -21,7 +21,7 @@ from batchgenerators.augmentations.utils import (
 from batchgenerators.transforms.spatial_transforms import SpatialTransform
 from scipy.ndimage import affine_transform, gaussian_filter, map_coordinates
 
-from pipeline.resampling import cubic, positions, spline_coefficients
+from pipeline.scans.resampling import cubic, positions, spline_coefficients
 
 # Voxels between samples of the noise that an elastic deformation smooths with a sigma of 9 voxels or more
 NOISE_STRIDE = 4

@@ -11,9 +11,9 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from pipeline.cascade import LungFinder
-from pipeline.ensemble import MEAN
-from pipeline.scan import read_scan
+from pipeline.inference.cascade import LungFinder
+from pipeline.inference.ensemble import MEAN
+from pipeline.scans.scan import read_scan
 
 
 class FindLungsd(MapTransform):
@@ -21,7 +21,7 @@ class FindLungsd(MapTransform):
 
     Args:
         keys: of the paths.
-        model_file: of the first stage, or several, see `pipeline.cascade.LungFinder`.
+        model_file: of the first stage, or several, see `pipeline.inference.cascade.LungFinder`.
         method, weights: of several. Those that the case names as `voters` are asked, all where it names none.
         configuration_file: of the first stage's inference, where it is not beside the fold.
         settings: that take the place of that configuration's own.

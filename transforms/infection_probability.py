@@ -10,8 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 from monai.config import KeysCollection
 
-from pipeline.front import Front
-from pipeline.labels import LabelMap
+from pipeline.core.labels import LabelMap
+from pipeline.scans.front import Front
 from transforms.on_scanner_grid import SaveOnScannerGridd
 
 STEPS = 255

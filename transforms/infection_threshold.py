@@ -8,8 +8,8 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from pipeline.errors import InputError
-from pipeline.labels import LabelMap
+from pipeline.core.errors import InputError
+from pipeline.core.labels import LabelMap
 
 
 class InfectionThresholdd(MapTransform):

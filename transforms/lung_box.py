@@ -10,9 +10,9 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from pipeline.front import Front
-from pipeline.lung_box import Box, DoubtfulLungsError, content_box, fitted, lung_box, whole
-from pipeline.scan import read_geometry
+from pipeline.scans.front import Front
+from pipeline.scans.lung_box import Box, DoubtfulLungsError, content_box, fitted, lung_box, whole
+from pipeline.scans.scan import read_geometry
 
 logger = logging.getLogger(__name__)
 BOX, SIZE = "lung_box", "prepared_size"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from batchgenerators.transforms.abstract_transforms import AbstractTransform
 
-from pipeline.labels import LEFT_LUNG, RIGHT_LUNG
+from pipeline.core.labels import LEFT_LUNG, RIGHT_LUNG
 
 LEFT_RIGHT_AXIS = 0
 

@@ -10,9 +10,9 @@ import SimpleITK as sitk
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from pipeline.front import Front
-from pipeline.scan import Geometry, read_geometry
-from pipeline.written_image import write_image
+from pipeline.scans.front import Front
+from pipeline.scans.scan import Geometry, read_geometry
+from pipeline.scans.written_image import write_image
 
 
 class SaveOnScannerGridd(MapTransform):

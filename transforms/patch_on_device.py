@@ -24,9 +24,9 @@ from batchgenerators.transforms.noise_transforms import GaussianNoiseTransform
 from monai.data import list_data_collate
 from monai.engines.utils import default_prepare_batch
 
-from pipeline.errors import InputError
-from pipeline.resampling import cubic_weights
-from pipeline.sampling import along, interpolated, nearest
+from pipeline.core.errors import InputError
+from pipeline.scans.resampling import cubic_weights
+from pipeline.scans.sampling import along, interpolated, nearest
 from transforms.deform_and_crop import DeformAndCrop, Move
 from transforms.lung_mirror import LungMirror, swap_codes
 from transforms.patch_augmentation import POINTWISE, drawn_cut

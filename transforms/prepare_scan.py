@@ -10,8 +10,8 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from pipeline.front import Front
-from pipeline.scan import read_scan
+from pipeline.scans.front import Front
+from pipeline.scans.scan import read_scan
 
 
 class PrepareScand(MapTransform):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evaluation.report.cross_validation import REPORT, SHOWN, write_report
-from pipeline.errors import report_plainly
+from pipeline.core.errors import report_plainly
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

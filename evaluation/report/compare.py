@@ -25,8 +25,8 @@ from evaluation.report.cross_validation import USE, program
 from evaluation.report.facts import data_facts
 from evaluation.report.page import document
 from evaluation.report.published_numbers import Printed, bundle_of, printed_of
-from pipeline.atomic import replacing, write_csv, write_json
-from pipeline.errors import report_plainly
+from pipeline.core.atomic import replacing, write_csv, write_json
+from pipeline.core.errors import report_plainly
 
 PAGE = "comparison.html"
 SCORE_COLUMNS = ("network", "structure", "metric", "statistic", "patients", "infinite", "value", "sd", "low", "high")

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from evaluation.comparison import Comparison
 from evaluation.report import compare_tables as tables
 from evaluation.report import facts, pareto_plot
 from evaluation.report.box_plot import BoxRow, box_plot
@@ -22,9 +21,10 @@ from evaluation.report.sections import BOXES, TRAINING_NOTE
 from evaluation.report.sections import table as table_html
 from evaluation.report.tables import ABSENT, Table, key_value_table, name_of
 from evaluation.report.text_tables import listed, table_text, titled
-from evaluation.statistics import LEVEL, SCOPE, finding, interval_note, notes, subject
-from evaluation.table import number
-from pipeline.slice_sets import are_public
+from evaluation.statistics.comparison import Comparison
+from evaluation.statistics.verdicts import LEVEL, SCOPE, finding, interval_note, notes, subject
+from evaluation.tables.scores import number
+from pipeline.data.slice_sets import are_public
 
 PUBLIC_CASES = 20
 # So many are open, others folded

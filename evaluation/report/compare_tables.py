@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from evaluation.comparison import Comparison
-from evaluation.intervals import Estimate
 from evaluation.report import facts
 from evaluation.report.compared import Compared
 from evaluation.report.costs import RunCost
@@ -16,7 +14,9 @@ from evaluation.report.published_numbers import Printed
 from evaluation.report.run import Run
 from evaluation.report.score_tables import SHORT
 from evaluation.report.tables import ABSENT, Cell, Table, name_of, share_cell, text_cells, volume_cell
-from evaluation.statistics import LEVEL
+from evaluation.statistics.comparison import Comparison
+from evaluation.statistics.intervals import Estimate
+from evaluation.statistics.verdicts import LEVEL
 
 BEST, BEHIND, SAME_DATA = "best", "behind", "same-data"
 LOWER = "↓"

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.comparison import Comparison, Pair, Rows, compare, family, read_runs, tested
-from evaluation.intervals import Estimate, estimate, patient_means
 from evaluation.report.metric_columns import DICE, Metric, metrics_of
 from evaluation.report.run import Run, read_run
 from evaluation.report.shown import ranking_structure
-from evaluation.statistics import LEVEL
-from pipeline.errors import InputError
-from pipeline.labels import in_order
+from evaluation.statistics.comparison import Comparison, Pair, Rows, compare, family, read_runs, tested
+from evaluation.statistics.intervals import Estimate, estimate, patient_means
+from evaluation.statistics.verdicts import LEVEL
+from pipeline.core.errors import InputError
+from pipeline.core.labels import in_order
 
 FILES = ("image_sha256", "label_sha256")
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from evaluation.network_cost import gmac, parameters
+from evaluation.costs.network_cost import gmac, parameters
 from evaluation.report.run import Run, Stage
-from pipeline.atomic import read_json
+from pipeline.core.atomic import read_json
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from evaluation.intervals import estimate, patient_means
 from evaluation.report import sections
 from evaluation.report.ensemble_section import ensemble
 from evaluation.report.facts import data_facts
@@ -15,8 +14,9 @@ from evaluation.report.page import document
 from evaluation.report.pictures import chosen_cases, pictures
 from evaluation.report.run import Run, read_run
 from evaluation.report.score_tables import Interval
-from evaluation.statistics import interval_note
-from pipeline.atomic import replacing
+from evaluation.statistics.intervals import estimate, patient_means
+from evaluation.statistics.verdicts import interval_note
+from pipeline.core.atomic import replacing
 
 REPORT = "report.html"
 SHOWN = 10

@@ -7,15 +7,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from evaluation.ensemble_tables import AVERAGING
-from evaluation.flag_worth import Worth
 from evaluation.report.finding_tables import worth_table
 from evaluation.report.page import Section, note, paragraph, part
 from evaluation.report.run import Run
 from evaluation.report.tables import ABSENT, Cell, Table, name_of, text_cells
-from evaluation.statistics import SCOPE
-from evaluation.table import number
-from pipeline.labels import in_order
+from evaluation.statistics.ensemble_tables import AVERAGING
+from evaluation.statistics.flag_worth import Worth
+from evaluation.statistics.verdicts import SCOPE
+from evaluation.tables.scores import number
+from pipeline.core.labels import in_order
 
 
 def ensemble(run: Run) -> Section | None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from evaluation.report.run import LOSSES, Run, Stage
 from evaluation.report.tables import ABSENT, Cell, Table, name_of, text_cells, volume_cell
-from pipeline.atomic import read_json
-from pipeline.scan import GREY_255, HOUNSFIELD
+from pipeline.core.atomic import read_json
+from pipeline.scans.scan import GREY_255, HOUNSFIELD
 
 HASH_DIGITS = 12
 VOLUMES = ("lungs", "infection")

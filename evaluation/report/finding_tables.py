@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from evaluation.findings import Finding, raised_flags
-from evaluation.flag_worth import Worth
-from evaluation.flags import bounds
+from evaluation.measures.flags import bounds
+from evaluation.measures.severity import GRADES
 from evaluation.report.tables import ABSENT, Cell, Table, name_of, share_cell, text_cells
-from evaluation.severity import GRADES
-from evaluation.severity_table import SHARES, GradeAgreement
+from evaluation.statistics.findings import Finding, raised_flags
+from evaluation.statistics.flag_worth import Worth
+from evaluation.tables.severity_table import SHARES, GradeAgreement
 
 
 def severity_table(findings: Sequence[Finding]) -> Table:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from evaluation.cases import Row
-from evaluation.table import number
+from evaluation.measures.cases import Row
+from evaluation.tables.scores import number
 
 SHARES = {
     "dice": "Dice",

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from evaluation.jet import jet_overlay
 from evaluation.report import svg
 from evaluation.report.atlas import data_uri, webp
+from evaluation.report.jet import jet_overlay
 from evaluation.report.stack import Stack, fullest_slice, thinned
 
 PIXELS = 320

@@ -14,8 +14,8 @@ from evaluation.report.panels import PIXELS, WIDTH, drawing, labels, scan_pictur
 from evaluation.report.pictures import label_settings, slices
 from evaluation.report.stack import Stack, cropped, fullest_slice, thinned
 from evaluation.report.tables import ABSENT, Table, key_value_table, name_of, text_cells
-from evaluation.severity_table import SEVERITY_RULE
-from pipeline.labels import LabelMap
+from evaluation.tables.severity_table import SEVERITY_RULE
+from pipeline.core.labels import LabelMap
 
 USE = (
     "For research only. Not a medical device: no picture and no number on this page is for the care of a patient. "

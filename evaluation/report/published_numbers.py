@@ -6,10 +6,10 @@ import csv
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from evaluation.paper_table import PUBLISHED, published
 from evaluation.report.run import Run
-from pipeline.cascade import stages_of
-from pipeline.configuration import cascades
+from evaluation.tables.paper_table import PUBLISHED, published
+from pipeline.core.configuration import cascades
+from pipeline.inference.cascade import stages_of
 
 SOURCES = PUBLISHED / "sources.csv"
 METRICS = ("dice", "sensitivity", "specificity", "precision", "accuracy")

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evaluation.cases import Row, read_metrics_csv
-from evaluation.findings import Finding, read_findings
-from pipeline.atomic import read_json
-from pipeline.cascade import STAGES, result_label_map
-from pipeline.errors import InputError
-from pipeline.labels import LabelMap, label_map
-from pipeline.study import DATALIST, ENSEMBLE_SCORES, FOLDS, PREDICTIONS, PROBABILITIES
+from evaluation.measures.cases import Row, read_metrics_csv
+from evaluation.statistics.findings import Finding, read_findings
+from pipeline.core.atomic import read_json
+from pipeline.core.errors import InputError
+from pipeline.core.labels import LabelMap, label_map
+from pipeline.data.study import DATALIST, ENSEMBLE_SCORES, FOLDS, PREDICTIONS, PROBABILITIES
+from pipeline.inference.cascade import STAGES, result_label_map
 
 LOSSES = ("train_loss", "val_loss")
 

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from evaluation.cases import Row
-from evaluation.metrics import METRICS
+from evaluation.measures.cases import Row
+from evaluation.measures.metrics import METRICS
 from evaluation.report.tables import ABSENT, Cell, Table, name_of, share_cell, text_cells, volume_cell
-from evaluation.summary import spread
-from evaluation.table import PAPER_AVERAGE, decimal, number
-from pipeline.labels import in_order
+from evaluation.statistics.summary import spread
+from evaluation.tables.scores import PAPER_AVERAGE, decimal, number
+from pipeline.core.labels import in_order
 
 # Values and the patients that they are of -> lower and upper end of the 95 % confidence interval of their mean, None
 # where there is none

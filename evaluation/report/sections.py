@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from evaluation.cases import Row
-from evaluation.findings import JUDGED_BY, worths
-from evaluation.flag_worth import worth_notes
-from evaluation.metrics import EMPTY_RULE
+from evaluation.measures.cases import Row
+from evaluation.measures.metrics import EMPTY_RULE
+from evaluation.measures.roc import AUC_RULE
+from evaluation.measures.surfaces import SURFACE_EMPTY_RULE
 from evaluation.report import facts, finding_tables, score_tables
 from evaluation.report.box_plot import BoxRow, box_plot
 from evaluation.report.loss_plot import Series, loss_plot
@@ -19,12 +19,12 @@ from evaluation.report.run import Run, Stage
 from evaluation.report.score_tables import Interval, defined, interval_of
 from evaluation.report.shown import ranking_structure
 from evaluation.report.tables import Table, key_value_table, name_of
-from evaluation.roc import AUC_RULE
-from evaluation.severity_table import SEVERITY_RULE, agreement_line, grade_agreement
-from evaluation.summary import POOLED_RULE, SLICE_RULE, spread, summarise
-from evaluation.surfaces import SURFACE_EMPTY_RULE
-from evaluation.table import PAPER_NOTE, lesion_words, number, sentence
-from pipeline.labels import in_order
+from evaluation.statistics.findings import JUDGED_BY, worths
+from evaluation.statistics.flag_worth import worth_notes
+from evaluation.statistics.summary import POOLED_RULE, SLICE_RULE, spread, summarise
+from evaluation.tables.scores import PAPER_NOTE, lesion_words, number, sentence
+from evaluation.tables.severity_table import SEVERITY_RULE, agreement_line, grade_agreement
+from pipeline.core.labels import in_order
 
 PLOTTED = ("dice", "sensitivity")
 NO_SCORES = "metrics.csv is missing: the run was not evaluated, or not all of its folds are done. Run make cv again."

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from evaluation.cases import Row
+from evaluation.measures.cases import Row
 
 Each = TypeVar("Each")
 # What a case is ranked by: the first of these that was scored

@@ -10,10 +10,10 @@ import numpy as np
 import SimpleITK as sitk
 from PIL import Image
 
-from evaluation.cases import read_labels
-from pipeline.errors import InputError
-from pipeline.labels import LEFT_LUNG, RIGHT_LUNG, LabelMap
-from pipeline.scan import GREY_255, intensity_domain, read_scan
+from evaluation.measures.cases import read_labels
+from pipeline.core.errors import InputError
+from pipeline.core.labels import LEFT_LUNG, RIGHT_LUNG, LabelMap
+from pipeline.scans.scan import GREY_255, intensity_domain, read_scan
 
 # Rows run from front to back and columns from the patient's right to left, as a radiologist looks at a slice
 ORIENTATION = "LPS"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evaluation.table import number
+from evaluation.tables.scores import number
 
 ABSENT = "-"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from evaluation import table as text
 from evaluation.report.tables import Cell, Table
-from evaluation.table import WIDTH, aligned
+from evaluation.tables import scores as text
+from evaluation.tables.scores import WIDTH, aligned
 
 # Of a line with its two spaces before each cell
 BETWEEN = 2

@@ -18,20 +18,20 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from evaluation.table import aligned
-from pipeline.atomic import write_json
+from evaluation.tables.scores import aligned
 from pipeline.check_data.card import CARD, write_card
 from pipeline.check_data.check import Checked, all_findings, check_each, check_labelled, check_scan
 from pipeline.check_data.finding import ERROR, LEVELS, Finding, of_level
 from pipeline.check_data.passed_over import passed_over
 from pipeline.check_data.repair import AS_IT_WAS, repair
-from pipeline.datalist import scans, table
-from pipeline.errors import InputError, report_plainly
-from pipeline.layouts import Case, Listing, recognise
-from pipeline.left_out import any_missed
-from pipeline.output_folder import claim_output
-from pipeline.scan import SUFFIXES
-from pipeline.scan_names import DICOM_SUFFIXES
+from pipeline.core.atomic import write_json
+from pipeline.core.errors import InputError, report_plainly
+from pipeline.data.datalist import scans, table
+from pipeline.folders.layouts import Case, Listing, recognise
+from pipeline.folders.left_out import any_missed
+from pipeline.folders.output_folder import claim_output
+from pipeline.scans.scan import SUFFIXES
+from pipeline.scans.scan_names import DICOM_SUFFIXES
 
 FINDINGS = "findings.json"
 OUTPUT = Path("runs/check-data")
@@ -58,7 +58,7 @@ def read_listing(data: str | Path) -> Listing:
 
 def _holds_dicom(folder: Path) -> bool:
     """Whether files of a folder, or of those below, are DICOM by their names, or by the beginning of one a folder."""
-    from pipeline.dicom.file_start import DamagedHeaderError, begins_without_preamble
+    from pipeline.scans.dicom.file_start import DamagedHeaderError, begins_without_preamble
 
     for place, _, names in os.walk(folder):
         others = [name for name in sorted(names) if not name.lower().endswith(SUFFIXES) and not name.startswith(".")]

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from evaluation.plausibility import infection_outside
+from evaluation.measures.plausibility import infection_outside
 from pipeline.check_data.finding import ERROR, NOTE, WARNING, Finding
 from pipeline.check_data.intensity import PADDING_HU
 from pipeline.check_data.overview import Overview, body_width_mm
-from pipeline.labels import LABEL_NAMES, LEFT_LUNG, RIGHT_LUNG, infected
-from pipeline.simpleitk import sitk
+from pipeline.core.labels import LABEL_NAMES, LEFT_LUNG, RIGHT_LUNG, infected
+from pipeline.scans.simpleitk import sitk
 
-# For adults, see evaluation.flags.LUNG_VOLUME; and what no human has
+# For adults, see evaluation.measures.flags.LUNG_VOLUME; and what no human has
 LUNGS_ML, MOST_LUNGS_ML = (1000.0, 10000.0), 15000.0
 # From apex to base. A trained man of 2 m has about 35 cm; 12 cm are those of a small child
 LUNG_HEIGHT_MM, MOST_LUNG_HEIGHT_MM = (120.0, 400.0), 500.0

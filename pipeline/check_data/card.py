@@ -16,16 +16,16 @@ from evaluation.report.facts import DOMAINS, hash_table
 from evaluation.report.page import KeyNumber, Section, document, note, paragraph, part
 from evaluation.report.shown import evenly
 from evaluation.report.tables import ABSENT, Cell, Table, share_cell, volume_cell
-from pipeline.atomic import replacing
 from pipeline.check_data.balance_plot import BALANCED, balance_plot, infected_share
 from pipeline.check_data.check import Checked
 from pipeline.check_data.finding import ERROR, LEVELS, NOTE, WARNING, Finding, of_level
 from pipeline.check_data.histogram_plot import Histogram, histogram, histogram_plot
 from pipeline.check_data.montage import Tile, tile
-from pipeline.layouts import Listing
-from pipeline.left_out import LeftOut
-from pipeline.progress import progress_bar
-from pipeline.scan import GREY_255, HOUNSFIELD, read_scan
+from pipeline.core.atomic import replacing
+from pipeline.core.progress import progress_bar
+from pipeline.folders.layouts import Listing
+from pipeline.folders.left_out import LeftOut
+from pipeline.scans.scan import GREY_255, HOUNSFIELD, read_scan
 
 CARD = "card.html"
 # More pictures make a page that no browser shows quickly

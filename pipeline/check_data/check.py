@@ -15,10 +15,10 @@ from pipeline.check_data.finding import ERROR, NOTE, Finding
 from pipeline.check_data.overview import Overview, overview
 from pipeline.check_data.scan_gate import look_at_scan
 from pipeline.check_data.visits import check_visits
-from pipeline.layouts import Case, Listing
-from pipeline.progress import progress_bar
-from pipeline.scan import ROUNDED, case_name, file_sha256, read_label
-from pipeline.simpleitk import sitk
+from pipeline.core.progress import progress_bar
+from pipeline.folders.layouts import Case, Listing
+from pipeline.scans.scan import ROUNDED, case_name, file_sha256, read_label
+from pipeline.scans.simpleitk import sitk
 
 # Checks after which there is nothing to look at in a scan
 NOTHING_TO_SEE = ("finite", "constant", "nowhere")

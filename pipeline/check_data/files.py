@@ -14,9 +14,9 @@ from nibabel.spatialimages import HeaderDataError
 
 from pipeline.check_data.finding import ERROR, WARNING, Finding, of_error
 from pipeline.check_data.geometry import LARGEST_REPAIRED_SHEAR, NEAREST, shear
-from pipeline.errors import InputError
-from pipeline.scan import read_scan
-from pipeline.simpleitk import sitk
+from pipeline.core.errors import InputError
+from pipeline.scans.scan import read_scan
+from pipeline.scans.simpleitk import sitk
 
 NIFTI = (".nii", ".nii.gz", ".nii.bz2", ".hdr")
 # In millimetres, between what a NIFTI file's two descriptions make of the same corner of the volume

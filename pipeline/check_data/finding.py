@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError, one_sentence
+from pipeline.core.errors import InputError, one_sentence
 
 # An error: cannot be trained on or evaluated honestly. A warning: look at it. A note: nothing to do, but good to know.
 ERROR, WARNING, NOTE = "error", "warning", "note"

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.check_data.finding import ERROR, NOTE, WARNING, Finding
-from pipeline.scan import Geometry
-from pipeline.simpleitk import sitk
+from pipeline.scans.scan import Geometry
+from pipeline.scans.simpleitk import sitk
 
 # Largest cosine between two directions, as SimpleITK accepts for NIfTI, and what can be rounding or a slight tilt
 SHEAR, LARGEST_REPAIRED_SHEAR = 1e-3, 0.05

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from evaluation.report import svg
 from pipeline.check_data.intensity import sample
-from pipeline.simpleitk import sitk
+from pipeline.scans.simpleitk import sitk
 
 HU_EDGES, GREY_EDGES = np.arange(-1200, 701, 20), np.arange(0, 257, 4)
 HEIGHT, TOP, LEFT, RIGHT, BOTTOM = 260, 24, 58, 16, 42

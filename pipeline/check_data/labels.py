@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.check_data.finding import ERROR, NOTE, WARNING, Finding
-from pipeline.labels import (
+from pipeline.core.labels import (
     BACKGROUND,
     CONSOLIDATION,
     GROUND_GLASS,
@@ -23,8 +23,8 @@ from pipeline.labels import (
     STRUCTURES,
     UNSPECIFIED,
 )
-from pipeline.layouts import Case, Listing
-from pipeline.simpleitk import sitk
+from pipeline.folders.layouts import Case, Listing
+from pipeline.scans.simpleitk import sitk
 
 EXPECTED_CODES = ", ".join(f"{code} {name}" for code, name in LABEL_NAMES.items())
 # A part of the name that a folder must give a code, where it names its codes at all.

@@ -10,10 +10,10 @@ from markupsafe import Markup
 from evaluation.report import svg
 from evaluation.report.panels import WIDTH, drawing, outline, windowed
 from evaluation.report.stack import Stack, cropped, oriented, thinned
-from pipeline.front import Front
-from pipeline.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, LEFT_LUNG, RIGHT_LUNG, infected
-from pipeline.scan import HOUNSFIELD
-from pipeline.simpleitk import sitk
+from pipeline.core.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, LEFT_LUNG, RIGHT_LUNG, infected
+from pipeline.scans.front import Front
+from pipeline.scans.scan import HOUNSFIELD
+from pipeline.scans.simpleitk import sitk
 
 PIXELS = 256
 # Class of the style sheet for the outline of each code

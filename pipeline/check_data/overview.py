@@ -9,8 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from pipeline.check_data.intensity import BONE_HU, PADDING_HU
-from pipeline.lung_box import DoubtfulLungsError, outside_and_lungs
-from pipeline.simpleitk import sitk
+from pipeline.scans.lung_box import DoubtfulLungsError, outside_and_lungs
+from pipeline.scans.simpleitk import sitk
 
 ORIENTATION = "LPS"
 OVERVIEW_MM = 4.0

@@ -13,18 +13,18 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from pipeline.atomic import read_json, write_json
 from pipeline.check_data.check import check_case, check_scan
 from pipeline.check_data.files import NIFTI
 from pipeline.check_data.finding import ERROR, Finding
 from pipeline.check_data.intensity import AIR_HU, OFFSET, PADDING_HU
 from pipeline.check_data.labels import NAMED_IN
-from pipeline.errors import InputError
-from pipeline.header_formats import TWO_FILES
-from pipeline.labels import INFECTION, LABEL_NAMES, LEFT_LUNG, RIGHT_LUNG
-from pipeline.layouts import Case, Listing
-from pipeline.scan import PNG, ROUNDED, case_name, files_there, read_label, read_scan
-from pipeline.simpleitk import sitk
+from pipeline.core.atomic import read_json, write_json
+from pipeline.core.errors import InputError
+from pipeline.core.labels import INFECTION, LABEL_NAMES, LEFT_LUNG, RIGHT_LUNG
+from pipeline.folders.layouts import Case, Listing
+from pipeline.scans.header_formats import TWO_FILES
+from pipeline.scans.scan import PNG, ROUNDED, case_name, files_there, read_label, read_scan
+from pipeline.scans.simpleitk import sitk
 
 # Of a file whose repair did not hold
 AS_IT_WAS = "copied as it was"

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from pipeline.check_data import files, geometry, intensity
 from pipeline.check_data.finding import ERROR, Finding, of_level
-from pipeline.errors import InputError
-from pipeline.simpleitk import sitk
+from pipeline.core.errors import InputError
+from pipeline.scans.simpleitk import sitk
 
 # After these there is nothing in a scan that could be segmented, whoever asks for it
 HOPELESS = ("file", "dimensions", "direction", "finite", "constant", "nowhere")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from pipeline.check_data.finding import WARNING, Finding
-from pipeline.layouts import Case
+from pipeline.folders.layouts import Case
 
 _VISIT = re.compile(
     r"(?i)(?P<who>.+?)[_.-](?:ses|session|visit|timepoint|tp|day|week|month|follow-?up|fu|baseline|bl)"

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.checkpoint import MODEL
-from pipeline.configuration import cascades, networks, parse_overrides
-from pipeline.ensemble import parse_weights
-from pipeline.errors import InputError, report_plainly
+from pipeline.core.configuration import cascades, networks, parse_overrides
+from pipeline.core.errors import InputError, report_plainly
 from pipeline.export.build import Details, export
 from pipeline.export.source import Source, ensemble_from_run, from_run, initial
+from pipeline.inference.ensemble import parse_weights
+from pipeline.training.checkpoint import MODEL
 
 
 def source_of(network: str, run: str, fold: int, preset: str, overrides: Mapping[str, Any]) -> Source:

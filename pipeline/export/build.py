@@ -11,9 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pipeline.configuration import INFERENCE, LOGGING, ROOT, TRAIN
-from pipeline.errors import InputError
-from pipeline.export.archive import write_large_files, zip_bundle
+from pipeline.bundle_files.archive import write_large_files, zip_bundle
+from pipeline.bundle_files.package import closure, foreign_imports, names_in, write_package
+from pipeline.core.configuration import INFERENCE, LOGGING, ROOT, TRAIN
+from pipeline.core.errors import InputError
 from pipeline.export.configs import (
     EVALUATE,
     MULTI_GPU,
@@ -24,10 +25,9 @@ from pipeline.export.configs import (
 )
 from pipeline.export.documents import data_license, readme
 from pipeline.export.metadata import foreign_names, metadata
-from pipeline.export.package import closure, foreign_imports, names_in, write_package
 from pipeline.export.source import Member, Source
 from pipeline.export.weights import write_torchscript, write_weights
-from pipeline.output_folder import check_output
+from pipeline.folders.output_folder import check_output
 
 logger = logging.getLogger(__name__)
 METADATA = "metadata"

@@ -17,8 +17,8 @@ from typing import Any
 from monai.bundle import ConfigParser
 from monai.bundle.utils import merge_kv
 
-from pipeline.configuration import COMMON, ENSEMBLE, load
-from pipeline.export.package import imported, is_own
+from pipeline.bundle_files.package import imported, is_own
+from pipeline.core.configuration import COMMON, ENSEMBLE, load
 
 EVALUATE, MULTI_GPU = "evaluate", "multi_gpu_train"
 OWN_CODE, ON_PATH = "own_code", "on_path"
@@ -48,7 +48,7 @@ PUBLISHED = {
 OF_A_DISK = ("models", "members", "model_file", "lung_model_file", "network", "handlers", "initialize")
 # Members that a bundle's train.json made, in place of its own
 TRAINED_MEMBERS = {
-    "+imports": ["$import pipeline.ensemble as ensemble"],
+    "+imports": ["$import pipeline.inference.ensemble as ensemble"],
     "member_files": None,
     "+initialize": ["$@member_files and ensemble.load_members(@network_def, @member_files)"],
 }

@@ -7,12 +7,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.configuration import BUNDLES
-from pipeline.ensemble import MEAN
+from pipeline.core.configuration import BUNDLES
+from pipeline.core.progress import duration
 from pipeline.export.configs import EVALUATE, MULTI_GPU
 from pipeline.export.metadata import data_source, external_scores
 from pipeline.export.source import Member, Source
-from pipeline.progress import duration
+from pipeline.inference.ensemble import MEAN
 
 TAGS = "Segmentation, CT, Lung, COVID-19, Infection, MONAI"
 UNTRAINED = (

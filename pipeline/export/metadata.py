@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import packages_distributions, version
 from typing import Any
 
-from evaluation.ensemble_tables import ENSEMBLE
-from pipeline.atomic import read_json
-from pipeline.configuration import METADATA
-from pipeline.ensemble_score import EXTERNAL
-from pipeline.errors import InputError
-from pipeline.export.package import is_own
+from evaluation.statistics.ensemble_tables import ENSEMBLE
+from pipeline.bundle_files.package import is_own
+from pipeline.core.atomic import read_json
+from pipeline.core.configuration import METADATA
+from pipeline.core.errors import InputError
+from pipeline.core.labels import LABEL_NAMES, LabelMap
 from pipeline.export.source import Member, Source
-from pipeline.labels import LABEL_NAMES, LabelMap
+from pipeline.inference.ensemble_score import EXTERNAL
 
 # Have keys of their own
 FRAMEWORKS = ("monai", "torch", "numpy")

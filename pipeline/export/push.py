@@ -13,9 +13,9 @@ from pathlib import Path
 from monai.bundle import push_to_hf_hub
 from monai.utils import optional_import
 
-from pipeline.atomic import read_json
-from pipeline.errors import InputError, report_plainly
-from pipeline.export.archive import bundle_sha256, check_checksums, copy_files
+from pipeline.bundle_files.archive import bundle_sha256, check_checksums, copy_files
+from pipeline.core.atomic import read_json
+from pipeline.core.errors import InputError, report_plainly
 
 
 def push(bundle: Path, repo: str, private: bool = True) -> str:

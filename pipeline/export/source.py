@@ -13,18 +13,18 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from evaluation.comparison import METRICS_FILE
-from pipeline.atomic import read_json
-from pipeline.cascade import FIRST, Stage, result_label_map, stage_overrides, stages_of
-from pipeline.checkpoint import FINISHED, MODEL, load_weights
-from pipeline.configuration import INFERENCE, TRAIN, merged
-from pipeline.ensemble import VOTE, check_method, configuration_of
-from pipeline.errors import InputError
+from evaluation.statistics.comparison import METRICS_FILE
+from pipeline.core.atomic import read_json
+from pipeline.core.configuration import INFERENCE, TRAIN, merged
+from pipeline.core.errors import InputError
+from pipeline.core.labels import LabelMap, label_map
+from pipeline.data.study import DATALIST, ENSEMBLE_SCORES
 from pipeline.export.configs import ensemble_inference, ensemble_training, union
-from pipeline.labels import LabelMap, label_map
-from pipeline.members import check_alike, find_members
-from pipeline.phantom import OWN_FILE
-from pipeline.study import DATALIST, ENSEMBLE_SCORES
+from pipeline.inference.cascade import FIRST, Stage, result_label_map, stage_overrides, stages_of
+from pipeline.inference.ensemble import VOTE, check_method, configuration_of
+from pipeline.inference.members import check_alike, find_members
+from pipeline.phantom.dataset import OWN_FILE
+from pipeline.training.checkpoint import FINISHED, MODEL, load_weights
 
 SUMMARY = "summary.json"
 BUNDLE_MODEL = "model"
@@ -172,7 +172,7 @@ def from_run(network: str, run: Path, fold: int = -1) -> Source:
 
 
 def ensemble_from_run(network: str, run: Path, method: str = "", weights: Sequence[float] | None = None) -> Source:
-    """All finished folds of a cross-validation as an ensemble, as `pipeline.members.find_members` finds them.
+    """All finished folds of a cross-validation as an ensemble, as `pipeline.inference.members.find_members` finds them.
 
     The method is the run's own where none is given. Raises InputError where there are not two, or they do not fit.
     """

@@ -20,11 +20,11 @@ from typing import Any
 
 import torch
 
-from pipeline.atomic import read_json
-from pipeline.configuration import ROOT
-from pipeline.errors import InputError, report_plainly
-from pipeline.export.archive import LARGE_BYTES, check_checksums, checksum_file, files_of, read_large_files
-from pipeline.scan import file_sha256
+from pipeline.bundle_files.archive import LARGE_BYTES, check_checksums, checksum_file, files_of, read_large_files
+from pipeline.core.atomic import read_json
+from pipeline.core.configuration import ROOT
+from pipeline.core.errors import InputError, report_plainly
+from pipeline.scans.scan import file_sha256
 
 OK, NOTE, FAIL = "ok", "note", "FAIL"
 STANDALONE = Path(__file__).parent / "standalone.py"

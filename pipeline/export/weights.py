@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from pipeline.export.archive import without_paths
+from pipeline.bundle_files.archive import without_paths
 
 
 def write_weights(state: Mapping[str, Any], target: Path) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from pipeline.atomic import read_json
-from pipeline.errors import InputError, report_plainly
-from pipeline.export.archive import copy_files, read_large_files
-from pipeline.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, label_map
+from pipeline.bundle_files.archive import copy_files, read_large_files
+from pipeline.core.atomic import read_json
+from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, label_map
 
 TEMPLATE = Path(__file__).parent / "templates" / "unit_test.txt"
 # Voxels (D, H, W) of the unit test's scans

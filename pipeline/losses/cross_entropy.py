@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.labels import LabelMap
+from pipeline.core.labels import LabelMap
 
 
 class CrossEntropy(nn.CrossEntropyLoss):

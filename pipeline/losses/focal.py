@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.labels import INFECTED, LabelMap
+from pipeline.core.labels import INFECTED, LabelMap
 
 
 def infection_weights(label_map: LabelMap, alpha: float) -> list[float]:

@@ -123,7 +123,7 @@ class LEDNet(nn.Module):
             *(SplitShuffle(eighth, dropout, dilation) for dilation in dilations),
         )
         self.decoder = AttentionPyramid(eighth, out_channels)
-        # What pipeline/feature_maps.py shows; the decoder has no maps but the classes'
+        # What pipeline/inference/feature_maps.py shows; the decoder has no maps but the classes'
         self.feature_blocks = [f"encoder.{place}" for place in range(len(self.encoder))]
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):

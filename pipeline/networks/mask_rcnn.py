@@ -4,7 +4,7 @@ Paper: He et al., "Mask R-CNN", ICCV 2017 (arXiv:1703.06870). The paper of Small
 implementation and names neither backbone nor parameters. Here it is torchvision's `maskrcnn_resnet50_fpn`, at random
 weights: 43,986,279 parameters for four classes, 43,975,515 for two. Verified where torchvision can be loaded: both
 counts, a training step, and that slices keep their size; elsewhere the rest, on a stand-in for the detector.
-How classes become instances and detections classes again: pipeline/instances.py.
+How classes become instances and detections classes again: pipeline/networks/instances.py.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.errors import InputError
-from pipeline.instances import SCORE_THRESHOLD, class_probabilities, instances
+from pipeline.core.errors import InputError
+from pipeline.networks.instances import SCORE_THRESHOLD, class_probabilities, instances
 
 CHANNELS = 3  # that the detector takes
 # Of probabilities before the logarithm: a class without a detection has 0

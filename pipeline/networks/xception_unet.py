@@ -96,7 +96,7 @@ class XceptionUNet(nn.Module):
         widths = [features[-1], *features[::-1]]
         self.decoder = nn.Sequential(*(UpBlock(before, after) for before, after in pairwise(widths)))
         self.output = nn.Conv2d(features[0], out_channels, kernel_size=3, padding=1)
-        # What pipeline/feature_maps.py shows
+        # What pipeline/inference/feature_maps.py shows
         arms = (("encoder", len(self.encoder)), ("decoder", len(self.decoder)))
         self.feature_blocks = ["entry", *(f"{arm}.{place}" for arm, blocks in arms for place in range(blocks))]
         self.apply(glorot)

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.features import TOLD_PARTS, UNTRAINED, Model
-from pipeline.front import ORIENTATION, Front
-from pipeline.labels import LabelMap
-from pipeline.scan import file_sha256
+from pipeline.core.labels import LabelMap
+from pipeline.inference.features import TOLD_PARTS, UNTRAINED, Model
+from pipeline.scans.front import ORIENTATION, Front
+from pipeline.scans.scan import file_sha256
 
 INPUT, OUTPUT = "image", "probabilities"
 AXES = ("left", "back", "head")
@@ -72,7 +72,7 @@ def many(size: Sequence[int]) -> str:
 
 
 def front_settings(front: Front) -> dict[str, Any]:
-    """The steps of `pipeline.front` in words, and their numbers."""
+    """The steps of `pipeline.scans.front` in words, and their numbers."""
     low, high = front.window_hu
     return {
         "preprocessing": [

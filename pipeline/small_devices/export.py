@@ -16,14 +16,14 @@ from typing import Any
 
 import torch
 
-from evaluation.cost import cpu_model
-from evaluation.export_table import Exported, text, write_tables
-from evaluation.network_cost import parameters
-from pipeline.configuration import optional_networks
-from pipeline.errors import InputError, report_plainly
-from pipeline.features import UNTRAINED, Model, chosen_model
-from pipeline.machine import cores
-from pipeline.output_folder import claim_output
+from evaluation.costs.cost import cpu_model
+from evaluation.costs.export_table import Exported, text, write_tables
+from evaluation.costs.network_cost import parameters
+from pipeline.core.configuration import optional_networks
+from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.machine import cores
+from pipeline.folders.output_folder import claim_output
+from pipeline.inference.features import UNTRAINED, Model, chosen_model
 from pipeline.small_devices.deployed import Probabilities, changed, metadata
 from pipeline.small_devices.formats import (
     FILE_NAMES,

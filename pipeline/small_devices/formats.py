@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 from pipeline.small_devices.deployed import INPUT, OUTPUT, many
 
 ONNX, ONNX_INT8, TORCHSCRIPT = "onnx", "onnx-int8", "torchscript"

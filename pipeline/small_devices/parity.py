@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from evaluation.metrics import Overlap
-from pipeline.features import Model
-from pipeline.labels import LabelMap
+from evaluation.measures.metrics import Overlap
+from pipeline.core.labels import LabelMap
+from pipeline.inference.features import Model
 from pipeline.small_devices.formats import ONNX_INT8
 from pipeline.small_devices.prepared import Case, prepared, reference
 from pipeline.small_devices.runners import Runner

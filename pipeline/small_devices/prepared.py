@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.cascade import STAGES
 from pipeline.check_data.scan_gate import refuse_scan
-from pipeline.datalist import scans
-from pipeline.errors import InputError
-from pipeline.features import Model
-from pipeline.front import Front
-from pipeline.layouts import recognise
-from pipeline.scan import read_geometry, read_label, read_scan
+from pipeline.core.errors import InputError
+from pipeline.data.datalist import scans
+from pipeline.data.study import DATALIST, load_study
+from pipeline.folders.layouts import recognise
+from pipeline.inference.cascade import STAGES
+from pipeline.inference.features import Model
+from pipeline.scans.front import Front
+from pipeline.scans.scan import read_geometry, read_label, read_scan
 from pipeline.small_devices.deployed import changed
-from pipeline.study import DATALIST, load_study
 
 FOLD = re.compile(r"fold(\d+)")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 from pipeline.small_devices.formats import ONNX, ONNX_INT8, TORCHSCRIPT, package
 
 # Takes images (B, 1, H, W[, D]) and gives probabilities (B, C, H, W[, D])

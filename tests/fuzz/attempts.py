@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.checkpoint import load_weights
-from pipeline.dicom.choice import choose_series
-from pipeline.dicom.series import find_series
-from pipeline.dicom.volume import read_series
-from pipeline.front import CUBIC, LINEAR, Front
-from pipeline.layouts import list_cases
-from pipeline.scan import SUFFIXES, file_sha256, read_geometry, read_scan
+from pipeline.folders.layouts import list_cases
+from pipeline.scans.dicom.choice import choose_series
+from pipeline.scans.dicom.series import find_series
+from pipeline.scans.dicom.volume import read_series
+from pipeline.scans.front import CUBIC, LINEAR, Front
+from pipeline.scans.scan import SUFFIXES, file_sha256, read_geometry, read_scan
+from pipeline.training.checkpoint import load_weights
 
 from .folders import write_damaged_folder
 from .images import damaged_image, damaged_pair

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 
 RESULT, REFUSED, TRACEBACK, HANG, CRASH, LEAK = "result", "refused", "traceback", "hang", "crash", "leak"
 GOOD = (RESULT, REFUSED)

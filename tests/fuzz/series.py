@@ -15,7 +15,7 @@ from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless
 
-from pipeline.dicom.file_start import quiet_pydicom
+from pipeline.scans.dicom.file_start import quiet_pydicom
 
 from .images import SPACING_MM, damaged_bytes, voxels
 

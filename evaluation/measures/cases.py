@@ -1,0 +1,203 @@
+"""From label maps on disk to a table with one row a case and structure."""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from evaluation.measures.lesions import Detection
+from evaluation.measures.metrics import ALL_METRICS, COUNTS, Overlap, voxel_ml
+from evaluation.measures.roc import area_under_roc
+from evaluation.measures.surfaces import SURFACE_METRICS, TOLERANCE_MM, surface_scores
+from pipeline.core.atomic import write_csv
+from pipeline.core.errors import InputError
+from pipeline.core.labels import LABEL_CODES, LABEL_MAPS, LABEL_NAMES, LabelMap
+from pipeline.scans.scan import read_geometry, read_label, read_scan
+
+VOLUMES = ("reference_ml", "prediction_ml", "volume_error_ml")
+LESIONS = ("lesions", "lesions_found", "lesions_predicted", "lesions_false")
+# Of the papers that average over slices: the mean Dice of the file's slices, 1 where both are empty, and their number
+SLICE_DICE, SLICES = "slice_dice_empty_1", "slices"
+# Counts are of voxels: added up over cases, they give the metrics of all voxels together
+NUMBERS = (*ALL_METRICS, "auc", *SURFACE_METRICS, *VOLUMES, *LESIONS, SLICE_DICE, SLICES, *COUNTS)
+COLUMNS = ("case", "patient_id", "fold", "structure", *NUMBERS)
+OWN_CODES = LABEL_MAPS["lungs_infection"]
+
+# One value a column: text in case, patient_id and structure, an int in fold, floats in the rest
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One case to evaluate: two label files on one grid, and who is on them.
+
+    `probability` is the file of the infection's, see `transforms.infection_probability`, `scan` that of the image; None
+    where there is none. `others` are label files of the same scan by other models.
+    """
+
+    reference: Path
+    prediction: Path
+    case: str
+    patient_id: str
+    fold: int
+    probability: Path | None = None
+    scan: Path | None = None
+    others: tuple[Path, ...] = ()
+
+
+def evaluate_case(job: Job, label_map: LabelMap = OWN_CODES) -> list[Row]:
+    """One row a structure, on the scanner's grid: COLUMNS, shares in [0, 1], millimetres, millilitres and counts.
+
+    The reference holds the project's codes, the prediction the numbers of the label map's classes. Raises InputError
+    where the grids of the files differ or a file holds other values. Undefined values are nan, by the rules in
+    `evaluation.measures.metrics`, `evaluation.measures.surfaces` and `evaluation.measures.roc`; lesions are counted in
+    the infection alone.
+    """
+    reference, prediction = read_pair(job, label_map)
+    classes = label_map.class_of_code()[sitk.GetArrayViewFromImage(reference)]
+    found = sitk.GetArrayViewFromImage(prediction)
+    spacing_mm = reference.GetSpacing()[::-1]
+    rows = []
+    for structure, numbers in label_map.structures.items():
+        masks = belongs(classes, numbers), belongs(found, numbers)
+        row: Row = {
+            "case": job.case,
+            "patient_id": job.patient_id,
+            "fold": job.fold,
+            "structure": structure,
+            **overlap_scores(*masks, spacing_mm),
+            **surface_scores(*masks, spacing_mm, TOLERANCE_MM[structure]),
+            **dict.fromkeys(("auc", *LESIONS), math.nan),
+        }
+        if is_infection(structure, label_map):
+            row.update(lesion_counts(*masks, spacing_mm))
+            if job.probability:
+                row["auc"] = area_under_roc(masks[0], read_probability(job))
+        rows.append({name: row[name] for name in COLUMNS})
+    return rows
+
+
+def read_pair(job: Job, label_map: LabelMap) -> tuple[sitk.Image, sitk.Image]:
+    """The reference and the prediction of a case, uint8; InputError where their grids or values are not as expected."""
+    # The headers first: they tell without reading a volume
+    _refuse_other_grid(job, job.prediction, "write the prediction on the scanner's grid")
+    return (
+        read_labels(job.reference, job.case, label_map.codes),
+        read_labels(job.prediction, job.case, range(len(label_map.classes))),
+    )
+
+
+def read_probability(job: Job) -> np.ndarray:
+    """The infection's probability in 255ths, uint8 (D, H, W)."""
+    if job.probability is None:
+        raise ValueError(f"case {job.case} has no file of probabilities")
+    _refuse_other_grid(job, job.probability, "delete it and its prediction, and run again")
+    return sitk.GetArrayFromImage(read_scan(job.probability))
+
+
+def _refuse_other_grid(job: Job, file: Path, advice: str) -> None:
+    if differences := read_geometry(job.reference).differences(read_geometry(file)):
+        raise InputError(
+            f"case {job.case}: {job.reference} and {file} lie on different grids: {'; '.join(differences)}; {advice}."
+        )
+
+
+def is_infection(structure: str, label_map: LabelMap) -> bool:
+    """Whether a structure is all infection and nothing else, whatever the label map calls it."""
+    return {*label_map.structures[structure]} == {*label_map.infection_classes}
+
+
+def overlap_scores(reference: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[float]) -> Row:
+    """What voxel counts give, of two boolean masks (D, H, W): ALL_METRICS, VOLUMES, SLICE_DICE, SLICES and COUNTS."""
+    # Slice by slice: the masks stay in the processor's cache
+    slices = [Overlap.of(here, there) for here, there in zip(reference, prediction, strict=True)]
+    overlap = sum(slices, Overlap())
+    ml = voxel_ml(spacing_mm)
+    return {
+        **{metric: getattr(overlap, metric) for metric in ALL_METRICS},
+        "reference_ml": overlap.reference_voxels * ml,
+        "prediction_ml": overlap.prediction_voxels * ml,
+        "volume_error_ml": (overlap.prediction_voxels - overlap.reference_voxels) * ml,
+        SLICE_DICE: statistics.fmean(1.0 if math.isnan(one.dice) else one.dice for one in slices),
+        SLICES: len(slices),
+        **{count: getattr(overlap, count) for count in COUNTS},
+    }
+
+
+def lesion_counts(reference: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[float]) -> Row:
+    """LESIONS of two boolean masks of the infection, (D, H, W)."""
+    found = Detection.of(reference, prediction, spacing_mm)
+    return dict(zip(LESIONS, (found.lesions, found.found, found.predicted, found.false_positives), strict=True))
+
+
+def read_labels(path: Path, case: str, expected: Sequence[int]) -> sitk.Image:
+    """A label file in uint8; InputError, naming the case, where it holds anything but the expected numbers."""
+    image = read_label(path)
+    for plane in sitk.GetArrayViewFromImage(image):
+        known = belongs(plane, expected)
+        if not known.all():
+            names = f" ({', '.join(LABEL_NAMES.values())})" if expected == LABEL_CODES else ""
+            raise InputError(
+                f"case {case}: {path} holds the value {plane[~known][0]:g}; expected the labels "
+                f"{', '.join(map(str, expected))}{names}; relabel it."
+            )
+    return image if image.GetPixelID() == sitk.sitkUInt8 else sitk.Cast(image, sitk.sitkUInt8)
+
+
+def belongs(labels: np.ndarray, codes: Sequence[int]) -> np.ndarray:
+    """Boolean mask of the voxels whose label is one of the codes."""
+    mask = labels == codes[0]
+    for code in codes[1:]:
+        mask |= labels == code
+    return mask
+
+
+def evaluate_cases(jobs: Iterable[Job], label_map: LabelMap = OWN_CODES, workers: int = 2) -> list[Row]:
+    """The rows of all jobs in the order of the jobs; the first error of a worker is raised here as it is.
+
+    Threads are enough, since reading, counting and distances run outside Python's lock.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        return [row for rows in pool.map(lambda job: evaluate_case(job, label_map), jobs) for row in rows]
+
+
+def write_metrics_csv(rows: Iterable[Row], file: str | Path) -> None:
+    """Write the rows whole or not at all; nan becomes an empty cell, other numbers keep all their digits."""
+    write_csv(file, COLUMNS, rows)
+
+
+def read_metrics_csv(file: str | Path) -> list[Row]:
+    """The rows that `write_metrics_csv` wrote, equal to them (undefined is the object `math.nan` throughout).
+
+    Raises InputError for a missing file, column or number.
+    """
+    if not Path(file).is_file():
+        raise InputError(f"{file}: there is no such file; check the path.")
+    # utf-8-sig: a spreadsheet that saved the file again puts a byte order mark before the first column's name
+    with Path(file).open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
+            raise InputError(f"{file}: has no column {', '.join(missing)}; expected {', '.join(COLUMNS)}.")
+        return [_row(cells, f"{file}, line {reader.line_num}") for cells in reader]
+
+
+def _row(cells: dict[str, str], where: str) -> Row:
+    """A row with its numbers read; `where` is for the message."""
+    try:
+        numbers = {name: math.nan if cells[name] == "" else float(cells[name]) for name in NUMBERS}
+        row = {"fold": int(cells["fold"]), **numbers}
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{where}: a number is missing or unreadable ({error}); expected an integer fold, and numbers or, where "
+            "undefined, empty cells; evaluate again."
+        ) from error
+    return {name: row.get(name, cells[name]) for name in COLUMNS}

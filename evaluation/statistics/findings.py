@@ -1,0 +1,214 @@
+"""What is said of each case of a cross-validation beside its scores: its severity, and signs that it failed."""
+
+from __future__ import annotations
+
+import csv
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from evaluation.measures.cases import OWN_CODES, Job, Row, read_labels, read_pair
+from evaluation.measures.flags import EVERY, Flag, case_flags
+from evaluation.measures.whole_lungs import whole_lungs
+from evaluation.statistics.flag_worth import Worth, worth, worth_table
+from evaluation.tables.scores import WIDTH, listed, sentence
+from evaluation.tables.severity_table import (
+    SEVERITY_COLUMNS,
+    SEVERITY_RULE,
+    SeverityRow,
+    case_severities,
+    grade_agreement,
+    severity_row,
+    severity_table,
+)
+from pipeline.core.atomic import write_csv
+from pipeline.core.errors import InputError
+from pipeline.core.labels import LabelMap
+from pipeline.scans.scan import read_scan
+
+SEVERITY_FILE, FLAGS_FILE = "severity.csv", "flags.csv"
+FLAG_COLUMNS = ("case", "fold", "flag", "value", "unit", "low", "high", "suspicion", "raised", "sentence")
+# Whose Dice tells whether a case has failed
+JUDGED_BY = "infection"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Of one predicted case.
+
+    Args:
+        severity: None where the label map has no infection.
+        flags: none where the label map does not tell left lung, right lung and infection apart.
+    """
+
+    case: str
+    fold: int
+    severity: SeverityRow | None
+    flags: tuple[Flag, ...]
+
+
+def examine(job: Job, label_map: LabelMap) -> Finding:
+    """Severity beside the reference's, and the flags of the prediction with its scan, where there is one."""
+    reference, prediction = read_pair(job, label_map)
+    arrays = sitk.GetArrayViewFromImage(reference), sitk.GetArrayViewFromImage(prediction)
+    spacing_mm = reference.GetSpacing()[::-1]
+    # Once for both, as it takes most of the time where infection is scattered
+    lungs = whole_lungs(arrays[1], spacing_mm) if label_map.classes == OWN_CODES.classes else None
+    severities = case_severities(*arrays, label_map, spacing_mm, lungs)
+    flags = job_flags(job, label_map, prediction, lungs)
+    return Finding(job.case, job.fold, severities and severity_row(job.case, *severities), flags)
+
+
+def job_flags(
+    job: Job, label_map: LabelMap, prediction: sitk.Image, lungs: np.ndarray | None = None
+) -> tuple[Flag, ...]:
+    """The flags of a job's prediction, with its scan and others where there are any; `lungs` as for `case_flags`.
+
+    None where the label map does not tell left lung, right lung and infection apart.
+    """
+    if label_map.classes != OWN_CODES.classes:
+        return ()
+    others = [read_labels(file, job.case, range(len(label_map.classes))) for file in job.others]
+    return tuple(case_flags(prediction, read_scan(job.scan) if job.scan else None, others, job.case, lungs))
+
+
+def flag_cases(jobs: Iterable[Job], label_map: LabelMap) -> list[Finding]:
+    """The flags alone, in the order of the jobs."""
+    codes = range(len(label_map.classes))
+    return [
+        Finding(job.case, job.fold, None, job_flags(job, label_map, read_labels(job.prediction, job.case, codes)))
+        for job in jobs
+    ]
+
+
+def examine_cases(jobs: Iterable[Job], label_map: LabelMap, workers: int = 2) -> list[Finding]:
+    """In the order of the jobs; the first error of a worker is raised here as it is."""
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda job: examine(job, label_map), jobs))
+
+
+def worths(findings: Sequence[Finding], rows: Sequence[Row]) -> list[Worth]:
+    """What each flag is worth on these cases, held against their Dice; none where there are no flags."""
+    dice = {(row["case"], row["fold"]): row["dice"] for row in rows if row["structure"] == JUDGED_BY}
+    flagged = [finding for finding in findings if finding.flags]
+    found = []
+    for limits in EVERY:
+        flags = [{flag.limits.name: flag for flag in finding.flags}.get(limits.name) for finding in flagged]
+        if any(flags):
+            found.append(worth(limits.name, flags, [dice[finding.case, finding.fold] for finding in flagged]))
+    return found
+
+
+def findings_summary(findings: Sequence[Finding], rows: Sequence[Row]) -> dict[str, Any]:
+    """For summary.json: agreement of the grades, raised flags and what they are worth; None where undefined."""
+    severities = [finding.severity for finding in findings if finding.severity]
+    summary: dict[str, Any] = {}
+    if severities:
+        agreement = grade_agreement(severities)
+        summary["severity"] = {
+            "rule": SEVERITY_RULE,
+            "grade_confusion": agreement.confusion.tolist(),
+            "kappa": None if math.isnan(agreement.kappa) else agreement.kappa,
+            "undefined": agreement.undefined,
+        }
+    if any(finding.flags for finding in findings):
+        raised = {
+            f"{finding.case}, fold {finding.fold}": [flag.limits.name for flag in finding.flags if flag.raised]
+            for finding in findings
+        }
+        summary["flags"] = {
+            "raised": {case: names for case, names in raised.items() if names},
+            "worth": [vars(one) for one in worths(findings, rows)],
+        }
+    return summary
+
+
+def findings_text(findings: Sequence[Finding], rows: Sequence[Row]) -> str:
+    """Severity, raised flags and what they are worth, as far as there are any; empty without."""
+    parts = []
+    if severities := [finding.severity for finding in findings if finding.severity]:
+        rule = textwrap.fill(sentence(SEVERITY_RULE), WIDTH)
+        parts.append(f"{severity_table(severities)}\n{rule}")
+    if found := worths(findings, rows):
+        parts += [raised_text(findings), worth_table(found, JUDGED_BY)]
+    return "\n\n".join(parts)
+
+
+def raised_flags(findings: Iterable[Finding]) -> list[tuple[Finding, Flag]]:
+    return [(finding, flag) for finding in findings for flag in finding.flags if flag.raised]
+
+
+def raised_text(findings: Sequence[Finding]) -> str:
+    """A sentence for each raised flag, by case."""
+    raised = raised_flags(findings)
+    said = [f"{finding.case}, {flag.limits.name}: {flag.sentence}" for finding, flag in raised]
+    title = f"Flags: {len(raised)} raised in {len({finding.case for finding, _ in raised})} of {len(findings)} cases"
+    return "\n".join((title, *listed(said)))
+
+
+def write_findings(findings: Sequence[Finding], folder: str | Path) -> None:
+    """severity.csv and flags.csv, those of which there is something to write."""
+    severities = [{**finding.severity, "fold": finding.fold} for finding in findings if finding.severity]
+    if severities:
+        columns = (SEVERITY_COLUMNS[0], "fold", *SEVERITY_COLUMNS[1:])
+        write_csv(Path(folder) / SEVERITY_FILE, columns, severities)
+    flags = [flag_row(finding, flag) for finding in findings for flag in finding.flags]
+    if flags:
+        write_csv(Path(folder) / FLAGS_FILE, FLAG_COLUMNS, flags)
+
+
+def flag_row(finding: Finding, flag: Flag) -> dict[str, Any]:
+    limits = flag.limits
+    return {
+        "case": finding.case,
+        "fold": finding.fold,
+        "flag": limits.name,
+        "value": flag.value,
+        "unit": limits.unit,
+        "low": limits.low,
+        "high": limits.high,
+        "suspicion": flag.suspicion,
+        "raised": "yes" if flag.raised else "no",
+        "sentence": flag.sentence,
+    }
+
+
+def read_findings(folder: str | Path) -> list[Finding]:
+    """What `write_findings` wrote, sorted by case and fold; InputError where a file is damaged."""
+    severities = {(case, fold): row for case, fold, row in _read(Path(folder) / SEVERITY_FILE, _severity)}
+    flags: dict[tuple[str, int], list[Flag]] = {}
+    for case, fold, flag in _read(Path(folder) / FLAGS_FILE, _flag):
+        flags.setdefault((case, fold), []).append(flag)
+    cases = sorted({*severities, *flags})
+    return [
+        Finding(case, fold, severities.get((case, fold)), tuple(flags.get((case, fold), ()))) for case, fold in cases
+    ]
+
+
+def _read(file: Path, parse: Any) -> list[Any]:
+    if not file.is_file():
+        return []
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        try:
+            return [parse(cells) for cells in csv.DictReader(stream)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{file}: is not as it was written ({error!r}); run the evaluation again.") from error
+
+
+def _severity(cells: dict[str, str]) -> tuple[str, int, SeverityRow]:
+    percents = {name: float(cells[name]) if cells[name] else math.nan for name in SEVERITY_COLUMNS[1:-2]}
+    grades = {name: int(cells[name]) if cells[name] else None for name in SEVERITY_COLUMNS[-2:]}
+    return cells["case"], int(cells["fold"]), {"case": cells["case"], **percents, **grades}
+
+
+def _flag(cells: dict[str, str]) -> tuple[str, int, Flag]:
+    limits = {limits.name: limits for limits in EVERY}[cells["flag"]]
+    value, suspicion = (float(cells[name]) if cells[name] else None for name in ("value", "suspicion"))
+    return cells["case"], int(cells["fold"]), Flag(limits, value, suspicion, cells["sentence"])

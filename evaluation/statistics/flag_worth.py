@@ -1,0 +1,170 @@
+"""What each failure flag is worth: how well it tells failed cases of a cross-validation from the others.
+
+    python -m evaluation.statistics.flag_worth runs/unet_3d/cv [runs/anam_net/cv ...] [--structure infection]
+
+The first cross-validation is judged; with the others' predictions of the same cases its agreement is taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scipy import stats
+
+from evaluation.measures.cases import read_labels
+from evaluation.measures.flags import EVERY, FAILED_BELOW, Flag, case_flags
+from evaluation.statistics.comparison import METRICS_FILE, read_runs
+from evaluation.tables.scores import aligned, listed, number
+from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.labels import LABEL_CODES, STRUCTURES
+from pipeline.data.study import load_study
+from pipeline.scans.scan import read_scan
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Worth:
+    """How well a flag tells failed cases from others.
+
+    Args:
+        name: of the flag.
+        auroc: chance that a failed case is more suspicious than another, ties half; None without either kind.
+        failed, others: cases of each kind for which the flag has a suspicion.
+        caught: failed cases for which it was raised.
+        false_alarms: other cases for which it was raised.
+        left_out: cases where the flag or their Dice is undefined.
+        by_chance: chance that a flag which knows nothing puts all failed cases first; None without either kind.
+    """
+
+    name: str
+    auroc: float | None
+    failed: int
+    others: int
+    caught: int
+    false_alarms: int
+    left_out: int
+    by_chance: float | None
+
+
+def auroc(failed: Sequence[float], others: Sequence[float]) -> float | None:
+    """Area under the receiver operating characteristic of the suspicion of failed cases and of others.
+
+    It is the Mann-Whitney statistic, from the failed cases' rank sum, over the number of pairs; None without either.
+    """
+    if not failed or not others:
+        return None
+    ranks = stats.rankdata([*failed, *others])[: len(failed)]
+    return float(ranks.sum() - len(failed) * (len(failed) + 1) / 2) / (len(failed) * len(others))
+
+
+def worth(name: str, flags: Sequence[Flag | None], dice: Sequence[float], failed_below: float = FAILED_BELOW) -> Worth:
+    """The worth of one flag on several cases: the flag of each, None where it could not be had, and its Dice."""
+    known = [
+        (flag, value < failed_below)
+        for flag, value in zip(flags, dice, strict=True)
+        if flag is not None and flag.suspicion is not None and not math.isnan(value)
+    ]
+    failed = [flag.suspicion or 0.0 for flag, failure in known if failure]
+    others = [flag.suspicion or 0.0 for flag, failure in known if not failure]
+    return Worth(
+        name,
+        auroc(failed, others),
+        len(failed),
+        len(others),
+        sum(flag.raised for flag, failure in known if failure),
+        sum(flag.raised for flag, failure in known if not failure),
+        len(dice) - len(known),
+        1 / math.comb(len(known), len(failed)) if failed and others else None,
+    )
+
+
+def measure(
+    folders: Sequence[str | Path], structure: str = "infection", failed_below: float = FAILED_BELOW
+) -> list[Worth]:
+    """The worth of each flag on the first of several cross-validations of the same cases, in the order of EVERY.
+
+    A case has failed where the Dice of the structure is below `failed_below`. A scan that is no longer where the study
+    found it leaves the flag of its intensities out. Raises InputError where a folder is no cross-validation, where the
+    predictions do not hold the project's codes, or where the cases differ.
+    """
+    runs = read_runs([Path(folder) / METRICS_FILE for folder in folders])
+    for name, rows in runs.items():
+        if not {found for *_, found in rows} >= STRUCTURES.keys():
+            raise InputError(
+                f"{name}: its predictions do not tell left lung, right lung and infection apart, which the flags need; "
+                "expected label_map lungs_infection."
+            )
+    first = next(iter(runs.values()))
+    flags, dice = [], []
+    for case, fold, found in first:
+        if found == structure:
+            logger.info("case %s", case)
+            flags.append(flags_of(folders, case, fold))
+            dice.append(first[case, fold, found]["dice"])
+    names = [limits.name for limits in EVERY if any(limits.name in mine for mine in flags)]
+    return [worth(name, [mine.get(name) for mine in flags], dice, failed_below) for name in names]
+
+
+def flags_of(folders: Sequence[str | Path], case: str, fold: int) -> dict[str, Flag]:
+    """The flags by name of one case of the first folder's cross-validation, with the others' predictions of it."""
+    studies = [load_study(folder) for folder in folders]
+    entry = next(entry for entry in studies[0].held_out(fold) if entry["case"] == case)
+    labels, *others = [read_labels(study.prediction(entry), case, LABEL_CODES) for study in studies]
+    scan = read_scan(entry["image"]) if Path(entry["image"]).is_file() else None
+    return {flag.limits.name: flag for flag in case_flags(labels, scan, others, case)}
+
+
+def worth_table(found: Sequence[Worth], structure: str, failed_below: float = FAILED_BELOW) -> str:
+    """A line a flag, and how far chance alone would go."""
+    lines = [["flag", "AUROC", "failed", "raised", "others", "raised", "left out"]]
+    for one in found:
+        counts = (one.failed, one.caught, one.others, one.false_alarms, one.left_out)
+        lines.append([one.name, number(one.auroc), *map(str, counts)])
+    told = worth_notes(found, structure, failed_below)
+    return "\n".join(("What each flag is worth", aligned(lines), *listed(told)))
+
+
+def worth_notes(found: Sequence[Worth], structure: str, failed_below: float = FAILED_BELOW) -> list[str]:
+    """What the numbers mean, and how much so many cases can tell."""
+    return [
+        f"Failed: Dice of {structure} below {failed_below:g}. AUROC: chance that a failed case is more suspicious than "
+        "another, 0.5 for a flag that knows nothing, - where there are no failed cases or no others.",
+        *dict.fromkeys(chance(one, len(found)) for one in found),
+    ]
+
+
+def chance(found: Worth, tried: int) -> str:
+    """One sentence on what the numbers of cases allow to be said."""
+    cases = f"{found.failed} failed and {found.others} other cases"
+    if found.by_chance is None:
+        return f"{cases} cannot tell what a flag is worth."
+    return (
+        f"{cases}: a flag that knows nothing has an AUROC of 1 with probability {found.by_chance:.2g}, and "
+        f"{tried} flags are tried."
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    report_plainly()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    about = "How well failure flags tell failed cases of a cross-validation from the others."
+    parser = argparse.ArgumentParser(prog="python -m evaluation.statistics.flag_worth", description=about)
+    parser.add_argument("folders", nargs="+", metavar="RUN", help="folder of a cross-validation")
+    parser.add_argument("--structure", default="infection", choices=STRUCTURES)
+    parser.add_argument("--failed-below", type=float, default=FAILED_BELOW, metavar="DICE")
+    chosen = parser.parse_args(arguments)
+    print(
+        worth_table(
+            measure(chosen.folders, chosen.structure, chosen.failed_below), chosen.structure, chosen.failed_below
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""What a result was made with: versions, commit and machine, without names of hosts, people or folders."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from pipeline.core.machine import cores
+
+PACKAGES = ("pneumobundle", "monai", "numpy", "SimpleITK")
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+def provenance(device: torch.device, folder: Path = Path(__file__).parents[2]) -> dict[str, str]:
+    """Name -> version or description; what cannot be found out is left out.
+
+    `folder` lies in the checkout whose commit is told.
+    """
+    facts = {
+        "commit": commit(folder),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
+        "cores": str(cores()),
+        "graphics processor": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def commit(folder: Path) -> str | None:
+    """Twelve digits of the commit of a git checkout, `with changes` where files differ from it; None elsewhere."""
+    try:
+        asked = ["git", "-C", os.fspath(folder), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty"]
+        told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return told.replace("-dirty", " with changes")
+
+
+def processor(file: Path = CPU_INFO) -> str | None:
+    """The processor's name, from Linux' list where there is one."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or None
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, None)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,182 @@
+"""A data folder as a MONAI-style datalist, every file read to its end before anything is trained on it.
+
+python -m pipeline.data.datalist DATA --out datalist.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from json import JSONDecodeError
+from pathlib import Path
+from typing import Any
+
+from pipeline.check_data.finding import ERROR, WARNING, Finding, of_level
+from pipeline.core.atomic import read_json, write_json
+from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, KINDS, LABEL_NAMES, UNSPECIFIED, LabelMap
+from pipeline.folders.layouts import (
+    UNDERSTOOD,
+    by_case,
+    image_files,
+    list_cases,
+    recognise,
+    unrecognised,
+    without_labels,
+)
+from pipeline.scans.scan import GREY_255, HOUNSFIELD, SUFFIXES
+
+logger = logging.getLogger(__name__)
+
+# Of one kind, in a log
+MOST_WARNINGS = 5
+
+
+def read_datalist(dataset_dir: str | Path) -> dict[str, Any]:
+    """The labelled cases of a folder in any layout of `pipeline.folders.layouts`, read and checked.
+
+    Gives layout, dataset_dir (absolute), label_codes and training, a list by case of case, patient_id, image and label
+    (relative to dataset_dir), intensity, spacing_mm and size (x, y, z), volume_ml of each structure and, where a label
+    tells them, of the kinds of infection, and the SHA-256 of both files. Raises one InputError that tells every
+    error of `pipeline.check_data`, and logs its warnings.
+    """
+    datalist, findings = checked_datalist(dataset_dir)
+    log_warnings(findings)
+    log_left_out(dataset_dir)
+    return datalist
+
+
+def log_left_out(dataset_dir: str | Path) -> None:
+    """A line for what of a data set's folder looks like scans or labels, and is no part of any case."""
+    from pipeline.check_data.passed_over import passed_over
+
+    missed = [each for each in passed_over(list_cases(dataset_dir), Path(os.path.abspath(dataset_dir))) if each.missed]
+    if missed:
+        more = f"; {len(missed) - 1} more, which make check-data lists" if missed[1:] else ""
+        logger.warning("left out of training: %s%s", missed[0].sentence.removesuffix("."), f"{more}.")
+
+
+def log_warnings(findings: Iterable[Finding]) -> None:
+    """A line a warning; where many cases have the same, one line for all of them."""
+    alike: dict[str, list[Finding]] = {}
+    for finding in of_level(findings, WARNING):
+        alike.setdefault(finding.check, []).append(finding)
+    for same in alike.values():
+        for finding in same if len(same) <= MOST_WARNINGS else same[:1]:
+            logger.warning("%s", finding.sentence)
+        if len(same) > MOST_WARNINGS:
+            logger.warning("%d more findings like the last one; make check-data lists them.", len(same) - 1)
+
+
+def checked_datalist(dataset_dir: str | Path) -> tuple[dict[str, Any], list[Finding]]:
+    """As `read_datalist`, and what was found that is no error."""
+    # Not at the top: a machine that trains from a filled cache may lack SimpleITK
+    from pipeline.check_data.check import check_labelled
+
+    listing, folder = list_cases(dataset_dir), Path(os.path.abspath(dataset_dir))
+    checked, findings = check_labelled(listing, folder)
+    raise_errors(folder, findings)
+    return {
+        "layout": listing.layout,
+        "dataset_dir": str(folder),
+        "label_codes": {str(code): name for code, name in LABEL_NAMES.items()},
+        "training": [one.entry for one in checked],
+    }, findings
+
+
+def write_datalist(dataset_dir: str | Path, file: str | Path) -> dict[str, Any]:
+    """As `read_datalist`, and written to a JSON file."""
+    datalist = read_datalist(dataset_dir)
+    write_json(file, datalist)
+    return datalist
+
+
+def load_datalist(file: str | Path) -> dict[str, Any]:
+    """A datalist from its JSON file; nothing is read of the data itself."""
+    make_it = f"make it with `python -m pipeline.data.datalist DATA --out {file}`"
+    try:
+        datalist = read_json(file)
+    except FileNotFoundError as error:
+        raise InputError(f"{file}: there is no such datalist; {make_it}.") from error
+    except (JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: not readable as JSON ({error}); {make_it}.") from error
+    if not isinstance(datalist, dict) or not {"dataset_dir", "training"} <= datalist.keys():
+        raise InputError(f"{file}: is not a datalist, which has dataset_dir and training; {make_it}.")
+    return datalist
+
+
+def scans(path: str | Path) -> list[dict[str, str]]:
+    """Scans to segment, by case: one image file, a plain folder of image files, or the images of a known layout.
+
+    Each is {"case", "image"} with an absolute path; labels are not looked at. Raises InputError where there is none.
+    """
+    place = Path(os.path.abspath(path))
+    # Unlike Path's own, false too for a name that no file can have
+    if not os.path.lexists(place):
+        raise InputError(f"{place}: there is no such file or folder; check the path.")
+    if not place.is_dir():
+        if not place.name.lower().endswith(SUFFIXES):
+            raise InputError(f"{place}: is no image file; expected {', '.join(SUFFIXES)}; convert it.")
+        images = by_case([place])
+    elif listing := recognise(place):
+        images = {case.name: case.image for case in listing.cases}
+    else:
+        images = without_labels(by_case(image_files(place)))
+    if not images:
+        raise InputError(unrecognised(place, (f"a plain folder of {', '.join(SUFFIXES)} files", *UNDERSTOOD)))
+    return [{"case": name, "image": str(image)} for name, image in sorted(images.items())]
+
+
+def check_kinds(datalist: Mapping[str, Any], classes: LabelMap) -> None:
+    """Raise InputError where classes are kinds of infection and the labels of a datalist do not tell the kinds."""
+    if not classes.tells_kinds:
+        return
+    wanted = ", ".join(f"{code} {LABEL_NAMES[code]}" for code in (GROUND_GLASS, CONSOLIDATION))
+    mend = f"label infection as {wanted}, or choose a network that finds infection of any kind"
+    volumes_ml = {entry["case"]: entry["volume_ml"] for entry in datalist["training"]}
+    if not any(name in volumes for volumes in volumes_ml.values() for name in KINDS):
+        raise InputError(f"{datalist['dataset_dir']}: none of its labels tells the kinds of infection apart; {mend}.")
+    for case, volumes in volumes_ml.items():
+        if UNSPECIFIED in volumes or (volumes["infection"] and not {*KINDS} <= volumes.keys()):
+            raise InputError(f"case {case}: has infection of no kind (code {INFECTION}); {mend}.")
+
+
+def raise_errors(folder: Path, findings: Iterable[Finding]) -> None:
+    """One InputError for all errors: as it is where it is one, else counted and one a line."""
+    told = [finding.sentence for finding in of_level(findings, ERROR)]
+    if len(told) == 1:
+        raise InputError(told[0])
+    if told:
+        raise InputError(f"{folder}: {len(told)} problems were found.", *told)
+
+
+def table(datalist: Mapping[str, Any]) -> str:
+    """A line for every case, and a last one that counts them."""
+    entries = datalist["training"]
+    rows = [("case", "patient", "intensity", "size", "spacing mm", "left ml", "right ml", "infection ml")]
+    for entry in entries:
+        size = "x".join(str(length) for length in entry["size"])
+        spacing = "x".join(f"{length:.4g}" for length in entry["spacing_mm"])
+        volumes = [f"{entry['volume_ml'][name]:.1f}" for name in ("left_lung", "right_lung", "infection")]
+        rows.append((entry["case"], entry["patient_id"], entry["intensity"], size, spacing, *volumes))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    patients = len({entry["patient_id"] for entry in entries})
+    hounsfield, grey = (sum(entry["intensity"] == domain for entry in entries) for domain in (HOUNSFIELD, GREY_255))
+    counts = f"{hounsfield} in Hounsfield units, {grey} in 0..255 grey, layout {datalist['layout']}"
+    return "\n".join([*lines, f"{len(entries)} cases of {patients} patients: {counts}"])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    report_plainly()
+    parser = argparse.ArgumentParser(prog="python -m pipeline.data.datalist", description="Check a data folder.")
+    parser.add_argument("data", help="folder with scans and labels")
+    parser.add_argument("--out", help="JSON file for the datalist")
+    given = parser.parse_args(arguments)
+    print(table(write_datalist(given.data, given.out) if given.out else read_datalist(given.data)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,357 @@
+"""k-fold cross-validation: calls one ordinary training and one ordinary inference a fold, then evaluates.
+
+There is no second training loop here: each fold is `python -m monai.bundle run` with `--fold k --folds n`, which can be
+run by hand, in any order and on any machine, and is recognised as done afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from evaluation.measures.cases import Job, evaluate_cases, write_metrics_csv
+from evaluation.report.cross_validation import write_report
+from evaluation.statistics.comparison import METRICS_FILE, keyed
+from evaluation.statistics.findings import examine_cases, findings_summary, findings_text, write_findings
+from evaluation.statistics.summary import summarise
+from evaluation.statistics.verdicts import interval_text
+from evaluation.tables.scores import tables
+from pipeline.core.atomic import keep_json, read_json, write_json
+from pipeline.core.bundle_process import run_bundle, signals_passed_on
+from pipeline.core.configuration import COMMON, INFERENCE, TRAIN, merged, parse_overrides
+from pipeline.core.errors import InputError
+from pipeline.core.labels import label_map
+from pipeline.core.machine import cores
+from pipeline.core.progress import duration
+from pipeline.data.cache import CaseCache
+from pipeline.data.datalist import check_kinds
+from pipeline.data.study import (
+    PREDICTIONS,
+    PROBABILITIES,
+    Study,
+    check_unchanged,
+    load_study,
+    open_study,
+    without_label,
+)
+from pipeline.inference.cascade import FIRST, Stage, result_label_map, stage_overrides, stages_of
+from pipeline.runs.units import RUN, Unit, recorded
+from pipeline.training.checkpoint import FINISHED, MODEL
+
+logger = logging.getLogger(__name__)
+SEVERAL_GPUS = COMMON / "multi_gpu_train.yaml"
+# How long the held-out cases of a fold took that were segmented last, with the start of the program
+SEGMENTATION = "segmentation.json"
+# By whom the lungs, or the infection, are that a cascade's second stage is trained with
+REFERENCE, PREDICTED = "reference", "predicted"
+
+
+@dataclass
+class CrossValidation:
+    """One network or cascade, one data set, n folds.
+
+    Args:
+        network: name of a folder of `bundles/`, or `a>b` for a cascade, see `pipeline.inference.cascade`.
+        dataset_dir: in any layout that `pipeline.folders.layouts` knows.
+        folds: how many; with split `patients` no patient is on both sides.
+        preset: name of a file of `bundles/common/presets`.
+        output_dir: gets `predictions/<case>.nii.gz`, `metrics.csv`, `summary.json`, `folds.json`, `fold<k>/model.pt`;
+            the models of a cascade are in folders named after its stages.
+        split: `patients`, `lopo` (a fold a patient), `published` or a JSON file.
+        seed: of the split and of the training.
+        only_fold: run this fold alone and do not evaluate; -1 for all.
+        overrides: keys of train.yaml and inference.yaml to change, such as {"max_epochs": 20}; as text where a value is
+            a reference or an expression, which would otherwise be evaluated here and not in the fold.
+        lungs: what a cascade's second stage is trained with: the `reference`'s lungs (or infection, where that is what
+            the first stage finds), or those `predicted` by the same fold's first stage.
+        fold_overrides: number of a fold -> what that fold changes beyond `overrides`; its configurations are then in
+            `fold<k>/train.json` and `fold<k>/inference.json`.
+        jobs: how many folds run side by side, each with its share of the cores.
+        gpus: how many train a fold together, sharing its batches; processes on the CPU where there are none.
+    """
+
+    network: str
+    dataset_dir: str
+    folds: int
+    preset: str
+    output_dir: str
+    split: str = "patients"
+    seed: int = 0
+    only_fold: int = -1
+    overrides: Mapping[str, Any] | str = field(default_factory=dict)
+    lungs: str = REFERENCE
+    fold_overrides: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    jobs: int = 1
+    gpus: int = 1
+
+    def run(self) -> None:
+        """Run what is missing, then evaluate; raises InputError for what the user can mend."""
+        began = time.monotonic()
+        study = self.begin()
+        with signals_passed_on():
+            self.run_folds(study, [unit.fold for unit in self.units()])
+        if self.only_fold >= 0:
+            return
+        self.evaluate(study)
+        logger.info("Done in %s. Results are in %s", duration(time.monotonic() - began), self.output_dir)
+
+    def fill_cache(self) -> None:
+        """Begin the study and prepare all its scans, so that the folds can be trained where the scans are not."""
+        study = self.begin()
+        for stage in self.stages:
+            parser = ConfigParser(self.configuration(TRAIN, stage))
+            cache = CaseCache(parser.get_parsed_content("cache_dir"), parser.get_parsed_content("front"))
+            for fold in range(self.folds):
+                cache.fill(study.learnt(fold))
+            logger.info("%s holds every scan prepared; copy it and %s", cache.folder, self.output_dir)
+
+    def begin(self) -> Study:
+        """Check everything, and write the study and the configurations down or find them unchanged."""
+        if self.lungs not in (REFERENCE, PREDICTED):
+            raise InputError(f"LUNGS is {self.lungs!r}, expected {REFERENCE} or {PREDICTED}.")
+        if self.jobs < 1:
+            raise InputError(f"JOBS is {self.jobs}, expected how many folds to run side by side: 1 or more.")
+        if self.gpus < 1:
+            raise InputError(f"GPUS is {self.gpus}, expected how many train a fold together: 1 or more.")
+        configurations = self.configurations()
+        study = open_study(self.output_dir, self.dataset_dir, self.folds, self.split, self.seed)
+        check_unchanged(study)
+        for stage in self.stages:
+            check_kinds(study.datalist, label_map(self.configuration(TRAIN, stage)["label_map"]))
+        if self.only_fold >= 0:
+            study.held_out(self.only_fold)  # refuses a fold that does not exist
+        self.keep_all(configurations)
+        self.warn_of_leaks(study)
+        write_json(Path(self.output_dir) / RUN, asdict(self))
+        return study
+
+    @classmethod
+    def of(cls, folder: str | Path) -> CrossValidation:
+        """The one that was begun in a folder; its settings are those on the disk."""
+        try:
+            known = read_json(Path(folder) / RUN)
+        except FileNotFoundError as error:
+            raise InputError(f"{folder}: no run was begun here; begin one with `make cv OUT={folder}`.") from error
+        of_folds = {int(fold): own for fold, own in known["fold_overrides"].items()}
+        return cls(**{**known, "output_dir": str(folder), "fold_overrides": of_folds, "jobs": 1})
+
+    def prepare(self) -> list[Unit]:
+        """Check everything and write down what units need, and give them, so that each can run on its own."""
+        self.begin()
+        return self.units()
+
+    def units(self) -> list[Unit]:
+        return [
+            Unit(self.output_dir, fold) for fold in ([self.only_fold] if self.only_fold >= 0 else range(self.folds))
+        ]
+
+    def is_done(self, study: Study, fold: int) -> bool:
+        """Whether a fold's trainings are finished and its held-out cases segmented."""
+        trained = all((self.folder(stage) / f"fold{fold}" / FINISHED).exists() for stage in self.stages)
+        return trained and not study.unpredicted(fold)
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """One for a network, two for a cascade; the last one's predictions are the result."""
+        return stages_of(self.network)
+
+    def folder(self, stage: Stage) -> Path:
+        return Path(self.output_dir) / stage.name
+
+    @property
+    def place(self) -> Path:
+        """Of what belongs to all folds."""
+        return Path(self.output_dir)
+
+    def configurations(self) -> dict[Path, dict[str, Any]]:
+        """Every file of settings that this run needs, and its content; a fold has its own where it differs."""
+        files = {}
+        for stage in self.stages:
+            for name in (TRAIN, INFERENCE):
+                files[self.folder(stage) / f"{name}.json"] = common = self.configuration(name, stage)
+                for fold in self.fold_overrides:
+                    own = self.configuration(name, stage, fold)
+                    if own != common:
+                        files[self.folder(stage) / f"fold{fold}" / f"{name}.json"] = own
+        return files
+
+    def configuration(self, name: str, stage: Stage | None = None, fold: int | None = None) -> dict[str, Any]:
+        """All layers of `train` or `inference` and this run's own values in one; unknown keys raise InputError.
+
+        `stage` is the last one where none is given; `fold` adds what that fold alone changes.
+        """
+        stage = stage or self.stages[-1]
+        own: dict[str, Any] = {
+            "dataset_dir": str(self.dataset_dir),
+            "output_dir": str(self.folder(stage)),
+            "folds": self.folds,
+            "split": str(self.split),
+            "seed": self.seed,
+        }
+        if stage.name in FIRST and self.lungs == PREDICTED:
+            own["lungs_dir"] = str(self.lungs_dir)
+        if name == INFERENCE:
+            own = {"output_dir": str(Path(self.output_dir) / PREDICTIONS)}
+        of_fold = {} if fold is None else self.fold_overrides.get(fold, {})
+        overrides = stage_overrides({**parse_overrides(self.overrides), **of_fold}, stage)
+        return merged(name, stage.network, self.preset, overrides, own, stage.name, stage.cascade)
+
+    def keep_all(self, configurations: Mapping[Path, dict[str, Any]]) -> None:
+        """Write all files of settings; raise InputError when the folder was begun with other ones."""
+        for file, content in configurations.items():
+            self.keep(file, content)
+        written = {file for stage in self.stages for file in self.folder(stage).glob("fold*/*.json")}
+        of_folds = {file for file in written if file.stem in (TRAIN, INFERENCE)}
+        if stale := sorted(of_folds - configurations.keys()):
+            raise InputError(
+                f"{stale[0]}: this fold was begun with settings of its own; give them again, choose another OUT, or "
+                "delete that folder."
+            )
+
+    def keep(self, file: Path, content: dict[str, Any]) -> None:
+        """Write a file of settings; raise InputError when the folder was begun with another one."""
+        before = keep_json(file, content)
+        changed = sorted(key for key in {*content, *before} if content.get(key) != before.get(key))
+        if changed:
+            raise InputError(
+                f"{self.output_dir}: was begun with another {', '.join(changed)} (network {before.get('name')}, preset "
+                f"{before.get('preset')}); choose another OUT, or delete that folder."
+            )
+
+    def run_folds(self, study: Study, folds: Sequence[int]) -> None:
+        """As many at a time as there are jobs; those that run are waited for when one fails, no other is begun."""
+        if self.jobs == 1:
+            # Here and not in a thread, where Ctrl-C would wait for the fold's end
+            for fold in folds:
+                self.run_unit(study, fold)
+            return
+        pool = ThreadPoolExecutor(self.jobs)
+        try:
+            for done in [pool.submit(self.run_unit, study, fold) for fold in folds]:
+                done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def run_unit(self, study: Study, fold: int) -> None:
+        """`run_fold`, and its record."""
+        with recorded(self.output_dir, f"fold{fold}"):
+            self.run_fold(study, fold)
+
+    def run_fold(self, study: Study, fold: int) -> None:
+        """Train fold `fold` unless that is done, and infer those held-out cases that have no prediction yet."""
+        for stage in self.stages:
+            self.train(study, fold, stage)
+        if missing := study.unpredicted(fold):
+            what = f"fold {fold}: segmenting {len(missing)} held-out cases"
+            cases = f"$studies.unpredicted({json.dumps(str(self.output_dir))}, {fold})"
+            began = time.monotonic()
+            # Given here and not in inference.json, which segments scans of others later on
+            self.infer(what, fold, self.stages[-1], cases, probability_dir=Path(self.output_dir) / PROBABILITIES)
+            timed = {"cases": len(missing), "seconds": round(time.monotonic() - began, 1)}
+            write_json(self.folder(self.stages[-1]) / f"fold{fold}" / SEGMENTATION, timed)
+
+    def train(self, study: Study, fold: int, stage: Stage) -> None:
+        """Train a stage on a fold unless that is done."""
+        folder = self.folder(stage) / f"fold{fold}"
+        what = f"fold {fold}{stage.name and f', {stage.name}'}"
+        if (folder / FINISHED).exists():
+            logger.info("%s: trained already, %s", what, folder)
+            return
+        if stage.name in FIRST and self.lungs == PREDICTED:
+            self.find_lungs(study, fold)
+        own = self.own_configuration(TRAIN, stage, fold)
+        self.bundle_run(f"{what}: training", TRAIN, {"fold": fold, "folds": self.folds, **own}, stage)
+
+    @property
+    def lungs_dir(self) -> Path:
+        """What a cascade's first stage finds in the cases that the second one is trained and validated on."""
+        return self.folder(self.stages[0]) / "found"
+
+    def find_lungs(self, study: Study, fold: int) -> None:
+        """With the fold's own first stage: one that was trained without this fold's tested patients."""
+        found = self.lungs_dir / f"fold{fold}"
+        if missing := without_label(study.learnt(fold), found):
+            what = f"fold {fold}, {self.stages[0].name}: segmenting {len(missing)} cases to train on"
+            cases = f"$studies.learnt_without({json.dumps(str(self.output_dir))}, {fold}, {json.dumps(str(found))})"
+            self.infer(what, fold, self.stages[0], cases, output_dir=found)
+
+    def infer(self, what: str, fold: int, stage: Stage, cases: str, **arguments: Any) -> None:
+        """Segment cases, an expression, with a stage's model."""
+        model_file = self.folder(stage) / f"fold{fold}" / MODEL
+        own = self.own_configuration(INFERENCE, stage, fold)
+        self.bundle_run(what, INFERENCE, {"model_file": model_file, "cases": cases, **own, **arguments}, stage)
+
+    def own_configuration(self, name: str, stage: Stage, fold: int) -> dict[str, Path]:
+        """The argument that gives a fold its own settings, where it has any."""
+        file = self.folder(stage) / f"fold{fold}" / f"{name}.json"
+        return {"config_file": file} if file.exists() else {}
+
+    def bundle_run(self, what: str, name: str, arguments: Mapping[str, Any], stage: Stage | None = None) -> None:
+        """Run `train` or `inference` with arguments; `stage` is the last one where none is given."""
+        configuration = self.folder(stage or self.stages[-1]) / f"{name}.json"
+        # Side by side, more threads than cores would be in one another's way
+        threads = max(1, cores() // self.jobs) if self.jobs > 1 else 0
+        asked = {"config_file": configuration, **arguments}
+        if several := name == TRAIN and self.gpus > 1:
+            asked["config_file"] = [str(asked["config_file"]), str(SEVERAL_GPUS)]
+        run_bundle(what, asked, threads, self.gpus if several else 1)
+
+    def warn_of_leaks(self, study: Study) -> None:
+        leaking = study.folds.get("leaking_patients", [])
+        if leaking:
+            logger.warning("This split has scans of one patient on both sides: %s", ", ".join(leaking))
+
+    def evaluate_finished(self) -> None:
+        """As `evaluate`, of those folds that are done, naming the others; InputError where there is none."""
+        study = load_study(self.output_dir)
+        done = [fold for fold in range(self.folds) if self.is_done(study, fold)]
+        if not done:
+            raise InputError(f"{self.output_dir}: no fold is done yet; see `make status RUN={self.output_dir}`.")
+        self.evaluate(study, done)
+        if missing := sorted(set(range(self.folds)) - set(done)):
+            logger.warning("Not all folds: these numbers are without fold %s", ", ".join(map(str, missing)))
+
+    def evaluate(self, study: Study, folds: Iterable[int] | None = None) -> None:
+        """Score every prediction on the scanner's grid, write the tables and the report, and print the former.
+
+        Of the given folds alone, or of all.
+        """
+        classes = label_map(self.result_label_map())
+        scored = range(self.folds) if folds is None else folds
+        jobs = [self.job(study, case, fold) for fold in scored for case in study.held_out(fold)]
+        rows, findings = evaluate_cases(jobs, classes), examine_cases(jobs, classes)
+        summary = {**summarise(rows), **findings_summary(findings, rows)}
+        folder = Path(self.output_dir)
+        write_metrics_csv(rows, folder / METRICS_FILE)
+        write_findings(findings, folder)
+        write_json(folder / "summary.json", summary)
+        print(tables(rows, summary), flush=True)
+        intervals = interval_text(self.network, keyed(rows, self.output_dir), list(summary["structures"]))
+        print("", findings_text(findings, rows), "", intervals, sep="\n", flush=True)
+        logger.info("Report: %s", write_report(folder))
+
+    def job(self, study: Study, case: Mapping[str, Any], fold: int) -> Job:
+        """What is evaluated of a held-out case."""
+        probability = Path(self.output_dir) / PROBABILITIES / f"{case['case']}.nii.gz"
+        return Job(
+            Path(case["label"]),
+            study.prediction(dict(case)),
+            case["case"],
+            case["patient_id"],
+            fold,
+            probability if probability.is_file() else None,
+            Path(case["image"]),
+        )
+
+    def result_label_map(self) -> str:
+        """Name of the label map of the predictions; from what the folds ran with, which is on disk."""
+        return result_label_map(read_json(self.folder(self.stages[-1]) / f"{TRAIN}.json"))

@@ -1,0 +1,118 @@
+"""A bundle that somebody gave is told, compared with its checksum file, and refused where it differs."""
+
+from __future__ import annotations
+
+import zipfile
+
+import pytest
+
+from pipeline.bundle_files.archive import bundle_sha256, checksum_file, zip_bundle
+from pipeline.bundle_files.bundle_source import is_bundle, opened
+from pipeline.core.errors import InputError
+from pipeline.inference import chosen_model
+from pipeline.inference.chosen_model import open_model
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    folder = tmp_path / "a_ct_bundle"
+    (folder / "configs").mkdir(parents=True)
+    (folder / "configs" / "inference.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """The configurations that would have been run, and with what."""
+    asked = []
+
+    class Noted:
+        def __init__(self, configuration, output_dir, **own):
+            asked.append(("/".join(configuration.parts[-3:]), str(output_dir), own))
+
+        def setting(self, name):
+            return "lungs_infection" if name == "label_map" else None
+
+    monkeypatch.setattr(chosen_model, "Segmenter", Noted)
+    return asked
+
+
+def test_a_fold_of_a_run_is_no_bundle(tmp_path):
+    assert not is_bundle(tmp_path)
+
+
+def test_predicting_with_a_bundle_runs_its_own_configuration(bundle, runs):
+    with open_model(bundle, "labels"):
+        assert runs == [("a_ct_bundle/configs/inference.json", "labels", {})]
+
+
+def test_a_result_of_a_bundle_names_it_by_its_hash(bundle, runs):
+    with open_model(bundle, "labels", mode="") as model:
+        assert model.facts["sha256"] == bundle_sha256(bundle)
+
+
+def test_what_runs_is_a_copy_without_what_is_not_hashed(bundle):
+    (bundle / "__pycache__").mkdir()
+    (bundle / "__pycache__" / "code.pyc").write_text("")
+    with opened(bundle) as copy:
+        assert [path.name for path in copy.rglob("*")] == ["configs", "inference.json"]
+
+
+def test_the_source_and_the_hash_are_told(bundle, capsys):
+    with opened(bundle):
+        told = capsys.readouterr().out
+    assert str(bundle) in told
+    assert bundle_sha256(bundle) in told
+
+
+def test_a_bundle_without_a_checksum_file_is_said_to_be_so(bundle, capsys):
+    with opened(bundle):
+        assert "no checksum file" in capsys.readouterr().out
+
+
+def test_a_zip_file_is_unpacked_for_as_long_as_it_is_used(bundle):
+    archive = zip_bundle(bundle, "0.1.0")
+    with opened(archive) as folder:
+        assert (folder / "configs" / "inference.json").read_text() == "{}"
+    assert not folder.exists()
+
+
+def test_a_changed_folder_is_not_run(bundle, runs):
+    zip_bundle(bundle, "0.1.0")
+    (bundle / "configs" / "inference.json").write_text('{"run": "$1"}')
+    with pytest.raises(InputError, match=r"configs/inference\.json"), open_model(bundle, "labels"):
+        pass
+    assert runs == []
+
+
+def test_a_changed_zip_file_is_not_run(bundle, runs):
+    archive = zip_bundle(bundle, "0.1.0")
+    checksum_file(archive).write_text(f"{'0' * 64}  {archive.name}\n")
+    with pytest.raises(InputError, match=archive.name), open_model(archive, "labels"):
+        pass
+    assert runs == []
+
+
+def test_a_zip_file_that_writes_beside_its_folder_is_refused(tmp_path):
+    archive = tmp_path / "bad.zip"
+    with zipfile.ZipFile(archive, "w") as content:
+        content.writestr("../escaped.txt", "")
+    with pytest.raises(InputError, match="a path outside of it"), opened(archive):
+        pass
+
+
+@pytest.mark.parametrize(("content", "told"), [(b"no zip", "not a readable zip file"), (None, "does not exist")])
+def test_what_is_no_zip_file_is_told_in_a_sentence(tmp_path, content, told):
+    archive = tmp_path / "bad.zip"
+    if content is not None:
+        archive.write_bytes(content)
+    with pytest.raises(InputError, match=told), opened(archive):
+        pass
+
+
+def test_a_zip_file_without_a_bundle_is_refused(tmp_path):
+    archive = tmp_path / "other.zip"
+    with zipfile.ZipFile(archive, "w") as content:
+        content.writestr("a/b.txt", "")
+    with pytest.raises(InputError, match="holds no bundle"), opened(archive):
+        pass

@@ -1,0 +1,49 @@
+"""Folds of a cross-validation side by side: how many at a time, and what one that fails stops."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+import pytest
+
+from pipeline.core.errors import InputError
+from pipeline.runs.cross_validation import CrossValidation
+
+
+@pytest.fixture
+def make(tmp_path):
+    return partial(CrossValidation, "unet_3d", "scans", 4, "demo", str(tmp_path))
+
+
+def test_two_jobs_run_two_folds_at_a_time(make, monkeypatch):
+    both = threading.Barrier(2, timeout=30)
+    monkeypatch.setattr(CrossValidation, "run_fold", lambda self, study, fold: both.wait())
+    make(jobs=2).run_folds(None, range(4))
+    assert not both.broken
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_every_fold_is_run_once(make, monkeypatch, jobs):
+    done = []
+    monkeypatch.setattr(CrossValidation, "run_fold", lambda self, study, fold: done.append(fold))
+    make(jobs=jobs).run_folds(None, range(4))
+    assert sorted(done) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_first_error_is_raised_as_it_is(make, monkeypatch, jobs):
+    def fail(self, study, fold):
+        raise InputError(f"fold {fold} failed")
+
+    monkeypatch.setattr(CrossValidation, "run_fold", fail)
+    with pytest.raises(InputError, match="fold 0 failed"):
+        make(jobs=jobs).run_folds(None, range(4))
+
+
+def test_settings_of_a_folds_own_that_are_not_given_again_are_refused(make, tmp_path):
+    given = make(fold_overrides={1: {"max_epochs": 3}}).configurations()
+    assert {file.parent.name for file in given} == {tmp_path.name, "fold1"}
+    make(fold_overrides={1: {"max_epochs": 3}}).keep_all(given)
+    with pytest.raises(InputError, match="begun with settings of its own"):
+        make().keep_all(make().configurations())
