@@ -16,8 +16,9 @@ import SimpleITK as sitk
 from pipeline.core.atomic import write_json
 from pipeline.core.configuration import COMMON, METADATA, ROOT, TRAIN
 from pipeline.core.labels import label_map
-from pipeline.data.study import PREDICTIONS, load_study
-from pipeline.inference.cascade import Stage
+from pipeline.core.run_files import PREDICTIONS
+from pipeline.core.stages import Stage
+from pipeline.data.study import load_study
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.training.checkpoint import FINISHED, MODEL
 

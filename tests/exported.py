@@ -15,10 +15,10 @@ from network_table import BY_BUNDLE
 
 from pipeline.core.atomic import write_json
 from pipeline.core.configuration import INFERENCE, TRAIN
+from pipeline.core.stages import stages_of
 from pipeline.export.build import Details, export
 from pipeline.export.source import Source, initial
 from pipeline.export.verify import STANDALONE
-from pipeline.inference.cascade import stages_of
 from pipeline.training.checkpoint import FINISHED, MODEL
 
 GUARD = """\

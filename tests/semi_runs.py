@@ -10,8 +10,9 @@ import SimpleITK as sitk
 
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.configuration import TRAIN
+from pipeline.core.run_files import PREDICTIONS
 from pipeline.data.pseudo_labels import unfinished
-from pipeline.data.study import PREDICTIONS, load_study
+from pipeline.data.study import load_study
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.scans.scan import read_scan
 from pipeline.training.checkpoint import FINISHED, MODEL

@@ -7,7 +7,7 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from pipeline.inference.cascade import joined
+from pipeline.core.stages import joined
 from transforms.on_scanner_grid import SaveOnScannerGridd
 
 

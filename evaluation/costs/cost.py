@@ -19,11 +19,11 @@ import torch
 from monai.bundle import ConfigParser
 
 from evaluation.costs.network_cost import BATCH_SIZE, Cost, Subject, measure, precision
-from evaluation.tables.scores import aligned
 from pipeline.core.atomic import replacing, write_csv
 from pipeline.core.configuration import TRAIN, merged, networks, optional_networks
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.machine import cores, keep_allocations
+from pipeline.core.text_table import aligned
 from pipeline.folders.output_folder import claim_output
 
 logger = logging.getLogger(__name__)

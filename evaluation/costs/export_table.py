@@ -11,8 +11,8 @@ from typing import Any
 
 from evaluation.costs.cost import published as printed_costs
 from evaluation.tables.paper_table import paper_names, published
-from evaluation.tables.scores import WIDTH, aligned, number
 from pipeline.core.atomic import replacing, write_csv, write_json
+from pipeline.core.text_table import WIDTH, aligned, number
 
 TABLE_III = "anam_net_table3.csv"
 PAPER_NOTE = (

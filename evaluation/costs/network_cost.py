@@ -16,7 +16,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.core.errors import InputError
-from pipeline.inferers.windows import MixedPrecision, channels_last
+from pipeline.inferers.memory_layout import channels_last
+from pipeline.inferers.precision import MixedPrecision
 
 logger = logging.getLogger(__name__)
 BATCH_SIZE = 2  # of a training step; some networks refuse 1

@@ -21,9 +21,9 @@ from evaluation.measures.cases import read_labels
 from evaluation.measures.metrics import volume_ml
 from evaluation.measures.plausibility import agreement, infection_outside, largest_part, left_share, typical_lung
 from evaluation.measures.whole_lungs import whole_lungs
-from evaluation.tables.scores import aligned, listed
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.labels import LABEL_CODES, LEFT_LUNG, RIGHT_LUNG, infected
+from pipeline.core.text_table import aligned, listed
 from pipeline.scans.bounding_box import bounding_box
 from pipeline.scans.front import Front
 from pipeline.scans.scan import GREY_255, Geometry, case_name, intensity_domain, read_scan

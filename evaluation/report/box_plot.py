@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from evaluation.report import svg
-from evaluation.tables.scores import number
+from pipeline.core.text_table import number
 
 ROW, TOP, LEFT, RIGHT, BOTTOM = 46, 6, 96, 12, 38
 BOX, RADIUS = 22, 2.6

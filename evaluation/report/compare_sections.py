@@ -23,8 +23,8 @@ from evaluation.report.tables import ABSENT, Table, key_value_table, name_of
 from evaluation.report.text_tables import listed, table_text, titled
 from evaluation.statistics.comparison import Comparison
 from evaluation.statistics.verdicts import LEVEL, SCOPE, finding, interval_note, notes, subject
-from evaluation.tables.scores import number
-from pipeline.data.slice_sets import are_public
+from pipeline.core.text_table import number
+from pipeline.folders.public_set import are_public
 
 PUBLIC_CASES = 20
 # So many are open, others folded

@@ -14,8 +14,8 @@ from evaluation.report.tables import ABSENT, Cell, Table, name_of, text_cells
 from evaluation.statistics.ensemble_tables import AVERAGING
 from evaluation.statistics.flag_worth import Worth
 from evaluation.statistics.verdicts import SCOPE
-from evaluation.tables.scores import number
 from pipeline.core.labels import in_order
+from pipeline.core.text_table import number
 
 
 def ensemble(run: Run) -> Section | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from evaluation.measures.cases import Row
-from evaluation.tables.scores import number
+from pipeline.core.text_table import number
 
 SHARES = {
     "dice": "Dice",

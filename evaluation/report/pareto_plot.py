@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from evaluation.report import svg
 from evaluation.report.label_places import Box, end_of_leader, places
-from evaluation.tables.scores import number
+from pipeline.core.text_table import number
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 680, 62, 16, 16, 46
 HEIGHT, HEIGHT_OF_NAME, MOST = 300, 9, 520

@@ -13,8 +13,8 @@ from evaluation.report.run import Run
 from evaluation.report.shown import Shown, evenly, landmarks, ranking, ranking_structure
 from evaluation.report.stack import Stack, cropped, fullest_slice, read_stack, thinned
 from evaluation.report.tables import name_of
-from evaluation.tables.scores import number
 from pipeline.core.labels import LabelMap
+from pipeline.core.text_table import number
 
 SLICES, PIXELS = 64, 256
 # Of all scans in the viewer together; base64 makes a third more of it

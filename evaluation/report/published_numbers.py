@@ -9,7 +9,7 @@ from typing import NamedTuple
 from evaluation.report.run import Run
 from evaluation.tables.paper_table import PUBLISHED, published
 from pipeline.core.configuration import cascades
-from pipeline.inference.cascade import stages_of
+from pipeline.core.stages import stages_of
 
 SOURCES = PUBLISHED / "sources.csv"
 METRICS = ("dice", "sensitivity", "specificity", "precision", "accuracy")

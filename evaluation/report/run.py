@@ -14,8 +14,8 @@ from evaluation.statistics.findings import Finding, read_findings
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
-from pipeline.data.study import DATALIST, ENSEMBLE_SCORES, FOLDS, PREDICTIONS, PROBABILITIES
-from pipeline.inference.cascade import STAGES, result_label_map
+from pipeline.core.run_files import DATALIST, ENSEMBLE_SCORES, FOLDS, PREDICTIONS, PROBABILITIES
+from pipeline.core.stages import STAGES, result_label_map
 
 LOSSES = ("train_loss", "val_loss")
 

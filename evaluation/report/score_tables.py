@@ -10,8 +10,9 @@ from evaluation.measures.cases import Row
 from evaluation.measures.metrics import METRICS
 from evaluation.report.tables import ABSENT, Cell, Table, name_of, share_cell, text_cells, volume_cell
 from evaluation.statistics.summary import spread
-from evaluation.tables.scores import PAPER_AVERAGE, decimal, number
+from evaluation.tables.scores import PAPER_AVERAGE
 from pipeline.core.labels import in_order
+from pipeline.core.text_table import decimal, number
 
 # Values and the patients that they are of -> lower and upper end of the 95 % confidence interval of their mean, None
 # where there is none

@@ -22,9 +22,10 @@ from evaluation.report.tables import Table, key_value_table, name_of
 from evaluation.statistics.findings import JUDGED_BY, worths
 from evaluation.statistics.flag_worth import worth_notes
 from evaluation.statistics.summary import POOLED_RULE, SLICE_RULE, spread, summarise
-from evaluation.tables.scores import PAPER_NOTE, lesion_words, number, sentence
+from evaluation.tables.scores import PAPER_NOTE, lesion_words
 from evaluation.tables.severity_table import SEVERITY_RULE, agreement_line, grade_agreement
 from pipeline.core.labels import in_order
+from pipeline.core.text_table import number, sentence
 
 PLOTTED = ("dice", "sensitivity")
 NO_SCORES = "metrics.csv is missing: the run was not evaluated, or not all of its folds are done. Run make cv again."

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evaluation.tables.scores import number
+from pipeline.core.text_table import number
 
 ABSENT = "-"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from evaluation.report.tables import Cell, Table
-from evaluation.tables import scores as text
-from evaluation.tables.scores import WIDTH, aligned
+from pipeline.core import text_table
+from pipeline.core.text_table import WIDTH, aligned
 
 # Of a line with its two spaces before each cell
 BETWEEN = 2
@@ -31,7 +31,7 @@ def _text(cell: Cell) -> str:
 
 def listed(sentences: Iterable[str]) -> str:
     """Sentences as a list."""
-    return "\n".join(text.listed(sentences))
+    return "\n".join(text_table.listed(sentences))
 
 
 def titled(title: str, parts: Sequence[str]) -> str:

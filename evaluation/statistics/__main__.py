@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from evaluation.measures.metrics import METRICS
 from evaluation.statistics.comparison import METRICS_FILE, compare, read_runs, shared_structures
 from evaluation.statistics.verdicts import SCOPE, comparison_table, estimate_table, interval_note
-from evaluation.tables.scores import listed
 from pipeline.core.errors import report_plainly
+from pipeline.core.text_table import listed
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,8 +14,8 @@ from evaluation.statistics.findings import Finding, findings_text, raised_flags,
 from evaluation.statistics.intervals import patient_means
 from evaluation.statistics.summary import spread
 from evaluation.statistics.verdicts import SCOPE, comparison_table, interval_note, verdict
-from evaluation.tables.scores import aligned, number, wrapped
 from pipeline.core.labels import in_order
+from pipeline.core.text_table import aligned, number, wrapped
 
 ENSEMBLE, MEAN_MEMBER = "ensemble", "mean single member"
 ONE_VOTER = (

@@ -18,7 +18,6 @@ from evaluation.measures.cases import OWN_CODES, Job, Row, read_labels, read_pai
 from evaluation.measures.flags import EVERY, Flag, case_flags
 from evaluation.measures.whole_lungs import whole_lungs
 from evaluation.statistics.flag_worth import Worth, worth, worth_table
-from evaluation.tables.scores import WIDTH, listed, sentence
 from evaluation.tables.severity_table import (
     SEVERITY_COLUMNS,
     SEVERITY_RULE,
@@ -31,6 +30,7 @@ from evaluation.tables.severity_table import (
 from pipeline.core.atomic import write_csv
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
+from pipeline.core.text_table import WIDTH, listed, sentence
 from pipeline.scans.scan import read_scan
 
 SEVERITY_FILE, FLAGS_FILE = "severity.csv", "flags.csv"

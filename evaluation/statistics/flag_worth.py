@@ -19,10 +19,11 @@ from scipy import stats
 from evaluation.measures.cases import read_labels
 from evaluation.measures.flags import EVERY, FAILED_BELOW, Flag, case_flags
 from evaluation.statistics.comparison import METRICS_FILE, read_runs
-from evaluation.tables.scores import aligned, listed, number
+from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.labels import LABEL_CODES, STRUCTURES
-from pipeline.data.study import load_study
+from pipeline.core.run_files import DATALIST, PREDICTIONS
+from pipeline.core.text_table import aligned, listed, number
 from pipeline.scans.scan import read_scan
 
 logger = logging.getLogger(__name__)
@@ -105,18 +106,19 @@ def measure(
     for case, fold, found in first:
         if found == structure:
             logger.info("case %s", case)
-            flags.append(flags_of(folders, case, fold))
+            flags.append(flags_of(folders, case))
             dice.append(first[case, fold, found]["dice"])
     names = [limits.name for limits in EVERY if any(limits.name in mine for mine in flags)]
     return [worth(name, [mine.get(name) for mine in flags], dice, failed_below) for name in names]
 
 
-def flags_of(folders: Sequence[str | Path], case: str, fold: int) -> dict[str, Flag]:
+def flags_of(folders: Sequence[str | Path], case: str) -> dict[str, Flag]:
     """The flags by name of one case of the first folder's cross-validation, with the others' predictions of it."""
-    studies = [load_study(folder) for folder in folders]
-    entry = next(entry for entry in studies[0].held_out(fold) if entry["case"] == case)
-    labels, *others = [read_labels(study.prediction(entry), case, LABEL_CODES) for study in studies]
-    scan = read_scan(entry["image"]) if Path(entry["image"]).is_file() else None
+    datalist = read_json(Path(folders[0]) / DATALIST)
+    image = next(Path(datalist["dataset_dir"], one["image"]) for one in datalist["training"] if one["case"] == case)
+    files = [Path(folder) / PREDICTIONS / f"{case}.nii.gz" for folder in folders]
+    labels, *others = [read_labels(file, case, LABEL_CODES) for file in files]
+    scan = read_scan(image) if image.is_file() else None
     return {flag.limits.name: flag for flag in case_flags(labels, scan, others, case)}
 
 

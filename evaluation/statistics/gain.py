@@ -10,8 +10,8 @@ import numpy as np
 from evaluation.statistics.comparison import Comparison, Rows, case_differences, compare, read_runs, shared_structures
 from evaluation.statistics.intervals import estimate, patient_means
 from evaluation.statistics.verdicts import comparison_table, estimate_table, interval_note, run_estimates
-from evaluation.tables.scores import aligned, listed
 from pipeline.core.atomic import replacing, write_csv
+from pipeline.core.text_table import aligned, listed
 
 SEMI, SUPERVISED = "semi-supervised", "supervised"
 COLUMNS = (

@@ -9,7 +9,7 @@ import numpy as np
 from evaluation.statistics.comparison import Comparison, Rows
 from evaluation.statistics.intervals import RESAMPLES, Estimate, estimate, patient_means
 from evaluation.statistics.paired import smallest_p
-from evaluation.tables.scores import aligned, listed, number
+from pipeline.core.text_table import aligned, listed, number
 
 LEVEL = 0.05
 # Simulated: 1000 samples for each number of patients, 999 resamples; tests/evaluation/statistics/test_statistics.py

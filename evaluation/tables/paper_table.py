@@ -15,8 +15,8 @@ from typing import Any
 
 from evaluation.measures.averaging import DEVIATION
 from evaluation.measures.slices import SLICE_METRICS
-from evaluation.tables.scores import WIDTH, aligned, number
 from pipeline.core.atomic import replacing, write_csv
+from pipeline.core.text_table import WIDTH, aligned, number
 
 PUBLISHED = Path(__file__).parent / "published"
 # Columns of a published table, and of results, that are no numbers

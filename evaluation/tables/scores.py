@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evaluation.measures.metrics import METRICS
 from pipeline.core.labels import in_order
-
-WIDTH = 100
-CASE_WIDTH = 44
+from pipeline.core.text_table import aligned, decimal, number, sentence, shortened, wrapped
 
 # Table 1 of the MIScnn COVID-19 paper (Muller, Soto-Rey, Kramer), its row AVG: the mean of its five fold medians
 PAPER_AVERAGE = {
@@ -119,11 +115,6 @@ def _mean_and_deviation(spread: Mapping[str, Any], written: Callable[[float | No
     return f"{written(spread['mean'])} ± {written(spread['std'])}"
 
 
-def sentence(rule: str) -> str:
-    """A rule, which may stand behind a colon, as a sentence of its own."""
-    return f"{rule[0].upper()}{rule[1:]}."
-
-
 def case_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The Dice of each structure, one line a case and fold, sorted by case; `-` where it is undefined."""
     dice = {(row["case"], row["fold"], row["structure"]): row["dice"] for row in rows}
@@ -138,37 +129,3 @@ def case_table(rows: Sequence[Mapping[str, Any]]) -> str:
             "-: undefined, reference and prediction are both empty.",
         )
     )
-
-
-def number(value: float | None) -> str:
-    """Three decimals; `-` for None and nan."""
-    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
-
-
-def decimal(value: float | None) -> str:
-    """One decimal; `-` for None and nan."""
-    return "-" if value is None or math.isnan(value) else f"{value:.1f}"
-
-
-def shortened(name: str) -> str:
-    """A name of at most CASE_WIDTH characters; the middle goes, since names of series differ at their ends."""
-    if len(name) <= CASE_WIDTH:
-        return name
-    half = (CASE_WIDTH - 2) // 2
-    return f"{name[:half]}..{name[-half:]}"
-
-
-def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Cells under one another, two spaces apart: the first column to the left, the others to the right."""
-    first, *others = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join((line[0].ljust(first), *map(str.rjust, line[1:], others))).rstrip() for line in lines)
-
-
-def wrapped(sentence: str) -> list[str]:
-    """The lines of a sentence."""
-    return textwrap.wrap(sentence, WIDTH)
-
-
-def listed(sentences: Iterable[str]) -> list[str]:
-    """The lines of sentences that stand below one another, each after a dash."""
-    return [line for one in sentences for line in textwrap.wrap(f"- {one}", WIDTH, subsequent_indent="  ")]

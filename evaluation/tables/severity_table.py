@@ -12,8 +12,8 @@ import numpy as np
 from evaluation.measures.cases import OWN_CODES, belongs
 from evaluation.measures.severity import GRADES, Severity, severity
 from evaluation.measures.whole_lungs import whole_lungs
-from evaluation.tables.scores import aligned, shortened
 from pipeline.core.labels import LabelMap, infected
+from pipeline.core.text_table import aligned, shortened
 
 SHARES = ("left", "right", "lungs")
 SEVERITY_COLUMNS = (

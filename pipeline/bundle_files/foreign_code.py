@@ -18,11 +18,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from pipeline.bundle_files.package import imported, is_own, module_of, relative_imports
-from pipeline.core.atomic import read_json
-from pipeline.core.configuration import BUNDLES, LOGGING, ROOT
-from pipeline.core.errors import InputError
-from pipeline.export.configs import (
+from pipeline.bundle_files.own_code import (
     FIND_ITSELF,
     NEEDED_IMPORTS,
     ON_PATH,
@@ -32,6 +28,10 @@ from pipeline.export.configs import (
     aliases_as_references,
     module_expression,
 )
+from pipeline.bundle_files.package import imported, is_own, module_of, relative_imports
+from pipeline.core.atomic import read_json
+from pipeline.core.configuration import BUNDLES, LOGGING, ROOT
+from pipeline.core.errors import InputError
 
 PACKAGE = re.compile(r"\w+_code")
 OF_THE_BUNDLE = re.compile(r"\$@bundle_root \+ '/(models/\w+\.pt|configs/\w+\.json)'")
@@ -146,7 +146,7 @@ def _targets(content: Any) -> Iterator[str]:
 
 @cache
 def _known() -> frozenset[str]:
-    """Every text in this project's own configurations, also as `pipeline.export.configs` writes it into a bundle."""
+    """Every text in this project's own configurations, also as `pipeline.bundle_files.own_code` rewrites it."""
     written = (PUBLISHED, FIND_ITSELF, NEEDED_IMPORTS, TRAINED_MEMBERS, f"@{OWN_CODE}::{ON_PATH}")
     texts = {text for content in (*_own_configurations(), *written) for text in _texts(content)}
     aliases = {alias: name for name, alias in map(imported, texts) if is_own(name)}

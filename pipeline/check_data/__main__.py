@@ -18,18 +18,19 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from evaluation.tables.scores import aligned
 from pipeline.check_data.card import CARD, write_card
+from pipeline.check_data.cases_table import table
 from pipeline.check_data.check import Checked, all_findings, check_each, check_labelled, check_scan
 from pipeline.check_data.finding import ERROR, LEVELS, Finding, of_level
 from pipeline.check_data.passed_over import passed_over
 from pipeline.check_data.repair import AS_IT_WAS, repair
 from pipeline.core.atomic import write_json
 from pipeline.core.errors import InputError, report_plainly
-from pipeline.data.datalist import scans, table
+from pipeline.core.text_table import aligned
 from pipeline.folders.layouts import Case, Listing, recognise
 from pipeline.folders.left_out import any_missed
 from pipeline.folders.output_folder import claim_output
+from pipeline.folders.scan_list import scans
 from pipeline.scans.scan import SUFFIXES
 from pipeline.scans.scan_names import DICOM_SUFFIXES
 

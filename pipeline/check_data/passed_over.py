@@ -6,9 +6,9 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
-from pipeline.folders.inputs import is_result
 from pipeline.folders.layouts import Listing, labels_by_name
 from pipeline.folders.left_out import LeftOut
+from pipeline.folders.manifest import is_result
 from pipeline.folders.output_folder import holds_results
 from pipeline.scans.scan import PNG, SUFFIXES, case_name
 from pipeline.scans.scan_names import has_header, voxels_of_headers, what_it_is

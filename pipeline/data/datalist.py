@@ -13,20 +13,14 @@ from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
+from pipeline.check_data.cases_table import table
 from pipeline.check_data.finding import ERROR, WARNING, Finding, of_level
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, KINDS, LABEL_NAMES, UNSPECIFIED, LabelMap
 from pipeline.folders.layouts import (
-    UNDERSTOOD,
-    by_case,
-    image_files,
     list_cases,
-    recognise,
-    unrecognised,
-    without_labels,
 )
-from pipeline.scans.scan import GREY_255, HOUNSFIELD, SUFFIXES
 
 logger = logging.getLogger(__name__)
 
@@ -107,28 +101,6 @@ def load_datalist(file: str | Path) -> dict[str, Any]:
     return datalist
 
 
-def scans(path: str | Path) -> list[dict[str, str]]:
-    """Scans to segment, by case: one image file, a plain folder of image files, or the images of a known layout.
-
-    Each is {"case", "image"} with an absolute path; labels are not looked at. Raises InputError where there is none.
-    """
-    place = Path(os.path.abspath(path))
-    # Unlike Path's own, false too for a name that no file can have
-    if not os.path.lexists(place):
-        raise InputError(f"{place}: there is no such file or folder; check the path.")
-    if not place.is_dir():
-        if not place.name.lower().endswith(SUFFIXES):
-            raise InputError(f"{place}: is no image file; expected {', '.join(SUFFIXES)}; convert it.")
-        images = by_case([place])
-    elif listing := recognise(place):
-        images = {case.name: case.image for case in listing.cases}
-    else:
-        images = without_labels(by_case(image_files(place)))
-    if not images:
-        raise InputError(unrecognised(place, (f"a plain folder of {', '.join(SUFFIXES)} files", *UNDERSTOOD)))
-    return [{"case": name, "image": str(image)} for name, image in sorted(images.items())]
-
-
 def check_kinds(datalist: Mapping[str, Any], classes: LabelMap) -> None:
     """Raise InputError where classes are kinds of infection and the labels of a datalist do not tell the kinds."""
     if not classes.tells_kinds:
@@ -150,23 +122,6 @@ def raise_errors(folder: Path, findings: Iterable[Finding]) -> None:
         raise InputError(told[0])
     if told:
         raise InputError(f"{folder}: {len(told)} problems were found.", *told)
-
-
-def table(datalist: Mapping[str, Any]) -> str:
-    """A line for every case, and a last one that counts them."""
-    entries = datalist["training"]
-    rows = [("case", "patient", "intensity", "size", "spacing mm", "left ml", "right ml", "infection ml")]
-    for entry in entries:
-        size = "x".join(str(length) for length in entry["size"])
-        spacing = "x".join(f"{length:.4g}" for length in entry["spacing_mm"])
-        volumes = [f"{entry['volume_ml'][name]:.1f}" for name in ("left_lung", "right_lung", "infection")]
-        rows.append((entry["case"], entry["patient_id"], entry["intensity"], size, spacing, *volumes))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    patients = len({entry["patient_id"] for entry in entries})
-    hounsfield, grey = (sum(entry["intensity"] == domain for entry in entries) for domain in (HOUNSFIELD, GREY_255))
-    counts = f"{hounsfield} in Hounsfield units, {grey} in 0..255 grey, layout {datalist['layout']}"
-    return "\n".join([*lines, f"{len(entries)} cases of {patients} patients: {counts}"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

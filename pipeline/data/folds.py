@@ -12,9 +12,9 @@ import numpy as np
 
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
+from pipeline.folders.public_set import PUBLISHED_FILE
 
 BY_PATIENT, ONE_PATIENT_OUT, PUBLISHED = "patients", "lopo", "published"
-PUBLISHED_FILE = Path(__file__).parent / "splits" / "ma2020_task1.json"
 
 # What a fold of a split file may say beside the cases that it tests
 LISTS = ("train", "validation")

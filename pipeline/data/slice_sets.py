@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,11 +21,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
 from pipeline.core.labels import INFECTION, LABEL_CODES, LEFT_LUNG
-from pipeline.data.folds import PUBLISHED_FILE
-from pipeline.folders.layouts import Listing, by_case, image_files, list_cases, public_name, recognise
+from pipeline.folders.layouts import Listing, by_case, image_files, list_cases, recognise
+from pipeline.folders.public_set import are_public
 from pipeline.scans.scan import Geometry, read_geometry, read_label, read_scan
 
 logger = logging.getLogger(__name__)
@@ -121,12 +120,6 @@ def _look_for(number: str, data: Path, below: list[Path], plain: str) -> SliceSe
         for case in listing.cases
     )
     return SliceSet(number, place, stacks, stands_in=number != THREE or not are_public(stack.name for stack in stacks))
-
-
-def are_public(names: Iterable[str]) -> bool:
-    """Whether the cases are the public 20 CTs, by their names."""
-    published = {name for fold in read_json(PUBLISHED_FILE)["folds"] for name in fold["test"]}
-    return {public_name(name) for name in names} == published
 
 
 def _set_one(folder: Path) -> tuple[Stack, ...]:

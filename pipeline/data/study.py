@@ -10,13 +10,10 @@ from typing import Any
 
 from pipeline.core.atomic import keep_json, read_json
 from pipeline.core.errors import InputError
+from pipeline.core.run_files import DATALIST, FOLDS, PREDICTIONS
 from pipeline.data.datalist import checked_datalist, load_datalist, read_datalist
 from pipeline.data.folds import held_out_cases, make_folds, training_cases, validation_cases
 from pipeline.folders.output_folder import check_output, claim_output, refuse_signs
-
-DATALIST, FOLDS, PREDICTIONS, PROBABILITIES = "datalist.json", "folds.json", "predictions", "probabilities"
-# The scores of a leave-one-patient-out ensemble
-ENSEMBLE_SCORES = "lopo.json"
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from typing import Any
 
 from pipeline.check_data.finding import ERROR, of_level
 from pipeline.core.errors import InputError
-from pipeline.data.datalist import scans
-from pipeline.folders.layouts import PUBLIC_PATIENTS, Case, public_name, recognise
+from pipeline.folders.layouts import Case, recognise
+from pipeline.folders.public_set import PUBLIC_PATIENTS, public_name
+from pipeline.folders.scan_list import scans
 
 ENTRY = ("case", "patient_id", "image", "image_sha256", "intensity")
 MEND = "leave it out, the model would be trained on what it is tested on"

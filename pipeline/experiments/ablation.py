@@ -26,11 +26,11 @@ from evaluation.tables.paper_table import Means, Published, published, text, wit
 from pipeline.core.configuration import COMMON, LOGGING, load, parse_overrides
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.labels import label_map
+from pipeline.core.stages import STAGES
 from pipeline.data.folds import BY_PATIENT
-from pipeline.data.slice_sets import are_public
 from pipeline.data.study import Study, load_study
 from pipeline.folders.output_folder import claim_output
-from pipeline.inference.cascade import STAGES
+from pipeline.folders.public_set import are_public
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.in_turn import Several, run_in_turn
 from pipeline.runs.launch import add_launch_options, launch

@@ -21,7 +21,7 @@ class PaperExperiment:
 
     Args:
         what: for the title.
-        plan: which slices are trained and tested on: `kind`, of `pipeline.experiments.experiment.PLANS`, and its
+        plan: which slices are trained and tested on: `kind`, of `pipeline.experiments.setting.PLANS`, and its
             arguments.
         by_patient: what is different where a set is cut between patients; empty where it is not cut.
         models_of: number of the experiment whose models are tested; 0 for its own.

@@ -15,9 +15,8 @@ import json
 import logging
 import logging.config
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,49 +27,25 @@ from pipeline.core.atomic import read_json, write_csv, write_json
 from pipeline.core.configuration import INFERENCE, LOGGING, TRAIN, merged, parse_overrides
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.labels import label_map
-from pipeline.data.study import PREDICTIONS, check_unchanged, open_study
-from pipeline.experiments.description import PAPER, Paper, PaperExperiment, described, papers
+from pipeline.core.run_files import PREDICTIONS
+from pipeline.core.stages import stage_overrides, stages_of
+from pipeline.data.study import check_unchanged, open_study
+from pipeline.experiments.description import PAPER, described, papers
 from pipeline.experiments.notes import notes, title
-from pipeline.experiments.plan import Model, Plan, make_plan
+from pipeline.experiments.plan import Model
 from pipeline.experiments.prepared_slices import check_preparation, is_written, write_dataset
-from pipeline.experiments.random_plan import random_plan
+from pipeline.experiments.setting import ANAM_NET, Setting
 from pipeline.folders.output_folder import claim_output
-from pipeline.inference.cascade import stage_overrides, stages_of
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.scans.scan import file_sha256
 from pipeline.training.checkpoint import MODEL
 
 logger = logging.getLogger(__name__)
 
-ANAM_NET = "anam_net"
-PLANS = {"anam_net": make_plan, "random": random_plan}
-
 
 @dataclass(frozen=True)
-class Experiment:
-    """One experiment of a paper with some networks.
-
-    Args:
-        number: of the paper's experiments, from 1.
-        data_dir: holds the sets that the experiment needs, see `pipeline.data.slice_sets`.
-        networks: names of folders of `bundles/`, 2D networks or cascades of such.
-        preset: name of a file of `bundles/common/presets`; only `paper` is the paper's.
-        output_dir: of all experiments, since one may test the models of another.
-        overrides: keys of train.yaml and inference.yaml to change, or the text of such a dictionary.
-        preparation: one of the paper's, see `pipeline.experiments.prepared_slices`; empty for the paper's own.
-        by_patient: where the experiment cuts a set into parts, cut it between patients.
-        paper: name of a file of `bundles/common/experiments`.
-    """
-
-    number: int
-    data_dir: str
-    networks: Sequence[str]
-    preset: str
-    output_dir: str
-    overrides: Mapping[str, Any] | str = field(default_factory=dict)
-    preparation: str = ""
-    by_patient: bool = False
-    paper: str = ANAM_NET
+class Experiment(Setting):
+    """One experiment of a paper with some networks, at work."""
 
     def run(self) -> str:
         """Do what is missing, write the results and give them as text; InputError for what the user can mend."""
@@ -96,35 +71,6 @@ class Experiment:
                 "OUT, or delete that folder."
             )
         write_dataset(*wanted)
-
-    @cached_property
-    def description(self) -> Paper:
-        return described(self.paper)
-
-    @cached_property
-    def outline(self) -> PaperExperiment:
-        """What the paper's description says of this experiment; InputError for a number that it has not."""
-        every = self.description.experiments
-        if not 1 <= self.number <= len(every):
-            numbers = ", ".join(str(number + 1) for number in range(len(every)))
-            raise InputError(f"EXP is {self.number}, expected one of: {numbers}.")
-        return every[self.number - 1]
-
-    @property
-    def prepared(self) -> str:
-        """Name of the preparation."""
-        return self.preparation or self.description.preparation
-
-    @cached_property
-    def plan(self) -> Plan:
-        arguments = dict(self.outline.plan)
-        make: Any = PLANS[arguments.pop("kind")]
-        return make(data_dir=self.data_dir, preparation=self.prepared, by_patient=self.by_patient, **arguments)
-
-    @cached_property
-    def training(self) -> Experiment:
-        """The experiment whose models are tested: this one, unless it tests another one's."""
-        return replace(self, number=self.outline.models_of) if self.outline.models_of else self
 
     @property
     def folder(self) -> Path:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evaluation.measures.cases import Row
 from evaluation.measures.slices import AVERAGINGS
 from evaluation.tables.paper_table import paper_names
 from pipeline.experiments.description import PAPER
 from pipeline.experiments.plan import leaking_patients
-
-if TYPE_CHECKING:
-    from pipeline.experiments.experiment import Experiment
+from pipeline.experiments.setting import Setting
 
 
-def title(experiment: Experiment) -> str:
+def title(experiment: Setting) -> str:
     every = experiment.description.experiments
     number = f", experiment {experiment.number}" if len(every) > 1 else ""
     return f"{experiment.description.title}{number}: {experiment.outline.what}"
 
 
-def notes(
-    experiment: Experiment, trainings: Mapping[str, Sequence[Mapping[str, Any]]], rows: Sequence[Row]
-) -> list[str]:
+def notes(experiment: Setting, trainings: Mapping[str, Sequence[Mapping[str, Any]]], rows: Sequence[Row]) -> list[str]:
     """Sentences on data, training, averaging and leaks, and on whether the paper's numbers can be compared with.
 
     `trainings` has the merged training configuration of each model of each network.
@@ -40,7 +36,7 @@ def notes(
     ]
 
 
-def _data(experiment: Experiment) -> list[str]:
+def _data(experiment: Setting) -> list[str]:
     plan, learnt = experiment.plan, experiment.training.plan
     sets = dict.fromkeys((*learnt.sets, *plan.sets) if learnt is not plan else plan.sets)
     sizes = sorted({learnt.slices(model.train) for model in learnt.models})
@@ -53,7 +49,7 @@ def _data(experiment: Experiment) -> list[str]:
     ]
 
 
-def _training(experiment: Experiment, trainings: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+def _training(experiment: Setting, trainings: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     """How long each network was trained; networks that were trained alike are told together."""
     alike: dict[str, list[str]] = {}
     for network, models in trainings.items():
@@ -79,20 +75,20 @@ def _empty_slices(rows: Sequence[Row]) -> str:
     return ", ".join(counts)
 
 
-def _leaks(experiment: Experiment) -> list[str]:
+def _leaks(experiment: Setting) -> list[str]:
     said = []
     if leaking := leaking_patients(experiment.training.plan, experiment.plan):
         said.append(f"Patients that were trained on and tested: {', '.join(leaking)}; the numbers flatter.")
     return [*said, *experiment.outline.remarks]
 
 
-def _names(experiment: Experiment) -> list[str]:
+def _names(experiment: Setting) -> list[str]:
     """What the paper's table calls the networks, whose encoders may be others."""
     names = paper_names(experiment.outline.table)
     return [f"In the paper: {'; '.join(f'{name} is its {theirs}' for name, theirs in names.items())}."] if names else []
 
 
-def _paper(experiment: Experiment) -> str:
+def _paper(experiment: Setting) -> str:
     """Which table the paper has for this, and why our numbers cannot be compared with it, where they cannot."""
     if experiment.outline.table is None:
         return "The paper prints no table for this experiment."
@@ -103,7 +99,7 @@ def _paper(experiment: Experiment) -> str:
     return f"{beside}; data, slices and training are the paper's as far as it describes them."
 
 
-def _differences(experiment: Experiment) -> list[str]:
+def _differences(experiment: Setting) -> list[str]:
     plan, papers = experiment.plan, experiment.outline
     tested, trained = plan.slices(plan.test), plan.slices(plan.models[0].train)
     missing = sorted({*papers.plan.get("sets", ())} - {found.number for found in plan.sets})

@@ -12,17 +12,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.bundle_files.archive import write_large_files, zip_bundle
+from pipeline.bundle_files.own_code import standalone
 from pipeline.bundle_files.package import closure, foreign_imports, names_in, write_package
 from pipeline.core.configuration import INFERENCE, LOGGING, ROOT, TRAIN
 from pipeline.core.errors import InputError
-from pipeline.export.configs import (
-    EVALUATE,
-    MULTI_GPU,
-    evaluation_overlay,
-    multi_gpu_overlay,
-    published,
-    standalone,
-)
+from pipeline.export.configs import EVALUATE, MULTI_GPU, evaluation_overlay, multi_gpu_overlay, published
 from pipeline.export.documents import data_license, readme
 from pipeline.export.metadata import foreign_names, metadata
 from pipeline.export.source import Member, Source
@@ -111,8 +105,8 @@ def configurations(source: Source) -> dict[str, dict[str, Any]]:
     for member in source.members[:-1]:
         # Keys of bundles/common/inference.yaml, for the second stage
         changes = {
-            "lung_model_file": weights_of(member) if len(member.models) > 1 else weights_of(member)[0],
-            "lung_configuration_file": f"$@bundle_root + '/configs/{member.stage.name}.json'",
+            "first_stage_model": weights_of(member) if len(member.models) > 1 else weights_of(member)[0],
+            "first_stage_configuration": f"$@bundle_root + '/configs/{member.stage.name}.json'",
         }
     contents = _of_member(source.last, changes)
     for member in source.members[:-1]:

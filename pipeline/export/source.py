@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +14,14 @@ import torch
 from monai.bundle import ConfigParser
 
 from evaluation.statistics.comparison import METRICS_FILE
+from pipeline.bundle_files.own_code import union
 from pipeline.core.atomic import read_json
 from pipeline.core.configuration import INFERENCE, TRAIN, merged
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
-from pipeline.data.study import DATALIST, ENSEMBLE_SCORES
-from pipeline.export.configs import ensemble_inference, ensemble_training, union
-from pipeline.inference.cascade import FIRST, Stage, result_label_map, stage_overrides, stages_of
+from pipeline.core.run_files import DATALIST, ENSEMBLE_SCORES
+from pipeline.core.stages import FIRST, Stage, result_label_map, stage_overrides, stages_of
+from pipeline.export.configs import ensemble_inference, ensemble_training
 from pipeline.inference.ensemble import VOTE, check_method, configuration_of
 from pipeline.inference.members import check_alike, find_members
 from pipeline.phantom.dataset import OWN_FILE
@@ -28,8 +29,6 @@ from pipeline.training.checkpoint import FINISHED, MODEL, load_weights
 
 SUMMARY = "summary.json"
 BUNDLE_MODEL = "model"
-# What finds the lungs, or the infection, for a cascade's second stage
-FINDER = "transforms.find_lungs.FindLungsd"
 
 
 @dataclass(frozen=True)
@@ -228,9 +227,6 @@ def _member_of_run(run: Path, stage: Stage, folds: Sequence[int]) -> Member:
         # A run of an older version lacks keys that have come since
         now = merged(workflow, stage.network, kept["preset"], {}, {}, stage.name, stage.cascade)
         contents[workflow] = {**now, **kept, "imports": union(kept["imports"], now["imports"])}
-    for finder in _components(contents[INFERENCE], FINDER):
-        # Nor does it hand this one on
-        finder["configuration_file"] = "@lung_configuration_file"
     models = {
         f"{model_of(stage)}_fold{fold}" if len(folds) > 1 else model_of(stage): (folder / f"fold{fold}" / MODEL,)
         for fold in folds
@@ -241,14 +237,6 @@ def _member_of_run(run: Path, stage: Stage, folds: Sequence[int]) -> Member:
 def model_of(stage: Stage) -> str:
     """The file of the weights of a stage in a bundle, whose last stage is the bundle's own."""
     return stage.name if stage.name in FIRST.values() else BUNDLE_MODEL
-
-
-def _components(content: Any, target: str) -> Iterator[dict[str, Any]]:
-    """Those parts of a configuration that are made by a target."""
-    if isinstance(content, dict) and content.get("_target_") == target:
-        yield content
-    for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
-        yield from _components(part, target)
 
 
 def initial(network: str, preset: str, overrides: Mapping[str, Any]) -> Source:

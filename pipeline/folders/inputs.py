@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluation.tables.scores import aligned
 from pipeline.core.errors import InputError, in_one_line, report_plainly
+from pipeline.core.text_table import aligned
 from pipeline.folders.layouts import (
     UNDERSTOOD,
     by_case,
@@ -29,7 +29,7 @@ from pipeline.folders.layouts import (
     without_labels,
 )
 from pipeline.folders.left_out import LeftOut
-from pipeline.folders.manifest import manifest_file, read_manifest
+from pipeline.folders.manifest import is_result
 from pipeline.folders.output_folder import holds_results
 from pipeline.scans.scan import SUFFIXES, case_name
 from pipeline.scans.scan_names import DICOM_SUFFIXES, has_header, voxels_of_headers, what_it_is
@@ -141,11 +141,6 @@ def _passed_over(folder: Path, root: Path) -> list[LeftOut]:
         ):
             passed.append(LeftOut(name, what))
     return passed
-
-
-def is_result(file: Path) -> bool:
-    """Whether a file is a label that `make predict` wrote, by the manifest beside it."""
-    return file.name.endswith(".nii.gz") and read_manifest(manifest_file(file.parent, case_name(file))) is not None
 
 
 def _of_file(file: Path, series: str) -> list[Input]:

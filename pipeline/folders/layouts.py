@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
+from pipeline.folders.public_set import PUBLIC_PATIENTS, public_name
 from pipeline.scans.scan import PNG, SUFFIXES, case_name
 
 UNDERSTOOD = (
@@ -22,17 +23,6 @@ UNDERSTOOD = (
     "imagesTr/CASE_0000.nii.gz + labelsTr/CASE.nii.gz (nnU-Net)",
     'dataset.json with "training" (Decathlon)',
 )
-# Two pairs of the public 20 scans are two series of one patient. Source: for 10_85902 the authors' answer in
-# JunMa11/COVID-19-CT-Seg-Benchmark#3; for 29 the shared Radiopaedia case number in the file names.
-PUBLIC_PATIENTS = {
-    "radiopaedia_10_85902_1": "radiopaedia_10",
-    "radiopaedia_10_85902_3": "radiopaedia_10",
-    "radiopaedia_29_86490_1": "radiopaedia_29",
-    "radiopaedia_29_86491_1": "radiopaedia_29",
-}
-# `case009` and `coronacases_org_case007` are names stored inside the .gz files, which 7-Zip brings back.
-_CORONACASES = re.compile(r"(?:coronacases_(?:org_)?(?:case)?|case)(\d{3})")
-_RADIOPAEDIA = re.compile(r"radiopaedia_(?:org_covid-19-pneumonia-)?(\d+_\d+_\d+)(?:-dcm)?")
 # As annotators' programs name the label of a scan
 _LABEL_ENDING = re.compile(r"(?i)[ ._-](?:seg|segmentation|labels?|labelmap|masks?|gt|annotation)$")
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -118,15 +108,6 @@ def image_files(folder: Path) -> list[Path]:
     wanted = (path for path in folder.iterdir() if path.name.lower().endswith(SUFFIXES))
     files = sorted(path for path in wanted if not path.name.startswith("."))
     return [path for path in files if not path.name.lower().endswith(PNG)] or files
-
-
-def public_name(name: str) -> str:
-    """A case of the public 20-CT set under its Zenodo name; any other name unchanged."""
-    if match := _CORONACASES.fullmatch(name):
-        return f"coronacases_{match[1]}"
-    if match := _RADIOPAEDIA.fullmatch(name):
-        return f"radiopaedia_{match[1]}"
-    return name
 
 
 def by_case(files: Iterable[Path], name_of: Callable[[Path], str] = case_name) -> dict[str, Path]:

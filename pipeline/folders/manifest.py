@@ -13,9 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from evaluation.tables.scores import aligned, shortened
 from pipeline.core.atomic import read_json, write_csv, write_json
+from pipeline.core.text_table import aligned, shortened
 from pipeline.folders.left_out import LeftOut
+from pipeline.scans.scan import case_name
 
 # BEGUN: what is there of a case is this program's, however its process ended
 BEGUN, DONE, FAILED = "begun", "done", "failed"
@@ -184,3 +185,8 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         row["grade"] or "-",
         row["message"] or (f"look first, it may be wrong: {signs}" if signs else ""),
     ]
+
+
+def is_result(file: Path) -> bool:
+    """Whether a file is a label that `make predict` wrote, by the manifest beside it."""
+    return file.name.endswith(".nii.gz") and read_manifest(manifest_file(file.parent, case_name(file))) is not None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.core.claims import FOLDER, is_claimed
 from pipeline.core.errors import InputError
+from pipeline.core.run_files import DATALIST, FOLDS
 from pipeline.folders.layouts import Listing, recognise
 from pipeline.folders.manifest import (
     COLUMNS,
@@ -25,8 +26,7 @@ from pipeline.folders.manifest import (
 # Where a layout of `pipeline.folders.layouts` has its labels: what is written there would be read as those of people
 LABEL_FOLDERS = frozenset({"labels", "masks", "labelstr", "lung_and_infection_mask"})
 RESULT_SUFFIXES = (".nii.gz", ".json", ".html", SEGMENTATION, REPORT)
-# Files of a cross-validation's folder
-STUDY_FILES = ("datalist.json", "folds.json")
+STUDY_FILES = (DATALIST, FOLDS)
 # In a folder that this program made, or began to write into when nothing of such kinds was there
 MARK = ".pneumobundle"
 WRITTEN = (".json", ".csv", ".html", ".md", ".png", ".svg", ".pt", ".ts", ".onnx", ".nii.gz", ".dcm", ".zip")

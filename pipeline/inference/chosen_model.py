@@ -19,7 +19,7 @@ from pipeline.core.atomic import read_json, write_json
 from pipeline.core.configuration import INFERENCE, mode_settings
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
-from pipeline.inference.cascade import has_first_stage, lung_model_of, result_label_map
+from pipeline.core.stages import first_stage_model_of, has_first_stage, result_label_map
 from pipeline.inference.ensemble import VOTE, configuration_of
 from pipeline.inference.members import Member, ensemble_configuration, find_members, images_trained_on
 from pipeline.inference.segmenter import Segmenter
@@ -95,7 +95,7 @@ def _sha256(members: Sequence[Member], combined: Mapping[str, Any]) -> str:
     files = [file for member in members for file in (member.weights, member.configuration)]
     for member in members:
         if has_first_stage(read_json(member.configuration)):
-            first = Path(lung_model_of(member.weights))
+            first = Path(first_stage_model_of(member.weights))
             files += [first, configuration_of(first)]
     if missing := [str(file) for file in files if not file.is_file()]:
         raise InputError(

@@ -18,7 +18,7 @@ from monai.engines import Workflow
 from pipeline.core.atomic import read_json
 from pipeline.core.configuration import INFERENCE
 from pipeline.core.errors import InputError
-from pipeline.inferers.windows import channels_last
+from pipeline.inferers.memory_layout import channels_last
 from pipeline.training.checkpoint import load_weights
 
 MEAN, VOTE = "mean", "vote"

@@ -23,10 +23,10 @@ from pipeline.core.atomic import read_json, write_json
 from pipeline.core.bundle_process import run_bundle
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
+from pipeline.core.run_files import DATALIST, FOLDS, PREDICTIONS
+from pipeline.core.stages import first_stage_model_of, has_first_stage, result_label_map
 from pipeline.data.datalist import read_datalist
-from pipeline.data.study import DATALIST, FOLDS, PREDICTIONS
 from pipeline.folders.output_folder import claim_output
-from pipeline.inference.cascade import has_first_stage, lung_model_of, result_label_map
 from pipeline.inference.ensemble import VOTE, parse_weights
 from pipeline.inference.members import Member, ensemble_configuration, find_members, is_among
 from pipeline.scans.scan import file_sha256
@@ -126,7 +126,7 @@ class EnsembleScore:
         claim_output(self.output_dir, self.dataset_dir)
         files = [member.weights for member in self.members]
         if has_first_stage(configuration):
-            files += [Path(lung_model_of(file)) for file in files]
+            files += [Path(first_stage_model_of(file)) for file in files]
         hashes = {str(file): file_sha256(file) for file in files}
         for name, now in ((CONFIGURATION, configuration), (WEIGHTS, hashes), (DATALIST, self.datalist)):
             file = self.folder / name

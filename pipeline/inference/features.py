@@ -20,9 +20,9 @@ from pipeline.core.atomic import read_json
 from pipeline.core.configuration import INFERENCE, merged
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.labels import LabelMap
-from pipeline.data.datalist import scans
+from pipeline.core.stages import stages_of
 from pipeline.folders.output_folder import claim_output
-from pipeline.inference.cascade import stages_of
+from pipeline.folders.scan_list import scans
 from pipeline.inference.feature_maps import BlockMaps
 from pipeline.inference.members import find_members
 from pipeline.scans.scan import read_geometry
@@ -88,7 +88,7 @@ def parsed(configuration: Mapping[str, Any]) -> ConfigParser:
 
 
 def feature_views(model: Model, case: Mapping[str, str]) -> FeatureViews:
-    """What each block of a network makes of one slice of a scan, an entry of `pipeline.data.datalist.scans`.
+    """What each block of a network makes of one slice of a scan, an entry of `pipeline.folders.scan_list.scans`.
 
     It is the slice with the most predicted infection; without any, or any such class, with most of all structures; of
     an untrained network the middle one. A 3D network sees windows about it, as deep as its patches.

@@ -14,8 +14,9 @@ from evaluation.statistics.comparison import run_names
 from pipeline.core.atomic import read_json
 from pipeline.core.configuration import ENSEMBLE, load
 from pipeline.core.errors import InputError
-from pipeline.data.study import FOLDS, load_study
-from pipeline.inference.cascade import FIRST
+from pipeline.core.run_files import FOLDS
+from pipeline.core.stages import FIRST
+from pipeline.data.study import load_study
 from pipeline.inference.ensemble import check_method, configuration_of
 from pipeline.training.checkpoint import FINISHED, MODEL
 

@@ -32,18 +32,11 @@ from pipeline.core.errors import InputError
 from pipeline.core.labels import label_map
 from pipeline.core.machine import cores
 from pipeline.core.progress import duration
+from pipeline.core.run_files import PREDICTIONS, PROBABILITIES
+from pipeline.core.stages import FIRST, Stage, result_label_map, stage_overrides, stages_of
 from pipeline.data.cache import CaseCache
 from pipeline.data.datalist import check_kinds
-from pipeline.data.study import (
-    PREDICTIONS,
-    PROBABILITIES,
-    Study,
-    check_unchanged,
-    load_study,
-    open_study,
-    without_label,
-)
-from pipeline.inference.cascade import FIRST, Stage, result_label_map, stage_overrides, stages_of
+from pipeline.data.study import Study, check_unchanged, load_study, open_study, without_label
 from pipeline.runs.units import RUN, Unit, recorded
 from pipeline.training.checkpoint import FINISHED, MODEL
 
@@ -60,7 +53,7 @@ class CrossValidation:
     """One network or cascade, one data set, n folds.
 
     Args:
-        network: name of a folder of `bundles/`, or `a>b` for a cascade, see `pipeline.inference.cascade`.
+        network: name of a folder of `bundles/`, or `a>b` for a cascade, see `pipeline.core.stages`.
         dataset_dir: in any layout that `pipeline.folders.layouts` knows.
         folds: how many; with split `patients` no patient is on both sides.
         preset: name of a file of `bundles/common/presets`.
@@ -198,7 +191,7 @@ class CrossValidation:
             "seed": self.seed,
         }
         if stage.name in FIRST and self.lungs == PREDICTED:
-            own["lungs_dir"] = str(self.lungs_dir)
+            own["found_dir"] = str(self.found_dir)
         if name == INFERENCE:
             own = {"output_dir": str(Path(self.output_dir) / PREDICTIONS)}
         of_fold = {} if fold is None else self.fold_overrides.get(fold, {})
@@ -267,18 +260,18 @@ class CrossValidation:
             logger.info("%s: trained already, %s", what, folder)
             return
         if stage.name in FIRST and self.lungs == PREDICTED:
-            self.find_lungs(study, fold)
+            self.run_first_stage(study, fold)
         own = self.own_configuration(TRAIN, stage, fold)
         self.bundle_run(f"{what}: training", TRAIN, {"fold": fold, "folds": self.folds, **own}, stage)
 
     @property
-    def lungs_dir(self) -> Path:
+    def found_dir(self) -> Path:
         """What a cascade's first stage finds in the cases that the second one is trained and validated on."""
         return self.folder(self.stages[0]) / "found"
 
-    def find_lungs(self, study: Study, fold: int) -> None:
+    def run_first_stage(self, study: Study, fold: int) -> None:
         """With the fold's own first stage: one that was trained without this fold's tested patients."""
-        found = self.lungs_dir / f"fold{fold}"
+        found = self.found_dir / f"fold{fold}"
         if missing := without_label(study.learnt(fold), found):
             what = f"fold {fold}, {self.stages[0].name}: segmenting {len(missing)} cases to train on"
             cases = f"$studies.learnt_without({json.dumps(str(self.output_dir))}, {fold}, {json.dumps(str(found))})"

@@ -24,12 +24,13 @@ from pipeline.core.atomic import write_json
 from pipeline.core.configuration import COMMON, load, parse_overrides
 from pipeline.core.errors import InputError
 from pipeline.core.progress import duration
+from pipeline.core.run_files import ENSEMBLE_SCORES
+from pipeline.core.stages import STAGES
 from pipeline.data.datalist import read_datalist
 from pipeline.data.folds import ONE_PATIENT_OUT, patients_of
-from pipeline.data.study import ENSEMBLE_SCORES, Study, open_study
+from pipeline.data.study import Study, open_study
 from pipeline.folders.layouts import list_cases
 from pipeline.folders.output_folder import check_output
-from pipeline.inference.cascade import STAGES
 from pipeline.inference.ensemble import VOTE, check_method
 from pipeline.inference.ensemble_score import OUT_OF_PATIENT, EnsembleScore, refuse_overlap
 from pipeline.inference.members import ANSWERED, SEEN, WINDOWS

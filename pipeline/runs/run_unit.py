@@ -50,7 +50,7 @@ def _done_so_far(training: CrossValidation, fold: int) -> dict[str, int]:
     folders = [training.folder(stage) / f"fold{fold}" for stage in training.stages]
     files = [folder / name for folder in folders for name in (LAST, FINISHED)]
     files += list(Path(training.output_dir).glob("predictions/*.nii.gz"))
-    files += list(training.lungs_dir.glob(f"fold{fold}/*.nii.gz"))
+    files += list(training.found_dir.glob(f"fold{fold}/*.nii.gz"))
     return {str(file): file.stat().st_mtime_ns for file in files if file.exists()}
 
 

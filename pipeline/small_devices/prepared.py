@@ -13,10 +13,11 @@ import torch
 
 from pipeline.check_data.scan_gate import refuse_scan
 from pipeline.core.errors import InputError
-from pipeline.data.datalist import scans
-from pipeline.data.study import DATALIST, load_study
+from pipeline.core.run_files import DATALIST
+from pipeline.core.stages import STAGES
+from pipeline.data.study import load_study
 from pipeline.folders.layouts import recognise
-from pipeline.inference.cascade import STAGES
+from pipeline.folders.scan_list import scans
 from pipeline.inference.features import Model
 from pipeline.scans.front import Front
 from pipeline.scans.scan import read_geometry, read_label, read_scan

@@ -12,7 +12,8 @@ import torch
 from evaluation.measures.metrics import dice
 from pipeline.core.configuration import ROOT
 from pipeline.core.labels import STRUCTURES
-from pipeline.data.datalist import read_datalist, scans
+from pipeline.data.datalist import read_datalist
+from pipeline.folders.scan_list import scans
 from pipeline.scans.front import Front
 from pipeline.scans.lung_box import DoubtfulLungsError, lung_box
 from pipeline.scans.scan import Geometry, intensity_domain, read_scan

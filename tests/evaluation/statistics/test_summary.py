@@ -10,8 +10,9 @@ import pytest
 from evaluation.measures.cases import NUMBERS, write_metrics_csv
 from evaluation.measures.metrics import EMPTY_RULE
 from evaluation.statistics.summary import main, summarise
-from evaluation.tables.scores import aligned, case_table, paper_table, shortened, structure_table, tables
+from evaluation.tables.scores import case_table, paper_table, structure_table, tables
 from pipeline.core.errors import InputError
+from pipeline.core.text_table import aligned, shortened
 
 STRUCTURES = ("left_lung", "right_lung", "lungs", "infection")
 

@@ -13,11 +13,11 @@ import pytest
 from pipeline.bundle_files import bundle_source
 from pipeline.bundle_files.bundle_source import opened
 from pipeline.bundle_files.foreign_code import foreign_code
+from pipeline.bundle_files.own_code import standalone
 from pipeline.bundle_files.package import closure, names_in, write_package
 from pipeline.core.configuration import LOGGING, networks
 from pipeline.core.errors import InputError
 from pipeline.export.build import configurations
-from pipeline.export.configs import standalone
 from pipeline.export.source import initial
 
 PLANTED = "$__import__('pathlib').Path('was_here').touch()"
@@ -91,8 +91,8 @@ def test_other_numbers_and_names_need_no_trust(bundle):
         {"more": {"_target_": "Compose", "_disabled_": PLANTED}},
         {"more": "%docs/other.json::run"},
         {"more": f" {PLANTED}"},
-        {"lung_configuration_file": "elsewhere/other.json"},
-        {"lung_model_file": "elsewhere/fold0/model.pt"},
+        {"first_stage_configuration": "elsewhere/other.json"},
+        {"first_stage_model": "elsewhere/fold0/model.pt"},
         {"more": "$@own_code::on_path and pkgutil.resolve_name('a_code.os')"},
         {"more": "$@bundle_root + '/models/../../x.pt'"},
     ],

@@ -92,5 +92,5 @@ def test_imports_of_other_packages_stay_as_they_are(tmp_path):
 
 def test_a_file_that_a_module_reads_beside_itself_is_copied(tmp_path):
     write_package(closure(["pipeline.data.folds"]), tmp_path / "code", "Code.")
-    name = "pipeline/data/splits/ma2020_task1.json"
+    name = "pipeline/folders/splits/ma2020_task1.json"
     assert (tmp_path / "code" / name).read_bytes() == (ROOT / name).read_bytes()

@@ -14,7 +14,8 @@ import SimpleITK as sitk
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_MAPS, label_map
-from pipeline.data.datalist import check_kinds, load_datalist, main, read_datalist, scans, write_datalist
+from pipeline.data.datalist import check_kinds, load_datalist, main, read_datalist, write_datalist
+from pipeline.folders.scan_list import scans
 
 SPACING_MM = (0.8, 0.7, 5.0)
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.data import folds
-from pipeline.folders.layouts import PUBLIC_PATIENTS
+from pipeline.folders.public_set import PUBLIC_PATIENTS, PUBLISHED_FILE
 
-PUBLIC_CASES = [name for entry in json.loads(folds.PUBLISHED_FILE.read_text())["folds"] for name in entry["test"]]
+PUBLIC_CASES = [name for entry in json.loads(PUBLISHED_FILE.read_text())["folds"] for name in entry["test"]]
 
 
 def entries(*cases: str) -> list[dict]:

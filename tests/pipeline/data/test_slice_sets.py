@@ -13,8 +13,8 @@ from slice_set_makers import INFECTED, LUNG, slices, write, write_cases, write_p
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
 from pipeline.data.datalist import read_datalist
-from pipeline.data.folds import PUBLISHED_FILE
 from pipeline.data.slice_sets import ONE, THREE, TWO, find_set, find_sets, read_codes, read_image
+from pipeline.folders.public_set import PUBLISHED_FILE
 
 PUBLIC = [name for fold in read_json(PUBLISHED_FILE)["folds"] for name in fold["test"]]
 

@@ -19,9 +19,9 @@ from pipeline.core.atomic import read_json
 from pipeline.core.configuration import RECIPES, TRAIN, load, merged, presets
 from pipeline.core.errors import InputError
 from pipeline.core.labels import label_map
+from pipeline.core.stages import stages_of
 from pipeline.experiments import ablation as ablation_module
 from pipeline.experiments.ablation import ABLATIONS, AVERAGINGS, Ablation, ablations, folder_name
-from pipeline.inference.cascade import stages_of
 from pipeline.runs.cross_validation import CrossValidation
 
 ROWS = [(paper, row["name"]) for paper in ablations() for row in load([ABLATIONS / f"{paper}.yaml"])["rows"]]

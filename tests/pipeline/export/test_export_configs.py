@@ -7,10 +7,11 @@ import json
 import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow
 
+from pipeline.bundle_files.own_code import aliases_as_references, standalone
 from pipeline.bundle_files.package import names_in
 from pipeline.core.configuration import INFERENCE, METADATA, TRAIN, merged
 from pipeline.export.build import configurations
-from pipeline.export.configs import EVALUATE, MULTI_GPU, aliases_as_references, published, standalone
+from pipeline.export.configs import EVALUATE, MULTI_GPU, published
 from pipeline.export.source import initial
 
 
@@ -61,7 +62,7 @@ def test_an_override_of_a_run_is_published():
 
 def test_a_cascade_has_both_networks_in_one_bundle():
     contents = configurations(initial("chs_net", "demo", {}))
-    assert contents[INFERENCE]["lung_model_file"] == "$@bundle_root + '/models/lungs.pt'"
+    assert contents[INFERENCE]["first_stage_model"] == "$@bundle_root + '/models/lungs.pt'"
     assert contents["lungs"]["label_map"] == "lungs"
     assert contents["train_lungs"]["label_map"] == "lungs"
 

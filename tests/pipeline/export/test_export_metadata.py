@@ -11,7 +11,7 @@ import torch
 from pipeline.core.atomic import write_json
 from pipeline.core.configuration import INFERENCE, TRAIN, merged
 from pipeline.core.errors import InputError
-from pipeline.data.study import ENSEMBLE_SCORES
+from pipeline.core.run_files import ENSEMBLE_SCORES
 from pipeline.export.build import configurations
 from pipeline.export.documents import ENSEMBLE_UNMEASURED, SYNTHETIC, UNMEASURED, UNTRAINED, data_license, readme
 from pipeline.export.metadata import bare_version, foreign_names, metadata, required_packages
@@ -96,20 +96,6 @@ def test_a_run_of_another_network_is_refused(run):
 
 def test_a_run_keeps_what_it_was_trained_with(run):
     assert from_run("small_covid_net", run).last.train["max_epochs"] == 7
-
-
-def test_a_cascade_of_an_older_version_hands_its_lung_configuration_on(tmp_path):
-    for stage in ("lungs", "infection"):
-        for name in (TRAIN, INFERENCE):
-            content = merged(name, "raiu_net", "demo", {}, {}, stage, "chs_net")
-            content.pop("lung_configuration_file", None)
-            if name == INFERENCE:
-                del content["preprocessing"]["transforms"][0]["configuration_file"]
-            write_json(tmp_path / stage / f"{name}.json", content)
-        (tmp_path / stage / "fold0").mkdir()
-        torch.save({}, tmp_path / stage / "fold0" / MODEL)
-    inference = from_run("chs_net", tmp_path).last.inference
-    assert inference["preprocessing"]["transforms"][0]["configuration_file"] == "@lung_configuration_file"
 
 
 def test_a_run_s_scores_are_in_its_metadata(run):
@@ -218,7 +204,7 @@ def test_a_cascade_s_ensemble_has_a_file_a_fold_of_the_first_stage(tmp_path):
             torch.save({}, tmp_path / stage / f"fold{fold}" / MODEL)
             write_json(tmp_path / stage / f"fold{fold}" / FINISHED, TRAINED)
     inference = configurations(ensemble_from_run("chs_net", tmp_path))[INFERENCE]
-    assert inference["lung_model_file"] == [f"$@bundle_root + '/models/lungs_fold{fold}.pt'" for fold in (0, 2)]
+    assert inference["first_stage_model"] == [f"$@bundle_root + '/models/lungs_fold{fold}.pt'" for fold in (0, 2)]
 
 
 @pytest.mark.parametrize(("layout", "told"), [("zenodo", "non-commercial"), ("nnunet", "NOT STATED")])

@@ -81,8 +81,8 @@ def run_source(network, bundle, folder, overrides):
         write_json(folder / f"{member.stage.name}.json", member.inference)
     own = {"model_file": str(bundle / "models" / "model.pt")}
     if len(source.members) > 1:
-        own["lung_model_file"] = str(bundle / "models" / "lungs.pt")
-        own["lung_configuration_file"] = str(folder / "lungs.json")
+        own["first_stage_model"] = str(bundle / "models" / "lungs.pt")
+        own["first_stage_configuration"] = str(folder / "lungs.json")
     file = str(folder / f"{source.last.stage.name}.json")
     own |= {"dataset_dir": str(folder.parent / "phantom" / "images"), "output_dir": str(folder / "source_labels")}
     own["probability_dir"] = str(folder / "source_probabilities")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.folders.layouts import image_files, list_cases, public_name
+from pipeline.folders.layouts import image_files, list_cases
+from pipeline.folders.public_set import public_name
 
 KAGGLE_PATH = "../input/covid19-ct-scans/"
 

@@ -14,8 +14,9 @@ from bundle_runs import cross_validate
 
 from pipeline.core.configuration import BUNDLES, TRAIN, cascades, load, merged, networks
 from pipeline.core.errors import InputError
+from pipeline.core.stages import FIRST, Stage, first_stage_model_of, joined, stage_overrides, stages_of
+from pipeline.data.found import with_found
 from pipeline.data.study import load_study
-from pipeline.inference.cascade import FIRST, Stage, joined, lung_model_of, stage_overrides, stages_of, with_lungs
 from pipeline.phantom.dataset import write_phantom
 from pipeline.scans.front import Front
 from pipeline.scans.scan import read_scan
@@ -69,7 +70,7 @@ def test_the_lung_model_behind_a_tested_patient_never_saw_that_patient(finished,
     learnt = {case["patient_id"] for case in study.training(fold)}
     assert learnt.isdisjoint(case["patient_id"] for case in load_study(finished).held_out(fold))
     second = finished / "infection" / f"fold{fold}" / "model.pt"
-    assert Path(lung_model_of(second)) == finished / "lungs" / f"fold{fold}" / "model.pt"
+    assert Path(first_stage_model_of(second)) == finished / "lungs" / f"fold{fold}" / "model.pt"
 
 
 @pytest.mark.parametrize("fold", [0, 1])
@@ -151,7 +152,7 @@ def test_an_override_is_for_both_stages_or_for_the_one_it_names():
 
 def test_lungs_that_were_not_found_are_an_error_with_the_name_of_the_case(tmp_path):
     with pytest.raises(InputError, match="case a: the first stage has not segmented it"):
-        with_lungs([{"case": "a"}], str(tmp_path), fold=0)
+        with_found([{"case": "a"}], str(tmp_path), fold=0)
 
 
 @pytest.mark.parametrize("cascade", cascades())

@@ -9,7 +9,7 @@ from torch import nn
 
 from pipeline.core.configuration import networks
 from pipeline.inference.feature_maps import BlockMaps, feature_blocks
-from pipeline.inferers.windows import AirPaddedSlices
+from pipeline.inferers.slices import AirPaddedSlices
 from pipeline.networks.amc_net import AMCNet
 
 

@@ -14,7 +14,10 @@ from network_table import BY_BUNDLE, outputs
 from torch import nn
 
 from pipeline.core.configuration import networks
-from pipeline.inferers.windows import AirPaddedSlices, AirPaddedTiles, MirroredWindows, MixedPrecision, channels_last
+from pipeline.inferers.memory_layout import channels_last
+from pipeline.inferers.precision import MixedPrecision
+from pipeline.inferers.slices import AirPaddedSlices, AirPaddedTiles
+from pipeline.inferers.windows import MirroredWindows
 
 ROI = (8, 8, 8)
 
@@ -68,12 +71,12 @@ def test_a_large_volume_is_segmented_as_monai_does_it():
 
 
 def test_mixed_precision_gives_float32(monkeypatch):
-    monkeypatch.setattr("pipeline.inferers.windows.computes_bfloat16", lambda: True)
+    monkeypatch.setattr("pipeline.inferers.precision.computes_bfloat16", lambda: True)
     assert MixedPrecision(SimpleInferer())(normalised(8, 8, 8), convolution()).dtype == torch.float32
 
 
 def test_mixed_precision_changes_little_but_something(monkeypatch):
-    monkeypatch.setattr("pipeline.inferers.windows.computes_bfloat16", lambda: True)
+    monkeypatch.setattr("pipeline.inferers.precision.computes_bfloat16", lambda: True)
     volume, network = normalised(8, 8, 8), convolution()
     difference = (MixedPrecision(SimpleInferer())(volume, network) - network(volume)).abs().max()
     # bfloat16 has 8 bits; inputs and outputs are up to 4
@@ -82,7 +85,7 @@ def test_mixed_precision_changes_little_but_something(monkeypatch):
 
 @pytest.mark.parametrize(("capable", "enabled"), [(False, True), (True, False), (False, False)])
 def test_nothing_changes_where_the_cpu_or_the_user_does_without(monkeypatch, capable, enabled):
-    monkeypatch.setattr("pipeline.inferers.windows.computes_bfloat16", lambda: capable)
+    monkeypatch.setattr("pipeline.inferers.precision.computes_bfloat16", lambda: capable)
     volume, network = normalised(8, 8, 8), convolution()
     assert torch.equal(MixedPrecision(SimpleInferer(), enabled)(volume, network), network(volume))
 

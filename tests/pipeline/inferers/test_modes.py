@@ -9,7 +9,8 @@ from torch import nn
 from pipeline.core.configuration import COMMON, INFERENCE, MODES, load, mode_settings
 from pipeline.core.errors import InputError
 from pipeline.inferers.folding import BATCH_NORMS
-from pipeline.inferers.windows import FoldedBatchNorms, MirroredPieces
+from pipeline.inferers.precision import FoldedBatchNorms
+from pipeline.inferers.windows import MirroredPieces
 
 DECLARED = load([COMMON / f"{INFERENCE}.yaml"])
 NAMES = sorted(file.stem for file in MODES.glob("*.yaml"))

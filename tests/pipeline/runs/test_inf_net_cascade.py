@@ -13,8 +13,8 @@ from bundle_runs import run_here
 import pipeline.runs.cross_validation
 from pipeline.core.errors import InputError
 from pipeline.core.labels import CONSOLIDATION, GROUND_GLASS, INFECTION
+from pipeline.core.stages import first_stage_model_of
 from pipeline.data.study import load_study
-from pipeline.inference.cascade import lung_model_of
 from pipeline.phantom.dataset import write_phantom
 from pipeline.prediction.predict import predict
 from pipeline.runs.cross_validation import PREDICTED, CrossValidation
@@ -69,7 +69,7 @@ def test_the_second_stage_sees_two_channels(finished):
 
 def test_the_first_model_of_a_tested_patient_never_saw_that_patient(finished):
     second = finished / "kinds" / "fold0" / "model.pt"
-    assert Path(lung_model_of(second)) == finished / "infection_map" / "fold0" / "model.pt"
+    assert Path(first_stage_model_of(second)) == finished / "infection_map" / "fold0" / "model.pt"
     learnt = {case["patient_id"] for case in load_study(finished / "infection_map").training(0)}
     assert learnt.isdisjoint(case["patient_id"] for case in load_study(finished).held_out(0))
 

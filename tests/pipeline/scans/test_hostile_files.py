@@ -16,8 +16,8 @@ from fuzz.images import sound
 
 from pipeline.core import machine
 from pipeline.core.errors import InputError
-from pipeline.data.datalist import scans
 from pipeline.folders.layouts import image_files
+from pipeline.folders.scan_list import scans
 from pipeline.scans import header, unpacking
 from pipeline.scans.front import Front
 from pipeline.scans.scan import read_geometry, read_scan

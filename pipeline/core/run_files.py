@@ -1,0 +1,7 @@
+"""Names of the files of a cross-validation's folder that more than one part of the program reads or writes."""
+
+from __future__ import annotations
+
+DATALIST, FOLDS, PREDICTIONS, PROBABILITIES = "datalist.json", "folds.json", "predictions", "probabilities"
+# The scores of a leave-one-patient-out ensemble
+ENSEMBLE_SCORES = "lopo.json"

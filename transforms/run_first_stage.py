@@ -1,0 +1,38 @@
+"""The first stage of a cascade as a dictionary transform, for the inference of the second one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import SimpleITK as sitk
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from pipeline.scans.scan import read_scan
+
+
+class RunFirstStaged(MapTransform):
+    """Add `found`, uint8 (D, H, W) on the scanner's grid: the lungs, or the infection, by a model of its own.
+
+    Args:
+        keys: of the paths.
+        first_stage: gives the label image of a scan, its name, and those members of an ensemble that are asked: the
+            numbers that the case names as `voters`, None where it names none. See
+            `pipeline.inference.first_stage.FirstStage`.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, first_stage: Callable[[sitk.Image, str, Sequence[int] | None], sitk.Image]
+    ) -> None:
+        super().__init__(keys)
+        self.first_stage = first_stage
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        found = dict(data)
+        for key in self.key_iterator(data):
+            file = str(data[key])
+            label = self.first_stage(read_scan(file), file, data.get("voters"))
+            found["found"] = torch.from_numpy(sitk.GetArrayFromImage(label))
+        return found
