@@ -1,1 +1,4 @@
-"""What may be wrong with a data set: each file is read once to its end, each module looks for one kind of defect."""
+"""All that can be wrong with a data set, a module a kind of check; repair, and the page of all cases.
+
+Takes from: pipeline/core, pipeline/scans, pipeline/folders, evaluation/measures, evaluation/report.
+"""

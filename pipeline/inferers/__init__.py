@@ -1,0 +1,4 @@
+"""How a network is run over a prepared scan: windows, slices, precision, layout in memory, folded batch norms.
+
+Takes from: pipeline/core.
+"""

@@ -1,0 +1,4 @@
+"""The losses, one file each, that MONAI does not have.
+
+Takes from: pipeline/core.
+"""
