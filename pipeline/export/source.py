@@ -14,6 +14,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from evaluation.statistics.comparison import METRICS_FILE
+from pipeline.bundle_files.earlier_version import refuse_earlier
 from pipeline.bundle_files.own_code import union
 from pipeline.core.atomic import read_json
 from pipeline.core.configuration import INFERENCE, TRAIN, merged
@@ -222,6 +223,7 @@ def _member_of_run(run: Path, stage: Stage, folds: Sequence[int]) -> Member:
     contents = {}
     for workflow in (TRAIN, INFERENCE):
         kept = read_json(folder / f"{workflow}.json")
+        refuse_earlier(kept, folder / f"{workflow}.json")
         if kept["name"] != stage.network:
             raise InputError(f"RUN is {run}, a run of {kept['name']}; expected one of {stage.network}.")
         # A run of an older version lacks keys that have come since

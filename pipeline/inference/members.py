@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.statistics.comparison import run_names
+from pipeline.bundle_files.earlier_version import refuse_earlier
 from pipeline.core.atomic import read_json
 from pipeline.core.configuration import ENSEMBLE, load
 from pipeline.core.errors import InputError
@@ -87,14 +88,17 @@ def find_members(models: str | Path | Sequence[str | Path]) -> list[Member]:
     """The members that MODEL names: fold folders, or folders of folds, whose finished folds all count.
 
     In a text, names are separated by spaces; quotes keep one that has a space. Raises InputError that says what to give
-    instead, where one is missing or stands twice.
+    instead, where one is missing, stands twice, or is of an earlier version of this project.
     """
     weights = [file for name in _listed(models) for file in _weights_of(name)]
     if len({file.absolute() for file in weights}) < len(weights):
         twice = next(file for file in weights if weights.count(file) > 1)
         raise InputError(f"MODEL names {twice.parent} twice, which would count it twice; name it once.")
     names = run_names(weights) if len(weights) > 1 else [weights[0].parent.name]
-    return [Member(name.replace("/", "-"), file) for name, file in zip(names, weights, strict=True)]
+    members = [Member(name.replace("/", "-"), file) for name, file in zip(names, weights, strict=True)]
+    for configuration in {member.configuration for member in members}:
+        refuse_earlier(read_json(configuration), configuration)
+    return members
 
 
 def _listed(models: str | Path | Sequence[str | Path]) -> list[str | Path]:
