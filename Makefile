@@ -356,6 +356,13 @@ lint: $(READY) ## check style and types
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
 #> project:
+.PHONY: docs
+docs: $(READY) ## build the documentation as a site, build/site/index.html
+	@$(PY) -c 'import material' 2>/dev/null || VENV="$(VENV)" PYTHON="$(PY)" INSTALL_EXTRA=docs bash tools/install.sh
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	@echo "Documentation: build/site/index.html"
+
+#> project:
 .PHONY: clean
 clean: ## remove .venv and caches; data/ and runs/ stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache build *.egg-info data/cache
