@@ -362,6 +362,11 @@ docs: $(READY) ## build the documentation as a site, build/site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 	@echo "Documentation: build/site/index.html"
 
+#> project: RUN NETWORK CASCADE
+.PHONY: pictures
+pictures: $(READY) ## take the pictures of README.md anew, of a run on the synthetic chests: make pictures [RUN=runs/unet_3d/cv]
+	@$(PY) -m tools.pictures $(call quoted,$(if $(RUN),$(RUN),runs/$(subst >,-,$(NETWORK))/cv))
+
 #> project:
 .PHONY: clean
 clean: ## remove .venv and caches; data/ and runs/ stay
