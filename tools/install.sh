@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Make $VENV with $PYTHON and install the project into it under constraints.txt. A torch that $PYTHON has already (an
-# environment module, a container, an earlier set-up), or that $TORCH names, is kept.
+# Make $VENV with $PYTHON and install the project into it under constraints.txt, with the extra of setup.cfg that
+# $INSTALL_EXTRA names (dev). A torch that $PYTHON has already (an environment module, a container, an earlier set-up), or
+# that $TORCH names, is kept.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 fail() { echo "error: $1" >&2; exit 2; }
@@ -29,5 +30,5 @@ elif ! torch_version >/dev/null; then
   "${pip[@]}" "$(grep '^torch==' constraints.txt)"
 fi
 sed "s/^torch==.*/torch==$(torch_version)/" constraints.txt > "$constraints"
-"${pip[@]}" -c "$constraints" -e ".[dev]"
+"${pip[@]}" -c "$constraints" -e ".[${INSTALL_EXTRA:-dev}]"
 echo "Ready: torch $(torch_version)"
