@@ -13,7 +13,7 @@ import argparse
 import logging.config
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,13 @@ from pipeline.core.configuration import COMMON, LOGGING, load, parse_overrides
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.labels import label_map
 from pipeline.core.stages import STAGES
-from pipeline.data.folds import BY_PATIENT
 from pipeline.data.study import Study, load_study
 from pipeline.folders.output_folder import claim_output
 from pipeline.folders.public_set import are_public
+from pipeline.runs.arguments import add_launch_options, add_shared_options, shared
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.in_turn import Several, run_in_turn
-from pipeline.runs.launch import add_launch_options, launch
+from pipeline.runs.launch import launch
 
 ABLATIONS = COMMON / "ablations"
 HEADS = ("row", "structure")
@@ -57,27 +57,11 @@ class Ablation(Several):
 
     Args:
         paper: name of a file of `bundles/common/ablations`.
-        data_dir: in any layout that `pipeline.folders.layouts` knows.
-        folds: of each row's cross-validation.
-        preset: name of a file of `bundles/common/presets`; only `paper` is the paper's.
-        output_dir: gets a folder a row, `results.csv` and `results.md`.
-        overrides: keys of train.yaml and inference.yaml to change in every row, or the text of such a dictionary.
-        split: `patients`, `published` or a JSON file.
-        seed: of the split and of the trainings.
-        jobs: how many folds of a row run side by side.
-        gpus: how many train a fold together.
+
+    Of the presets only `paper` is the paper's. `output_dir` gets a folder a row, `results.csv` and `results.md`.
     """
 
     paper: str
-    data_dir: str
-    folds: int
-    preset: str
-    output_dir: str
-    overrides: Mapping[str, Any] | str = field(default_factory=dict)
-    split: str = BY_PATIENT
-    seed: int = 0
-    jobs: int = 1
-    gpus: int = 1
 
     def run(self) -> str:
         """Do what is missing, write the results and give them as text; InputError for what the user can mend."""
@@ -115,18 +99,7 @@ class Ablation(Several):
             raise InputError(
                 f"OVERRIDES sets {taken[0]}, which the row {row['name']} of the ablation sets itself; leave it out."
             )
-        return CrossValidation(
-            network=row["network"],
-            dataset_dir=self.data_dir,
-            folds=self.folds,
-            preset=self.preset,
-            output_dir=str(Path(self.output_dir) / folder_name(row["name"])),
-            split=self.split,
-            seed=self.seed,
-            overrides={**given, **own},
-            jobs=self.jobs,
-            gpus=self.gpus,
-        )
+        return self.training(row["network"], self.place / folder_name(row["name"]), {**given, **own})
 
     def means(self, name: str, training: CrossValidation) -> list[dict[str, Any]]:
         """A finished row's numbers: one entry an averaging and structure."""
@@ -227,29 +200,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m pipeline.experiments.ablation", description="Run a paper's ablation table."
     )
     parser.add_argument("--paper", required=True, help=f"one of: {', '.join(ablations())}")
-    parser.add_argument("--data", required=True, help="folder with scans and labels")
-    parser.add_argument("--folds", type=int, default=5, help="of each row's cross-validation (default: %(default)s)")
-    parser.add_argument("--preset", default="paper", help="paper (default), quick or demo")
-    parser.add_argument("--output", default="", help="gets <paper>/<row>/ (default: runs/ablation/<paper>/<preset>)")
-    parser.add_argument("--overrides", default="{}", help="a dictionary of keys to change: \"{'max_epochs': 20}\"")
-    parser.add_argument("--split", default=BY_PATIENT, help="patients (default), published or a JSON file")
-    parser.add_argument("--seed", type=int, default=0, help="of the split and of the trainings (default: %(default)s)")
+    add_shared_options(parser, output="gets <paper>/<row>/ (default: runs/ablation/<paper>/<preset>)")
     add_launch_options(parser)
     given = parser.parse_args(arguments)
     output = Path(given.output, given.paper) if given.output else Path("runs", "ablation", given.paper, given.preset)
     claim_output(given.output or output, given.data)
-    ablation = Ablation(
-        paper=given.paper,
-        data_dir=given.data,
-        folds=given.folds,
-        preset=given.preset,
-        output_dir=str(output),
-        overrides=given.overrides,
-        split=given.split,
-        seed=given.seed,
-        jobs=given.jobs,
-        gpus=given.gpus,
-    )
+    ablation = Ablation(paper=given.paper, **vars(replace(shared(given), output_dir=str(output))))
     launch(ablation, given.launch, given.cluster)
 
 

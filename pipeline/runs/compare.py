@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import argparse
 import logging.config
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from evaluation.report.compare import PAGE, compare_runs
 from pipeline.core.configuration import LOGGING
 from pipeline.core.errors import InputError, report_plainly
-from pipeline.data.folds import BY_PATIENT
 from pipeline.folders.output_folder import claim_output
+from pipeline.runs.arguments import add_launch_options, add_shared_options, shared
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.in_turn import Several, run_in_turn
-from pipeline.runs.launch import add_launch_options, launch
+from pipeline.runs.launch import launch
 
 RUNS = Path("runs")
 
@@ -34,32 +33,16 @@ class Networks(Several):
 
     Args:
         networks: folders of `bundles/`, or cascades `a>b`; at least two.
-        data_dir: in any layout that `pipeline.folders.layouts` knows.
-        folds: of each cross-validation.
-        preset: name of a file of `bundles/common/presets`.
-        output_dir: gets a folder a network and the comparison; where it is empty, the networks are where `make cv` has
-            them, runs/<network>/cv, and the comparison is in runs/compare.
-        split: `patients`, `published` or a JSON file.
-        seed: of the split and of the trainings.
-        overrides: keys of train.yaml and inference.yaml to change in every network, or the text of such a dictionary.
         structures: those on which the networks are tested against each other, all where none is named.
         against: the network that all others are tested against; empty: every two.
-        jobs: how many folds of a network run side by side.
-        gpus: how many train a fold together.
+
+    `output_dir` gets a folder a network and the comparison; where it is empty, the networks are where `make cv` has
+    them, runs/<network>/cv, and the comparison is in runs/compare.
     """
 
     networks: Sequence[str]
-    data_dir: str
-    folds: int
-    preset: str
-    output_dir: str = ""
-    split: str = BY_PATIENT
-    seed: int = 0
-    overrides: Mapping[str, Any] | str = field(default_factory=dict)
     structures: Sequence[str] = ()
     against: str = ""
-    jobs: int = 1
-    gpus: int = 1
 
     def run(self) -> str:
         """Run what is missing, write the comparison and give its tables as text; InputError for what can be mended."""
@@ -85,21 +68,8 @@ class Networks(Several):
             raise InputError(f'NETWORKS is {found}, expected at least two different ones: NETWORKS="unet_3d anam_net".')
         if self.against and self.against not in names:
             raise InputError(f"AGAINST is {self.against}, expected one of NETWORKS: {', '.join(names)}.")
-        return {
-            name: CrossValidation(
-                network=name,
-                dataset_dir=self.data_dir,
-                folds=self.folds,
-                preset=self.preset,
-                output_dir=str(Path(self.output_dir or RUNS) / name.replace(">", "-") / "cv"),
-                split=self.split,
-                seed=self.seed,
-                overrides=self.overrides,
-                jobs=self.jobs,
-                gpus=self.gpus,
-            )
-            for name in names
-        }
+        runs = Path(self.output_dir or RUNS)
+        return {name: self.training(name, runs / name.replace(">", "-") / "cv", self.overrides) for name in names}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -109,13 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m pipeline.runs.compare", description="Compare networks on one data set."
     )
     parser.add_argument("--networks", required=True, help="names or cascades a>b, with spaces between them")
-    parser.add_argument("--data", required=True, help="folder with scans and labels")
-    parser.add_argument("--folds", type=int, default=5, help="of each cross-validation (default: %(default)s)")
-    parser.add_argument("--preset", default="paper", help="paper (default), quick or demo")
-    parser.add_argument("--output", default="", help="gets <network>/cv and the comparison (default: runs/)")
-    parser.add_argument("--overrides", default="{}", help="a dictionary of keys to change: \"{'max_epochs': 20}\"")
-    parser.add_argument("--split", default=BY_PATIENT, help="patients (default), published or a JSON file")
-    parser.add_argument("--seed", type=int, default=0, help="of the split and of the trainings (default: %(default)s)")
+    add_shared_options(parser, output="gets <network>/cv and the comparison (default: runs/)")
     parser.add_argument("--structures", default="", help="test on these alone; choose before looking")
     parser.add_argument("--against", default="", help="test all others against this network; choose before looking")
     add_launch_options(parser)
@@ -124,17 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         claim_output(given.output, given.data)
     networks = Networks(
         networks=given.networks.split(),
-        data_dir=given.data,
-        folds=given.folds,
-        preset=given.preset,
-        output_dir=given.output,
-        split=given.split,
-        seed=given.seed,
-        overrides=given.overrides,
         structures=given.structures.split(),
         against=given.against,
-        jobs=given.jobs,
-        gpus=given.gpus,
+        **vars(shared(given)),
     )
     launch(networks, given.launch, given.cluster)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 from pipeline.core.configuration import TRAIN
+from pipeline.runs.arguments import Shared
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.units import Unit
 
@@ -20,13 +23,28 @@ def check_all(trainings: Mapping[str, CrossValidation]) -> None:
             training.configuration(TRAIN, stage)
 
 
-class Several(ABC):
+class Several(Shared, ABC):
     """What is made of several cross-validations, as a `pipeline.runs.launch.Work`."""
 
     @property
     @abstractmethod
     def trainings(self) -> Mapping[str, CrossValidation]:
         """By name, in their order."""
+
+    def training(self, network: str, folder: Path, overrides: Mapping[str, Any] | str) -> CrossValidation:
+        """The cross-validation of a network or cascade in a folder, with what all of them share."""
+        return CrossValidation(
+            network=network,
+            dataset_dir=self.data_dir,
+            folds=self.folds,
+            preset=self.preset,
+            output_dir=str(folder),
+            split=self.split,
+            seed=self.seed,
+            overrides=overrides,
+            jobs=self.jobs,
+            gpus=self.gpus,
+        )
 
     def prepare(self) -> list[Unit]:
         """As `CrossValidation.prepare`, for all; InputError before anything is written, where it can be."""

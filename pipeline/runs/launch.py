@@ -22,6 +22,7 @@ from pipeline.core.bundle_process import signals_passed_on
 from pipeline.core.configuration import LOGGING, TRAIN, parse_overrides
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.data.study import load_study
+from pipeline.runs.arguments import LOCAL, SLURM
 from pipeline.runs.cluster import Cluster, bytes_of
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.preflight import (
@@ -35,8 +36,6 @@ from pipeline.runs.preflight import (
 )
 from pipeline.runs.slurm import WORK, check_queue, submit
 from pipeline.runs.units import REPORT, Unit, recorded
-
-LOCAL, SLURM = "local", "slurm"
 
 
 class Work(Protocol):
@@ -97,14 +96,6 @@ def memory_needed(units: Sequence[Unit]) -> int:
     trainings = [CrossValidation.of(folder) for folder in {unit.folder for unit in units}]
     sizes = [memory_of_training(each.configuration(TRAIN, stage)) for each in trainings for stage in each.stages]
     return max(sizes, default=0)
-
-
-def add_launch_options(parser: argparse.ArgumentParser) -> None:
-    """The options of a command that calls `launch`."""
-    parser.add_argument("--launch", default=LOCAL, help=f"{LOCAL} (default) or {SLURM}")
-    parser.add_argument("--cluster", default="{}", help="a dictionary of settings of bundles/common/cluster.yaml")
-    parser.add_argument("--jobs", type=int, default=1, help="folds side by side, where local (default: %(default)s)")
-    parser.add_argument("--gpus", type=int, default=1, help="that train a fold together (default: %(default)s)")
 
 
 def described(work: Any) -> dict[str, Any]:

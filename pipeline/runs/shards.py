@@ -26,8 +26,8 @@ from pipeline.folders.inputs import find_inputs
 from pipeline.folders.manifest import DONE, manifests
 from pipeline.inference.chosen_model import open_model
 from pipeline.inference.ensemble import VOTE, parse_weights
+from pipeline.runs.arguments import LOCAL, SLURM, add_cluster_option
 from pipeline.runs.cluster import Cluster
-from pipeline.runs.launch import LOCAL, SLURM
 from pipeline.runs.preflight import check_build
 from pipeline.runs.slurm import FINISH, array_script, check_queue, emptied, finish_script, hand_over, write_script
 from pipeline.runs.slurm_queue import FOLDER, max_array_size
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--trust", action="store_true")
     parser.add_argument("--anyway", action="store_true")
     parser.add_argument("--shards", type=int, default=1, help="tasks that share the scans (default: %(default)s)")
-    parser.add_argument("--cluster", default="{}", help="a dictionary of settings of bundles/common/cluster.yaml")
+    add_cluster_option(parser)
     parser.add_argument("--launch", default=SLURM, help=f"{SLURM} (default)")
     given = parser.parse_args(arguments)
     if given.launch != SLURM:

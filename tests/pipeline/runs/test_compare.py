@@ -60,7 +60,7 @@ def test_a_network_to_test_against_has_to_be_one_of_them(networks):
 
 
 def test_without_a_folder_the_networks_are_where_make_cv_has_them():
-    trainings = Networks(["unet_3d", "unet_3d>anam_net"], "data", 5, "demo").trainings
+    trainings = Networks(["unet_3d", "unet_3d>anam_net"], data_dir="data", folds=5, preset="demo").trainings
     assert [each.output_dir for each in trainings.values()] == ["runs/unet_3d/cv", "runs/unet_3d-anam_net/cv"]
 
 

@@ -253,7 +253,7 @@ def test_the_report_names_missing_folds_where_that_was_asked_for(make, bundles, 
 
 def test_a_comparison_of_missing_folds_is_refused():
     with pytest.raises(InputError, match="is for `make cv`"):
-        launch(Networks(["enet", "lednet"], "scans", 2, "demo"), "slurm", {"report_anyway": "1"})
+        launch(Networks(["enet", "lednet"], data_dir="scans", folds=2, preset="demo"), "slurm", {"report_anyway": "1"})
 
 
 def test_nothing_is_evaluated_where_no_fold_is_done(make, bundles):
@@ -265,7 +265,8 @@ def test_nothing_is_evaluated_where_no_fold_is_done(make, bundles):
 
 def test_a_comparison_is_written_down_and_made_again(tmp_path, write_dataset, bundles):
     data = write_dataset(tmp_path / "scans", ["a", "b", "c", "d"])
-    networks = Networks(["enet", "lednet"], str(data), 2, "demo", str(tmp_path / "out"))
+    settings = {"data_dir": str(data), "folds": 2, "preset": "demo", "output_dir": str(tmp_path / "out")}
+    networks = Networks(["enet", "lednet"], **settings)
     launch(networks, "slurm", "{'dry': '1'}")
     write_json(tmp_path / "work.json", described(networks))
     again = made(read_json(tmp_path / "work.json"))
