@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import SimpleITK as sitk
@@ -21,7 +21,7 @@ from evaluation.measures.surfaces import SURFACE_METRICS, TOLERANCE_MM, surface_
 from pipeline.core.atomic import write_csv
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_CODES, LABEL_MAPS, LABEL_NAMES, LabelMap
-from pipeline.scans.scan import read_geometry, read_label, read_scan
+from pipeline.scans.scan import Geometry, read_geometry, read_label, read_scan
 
 VOLUMES = ("reference_ml", "prediction_ml", "volume_error_ml")
 LESIONS = ("lesions", "lesions_found", "lesions_predicted", "lesions_false")
@@ -31,9 +31,12 @@ SLICE_DICE, SLICES = "slice_dice_empty_1", "slices"
 NUMBERS = (*ALL_METRICS, "auc", *SURFACE_METRICS, *VOLUMES, *LESIONS, SLICE_DICE, SLICES, *COUNTS)
 COLUMNS = ("case", "patient_id", "fold", "structure", *NUMBERS)
 OWN_CODES = LABEL_MAPS["lungs_infection"]
+# What to do about a prediction on another grid
+WRITTEN_ELSEWHERE = "write the prediction on the scanner's grid"
 
 # One value a column: text in case, patient_id and structure, an int in fold, floats in the rest
 Row = dict[str, Any]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Job:
     """One case to evaluate: two label files on one grid, and who is on them.
 
     `probability` is the file of the infection's, see `transforms.infection_probability`, `scan` that of the image; None
-    where there is none. `others` are label files of the same scan by other models.
+    where there is none.
     """
 
     reference: Path
@@ -51,7 +54,6 @@ class Job:
     fold: int
     probability: Path | None = None
     scan: Path | None = None
-    others: tuple[Path, ...] = ()
 
 
 def evaluate_case(job: Job, label_map: LabelMap = OWN_CODES) -> list[Row]:
@@ -62,7 +64,11 @@ def evaluate_case(job: Job, label_map: LabelMap = OWN_CODES) -> list[Row]:
     `evaluation.measures.metrics`, `evaluation.measures.surfaces` and `evaluation.measures.roc`; lesions are counted in
     the infection alone.
     """
-    reference, prediction = read_pair(job, label_map)
+    return case_rows(job, *read_pair(job, label_map), label_map)
+
+
+def case_rows(job: Job, reference: sitk.Image, prediction: sitk.Image, label_map: LabelMap) -> list[Row]:
+    """`evaluate_case` of label maps that were read already, as `read_pair` gives them."""
     classes = label_map.class_of_code()[sitk.GetArrayViewFromImage(reference)]
     found = sitk.GetArrayViewFromImage(prediction)
     spacing_mm = reference.GetSpacing()[::-1]
@@ -81,7 +87,7 @@ def evaluate_case(job: Job, label_map: LabelMap = OWN_CODES) -> list[Row]:
         if is_infection(structure, label_map):
             row.update(lesion_counts(*masks, spacing_mm))
             if job.probability:
-                row["auc"] = area_under_roc(masks[0], read_probability(job))
+                row["auc"] = area_under_roc(masks[0], read_probability(job, Geometry.of(reference)))
         rows.append({name: row[name] for name in COLUMNS})
     return rows
 
@@ -89,23 +95,29 @@ def evaluate_case(job: Job, label_map: LabelMap = OWN_CODES) -> list[Row]:
 def read_pair(job: Job, label_map: LabelMap) -> tuple[sitk.Image, sitk.Image]:
     """The reference and the prediction of a case, uint8; InputError where their grids or values are not as expected."""
     # The headers first: they tell without reading a volume
-    _refuse_other_grid(job, job.prediction, "write the prediction on the scanner's grid")
+    _refuse_other_grid(job, read_geometry(job.reference), job.prediction, WRITTEN_ELSEWHERE)
     return (
         read_labels(job.reference, job.case, label_map.codes),
         read_labels(job.prediction, job.case, range(len(label_map.classes))),
     )
 
 
-def read_probability(job: Job) -> np.ndarray:
-    """The infection's probability in 255ths, uint8 (D, H, W)."""
+def read_prediction(job: Job, grid: Geometry, label_map: LabelMap) -> sitk.Image:
+    """The prediction alone, as `read_pair` gives it, of a case whose reference's grid is known."""
+    _refuse_other_grid(job, grid, job.prediction, WRITTEN_ELSEWHERE)
+    return read_labels(job.prediction, job.case, range(len(label_map.classes)))
+
+
+def read_probability(job: Job, grid: Geometry) -> np.ndarray:
+    """The infection's probability in 255ths, uint8 (D, H, W), on the reference's grid."""
     if job.probability is None:
         raise ValueError(f"case {job.case} has no file of probabilities")
-    _refuse_other_grid(job, job.probability, "delete it and its prediction, and run again")
+    _refuse_other_grid(job, grid, job.probability, "delete it and its prediction, and run again")
     return sitk.GetArrayFromImage(read_scan(job.probability))
 
 
-def _refuse_other_grid(job: Job, file: Path, advice: str) -> None:
-    if differences := read_geometry(job.reference).differences(read_geometry(file)):
+def _refuse_other_grid(job: Job, grid: Geometry, file: Path, advice: str) -> None:
+    if differences := grid.differences(read_geometry(file)):
         raise InputError(
             f"case {job.case}: {job.reference} and {file} lie on different grids: {'; '.join(differences)}; {advice}."
         )
@@ -162,12 +174,18 @@ def belongs(labels: np.ndarray, codes: Sequence[int]) -> np.ndarray:
 
 
 def evaluate_cases(jobs: Iterable[Job], label_map: LabelMap = OWN_CODES, workers: int = 2) -> list[Row]:
-    """The rows of all jobs in the order of the jobs; the first error of a worker is raised here as it is.
+    """The rows of all jobs, in the order of the jobs."""
+    return [row for rows in each_case(jobs, lambda job: evaluate_case(job, label_map), workers) for row in rows]
 
-    Threads are enough, since reading, counting and distances run outside Python's lock.
+
+def each_case(jobs: Iterable[Job], measure: Callable[[Job], Found], workers: int = 2) -> list[Found]:
+    """What is measured of each job, in their order; the first error of a worker is raised here as it is.
+
+    A worker has the arrays of one case at a time. Threads are enough, since reading, counting and distances run outside
+    Python's lock.
     """
     with ThreadPoolExecutor(workers) as pool:
-        return [row for rows in pool.map(lambda job: evaluate_case(job, label_map), jobs) for row in rows]
+        return list(pool.map(measure, jobs))
 
 
 def write_metrics_csv(rows: Iterable[Row], file: str | Path) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from evaluation.measures.cases import read_labels
 from evaluation.measures.severity import GRADES, Severity, severity
 from evaluation.measures.whole_lungs import whole_lungs
 from evaluation.tables.severity_table import predicted_severity
@@ -70,21 +69,20 @@ class CaseSeverity:
 
 
 def case_severity(
-    case: str, reference: Path, ensemble: Path, members: Sequence[Path], label_map: LabelMap
+    case: str, reference: sitk.Image, ensemble: sitk.Image, members: Sequence[sitk.Image], label_map: LabelMap
 ) -> CaseSeverity | None:
-    """From label files on one grid; None where the label map has no infection.
+    """From label maps on one grid, uint8; None where the label map has no infection.
 
     The reference holds the project's codes, the others the numbers of the label map's classes.
     """
     if not label_map.infection_classes:
         return None
-    image = read_labels(reference, case, label_map.codes)
-    truth, spacing_mm = sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
+    truth, spacing_mm = sitk.GetArrayViewFromImage(reference), reference.GetSpacing()[::-1]
     lungs = whole_lungs(truth, spacing_mm)
-    found = []
-    for file in (ensemble, *members):
-        labels = sitk.GetArrayFromImage(read_labels(file, case, range(len(label_map.classes))))
-        found.append(predicted_severity(labels, label_map, spacing_mm, lungs))
+    found = [
+        predicted_severity(sitk.GetArrayViewFromImage(image), label_map, spacing_mm, lungs)
+        for image in (ensemble, *members)
+    ]
     return CaseSeverity(case, severity(lungs, infected(truth)), found[0], tuple(found[1:]))
 
 

@@ -6,7 +6,6 @@ import csv
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from evaluation.measures.cases import OWN_CODES, Job, Row, read_labels, read_pair
+from evaluation.measures.cases import OWN_CODES, Job, Row, case_rows, each_case, read_pair
 from evaluation.measures.flags import EVERY, Flag, case_flags
 from evaluation.measures.whole_lungs import whole_lungs
 from evaluation.statistics.flag_worth import Worth, worth, worth_table
@@ -54,44 +53,45 @@ class Finding:
     flags: tuple[Flag, ...]
 
 
-def examine(job: Job, label_map: LabelMap) -> Finding:
-    """Severity beside the reference's, and the flags of the prediction with its scan, where there is one."""
-    reference, prediction = read_pair(job, label_map)
+def examine(job: Job, reference: sitk.Image, prediction: sitk.Image, label_map: LabelMap) -> Finding:
+    """Severity beside the reference's, and the flags of the prediction with its scan, where there is one.
+
+    Both images are as `read_pair` gives them.
+    """
     arrays = sitk.GetArrayViewFromImage(reference), sitk.GetArrayViewFromImage(prediction)
     spacing_mm = reference.GetSpacing()[::-1]
     # Once for both, as it takes most of the time where infection is scattered
     lungs = whole_lungs(arrays[1], spacing_mm) if label_map.classes == OWN_CODES.classes else None
     severities = case_severities(*arrays, label_map, spacing_mm, lungs)
-    flags = job_flags(job, label_map, prediction, lungs)
+    flags = job_flags(job, prediction, label_map, lungs=lungs)
     return Finding(job.case, job.fold, severities and severity_row(job.case, *severities), flags)
 
 
 def job_flags(
-    job: Job, label_map: LabelMap, prediction: sitk.Image, lungs: np.ndarray | None = None
+    job: Job,
+    prediction: sitk.Image,
+    label_map: LabelMap,
+    others: Sequence[sitk.Image] = (),
+    lungs: np.ndarray | None = None,
 ) -> tuple[Flag, ...]:
-    """The flags of a job's prediction, with its scan and others where there are any; `lungs` as for `case_flags`.
+    """The flags of a job's prediction, with its scan where there is one; `others` and `lungs` as for `case_flags`.
 
     None where the label map does not tell left lung, right lung and infection apart.
     """
     if label_map.classes != OWN_CODES.classes:
         return ()
-    others = [read_labels(file, job.case, range(len(label_map.classes))) for file in job.others]
     return tuple(case_flags(prediction, read_scan(job.scan) if job.scan else None, others, job.case, lungs))
 
 
-def flag_cases(jobs: Iterable[Job], label_map: LabelMap) -> list[Finding]:
-    """The flags alone, in the order of the jobs."""
-    codes = range(len(label_map.classes))
-    return [
-        Finding(job.case, job.fold, None, job_flags(job, label_map, read_labels(job.prediction, job.case, codes)))
-        for job in jobs
-    ]
+def score_and_examine(jobs: Iterable[Job], label_map: LabelMap) -> tuple[list[Row], list[Finding]]:
+    """The rows and the findings of all jobs, in their order, each file of a case read once for both."""
 
+    def measure(job: Job) -> tuple[list[Row], Finding]:
+        pair = read_pair(job, label_map)
+        return case_rows(job, *pair, label_map), examine(job, *pair, label_map)
 
-def examine_cases(jobs: Iterable[Job], label_map: LabelMap, workers: int = 2) -> list[Finding]:
-    """In the order of the jobs; the first error of a worker is raised here as it is."""
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda job: examine(job, label_map), jobs))
+    measured = each_case(jobs, measure)
+    return [row for rows, _ in measured for row in rows], [finding for _, finding in measured]
 
 
 def worths(findings: Sequence[Finding], rows: Sequence[Row]) -> list[Worth]:

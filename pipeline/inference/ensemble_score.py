@@ -10,15 +10,26 @@ import json
 import logging
 import os
 from collections.abc import Container, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evaluation.measures.cases import Job, Row, evaluate_cases, write_metrics_csv
+import SimpleITK as sitk
+
+from evaluation.measures.cases import (
+    Job,
+    Row,
+    case_rows,
+    evaluate_cases,
+    read_pair,
+    read_prediction,
+    write_metrics_csv,
+)
 from evaluation.statistics.ensemble_severity import CaseSeverity, case_severity, write_severity_csv
 from evaluation.statistics.ensemble_tables import Group, ensemble_summary, ensemble_tables
-from evaluation.statistics.findings import Finding, flag_cases, write_findings
+from evaluation.statistics.findings import Finding, job_flags, write_findings
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.bundle_process import run_bundle
 from pipeline.core.errors import InputError
@@ -29,7 +40,7 @@ from pipeline.data.datalist import read_datalist
 from pipeline.folders.output_folder import claim_output
 from pipeline.inference.ensemble import VOTE, parse_weights
 from pipeline.inference.members import Member, ensemble_configuration, find_members, is_among
-from pipeline.scans.scan import file_sha256
+from pipeline.scans.scan import Geometry, file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +49,23 @@ METRICS, SEVERITY = "metrics.csv", "ensemble_severity.csv"
 MEMBERS, LEAKING = "members", "leaking"
 EXTERNAL, OUT_OF_PATIENT = "external test set", "out-of-patient"
 LEAKING_NAME = "LEAKING: every member votes, also on patients it was trained on"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that is told of a case with an honest vote.
+
+    Args:
+        rows: of the ensemble.
+        alone: place of a member -> its own rows, where it votes with others.
+        finding: the flags of the ensemble's label map, a disagreement of its voters among them.
+        severity: None where the label map has no infection.
+    """
+
+    rows: list[Row]
+    alone: Mapping[int, list[Row]]
+    finding: Finding
+    severity: CaseSeverity | None
 
 
 @dataclass
@@ -80,7 +108,8 @@ class EnsembleScore:
     def score(self) -> tuple[list[Group], list[CaseSeverity]]:
         """The scores of every group of cases, and the severity of each case; what is missing is segmented first."""
         self.segment()
-        return [*self.honest_groups(), *self.leaking_groups()], self.severities()
+        honest = {case["case"]: self.measure(case) for case in self.cases if self.voters[case["case"]]}
+        return [*self.honest_groups(honest), *self.leaking_groups()], self.severities(honest)
 
     def segment(self) -> None:
         """Write every label map that is wanted and not there yet."""
@@ -167,52 +196,56 @@ class EnsembleScore:
     def label_map_name(self) -> str:
         return result_label_map(read_json(self.members[0].configuration))
 
-    def rows(self, folder: str, cases: Iterable[Mapping[str, Any]]) -> list[Row]:
-        """The scores of the label maps in a folder."""
-        return evaluate_cases([self.job(folder, case) for case in cases], self.classes)
+    def job(self, folder: str, case: Mapping[str, Any]) -> Job:
+        """The label map of a case in a folder."""
+        file, scan = self.folder / folder / f"{case['case']}.nii.gz", Path(case["image"])
+        return Job(Path(case["label"]), file, case["case"], case["patient_id"], 0, scan=scan)
 
-    def job(self, folder: str, case: Mapping[str, Any], others: Iterable[str] = ()) -> Job:
-        """The label map of a case in a folder, beside those in other folders."""
-        file, *beside = (self.folder / one / f"{case['case']}.nii.gz" for one in (folder, *others))
-        scan = Path(case["image"])
-        return Job(Path(case["label"]), file, case["case"], case["patient_id"], 0, scan=scan, others=tuple(beside))
+    def measure(self, case: Mapping[str, Any]) -> Measured:
+        """A case's scores, flags and severity; each of its files is read once, and all are in memory together."""
+        job, voters = self.job(PREDICTIONS, case), self.voters[case["case"]]
+        reference, prediction = read_pair(job, self.classes)
+        grid = Geometry.of(reference)
+        alone = [self.job(self.folder_of(voter), case) for voter in voters] if len(voters) > 1 else []
+        members = [read_prediction(one, grid, self.classes) for one in alone]
 
-    def findings(self, cases: Iterable[Mapping[str, Any]]) -> list[Finding]:
-        """The flags of the ensemble's label maps, a disagreement of its voters among them."""
-        jobs = []
-        for case in cases:
-            voters = self.voters[case["case"]]
-            jobs.append(self.job(PREDICTIONS, case, map(self.folder_of, voters) if len(voters) > 1 else ()))
-        return flag_cases(jobs, self.classes)
+        def rows_of(one: Job, found: sitk.Image) -> list[Row]:
+            return case_rows(one, reference, found, self.classes)
 
-    def honest_groups(self) -> list[Group]:
+        # The scores of one case side by side, not whole cases, whose label maps are as many as the members
+        with ThreadPoolExecutor(2) as pool:
+            rows, *own = pool.map(rows_of, (job, *alone), (prediction, *members))
+        return Measured(
+            rows,
+            dict(zip(voters, own, strict=False)),
+            Finding(job.case, job.fold, None, job_flags(job, prediction, self.classes, members)),
+            case_severity(job.case, reference, prediction, members, self.classes),
+        )
+
+    def honest_groups(self, measured: Mapping[str, Measured]) -> list[Group]:
         """Cases on which every member may vote, and those on which only some may; also in files metrics.csv."""
-        places = range(len(self.members))
-        kinds = {
-            EXTERNAL: [case for case in self.cases if len(self.voters[case["case"]]) == len(places)],
-            OUT_OF_PATIENT: [case for case in self.cases if 0 < len(self.voters[case["case"]]) < len(places)],
-        }
-        rows = self.rows(PREDICTIONS, [case for cases in kinds.values() for case in cases])
+        kinds: dict[str, list[str]] = {EXTERNAL: [], OUT_OF_PATIENT: []}
+        for case in measured:
+            kinds[EXTERNAL if len(self.voters[case]) == len(self.members) else OUT_OF_PATIENT].append(case)
+        rows = [row for cases in kinds.values() for case in cases for row in measured[case].rows]
         write_metrics_csv(rows, self.folder / METRICS)
-        alone = {self.members[place].name: self.rows_alone(place) for place in places}
+        alone = {member.name: self.rows_alone(place, measured) for place, member in enumerate(self.members)}
         groups = []
         for name, cases in kinds.items():
-            voters = {case["case"]: len(self.voters[case["case"]]) for case in cases}
-            mine = {member: of_cases(found, voters) for member, found in alone.items()}
-            if voters:
+            if cases:
+                voters = {case: len(self.voters[case]) for case in cases}
+                mine = {member: of_cases(found, voters) for member, found in alone.items()}
                 voting = {member: found for member, found in mine.items() if found}
-                groups.append(Group(name, of_cases(rows, voters), voters, voting, self.findings(cases)))
+                findings = [measured[case].finding for case in cases]
+                groups.append(Group(name, of_cases(rows, voters), voters, voting, findings))
         write_findings([finding for group in groups for finding in group.findings], self.folder)
         return groups
 
-    def rows_alone(self, member: int) -> list[Row]:
-        """What a member scores alone, where it votes with others."""
-        voting = [(case, self.voters[case["case"]]) for case in self.cases]
-        mine = [case for case, voters in voting if len(voters) > 1 and member in voters]
-        if not mine:
-            return []
-        rows = self.rows(self.folder_of(member), mine)
-        write_metrics_csv(rows, self.folder / self.folder_of(member) / METRICS)
+    def rows_alone(self, member: int, measured: Mapping[str, Measured]) -> list[Row]:
+        """What a member scores alone, where it votes with others; also in its file metrics.csv."""
+        rows = [row for one in measured.values() for row in one.alone.get(member, [])]
+        if rows:
+            write_metrics_csv(rows, self.folder / self.folder_of(member) / METRICS)
         return rows
 
     def leaking_groups(self) -> list[Group]:
@@ -220,24 +253,13 @@ class EnsembleScore:
         seen = [case for case in self.cases if len(self.voters[case["case"]]) < len(self.members)]
         if not (self.leaky and seen):
             return []
-        rows = self.rows(LEAKING, seen)
+        rows = evaluate_cases([self.job(LEAKING, case) for case in seen], self.classes)
         write_metrics_csv(rows, self.folder / LEAKING / METRICS)
         return [Group(LEAKING_NAME, rows, {case["case"]: len(self.members) for case in seen}, {})]
 
-    def severities(self) -> list[CaseSeverity]:
+    def severities(self, measured: Mapping[str, Measured]) -> list[CaseSeverity]:
         """Of every case with an honest vote; also in ensemble_severity.csv."""
-        found = []
-        for case in self.cases:
-            voters = self.voters[case["case"]]
-            if not voters:
-                continue
-            name = f"{case['case']}.nii.gz"
-            alone = [self.folder / self.folder_of(voter) / name for voter in voters] if len(voters) > 1 else []
-            one = case_severity(
-                case["case"], Path(case["label"]), self.folder / PREDICTIONS / name, alone, self.classes
-            )
-            if one:
-                found.append(one)
+        found = [one.severity for one in measured.values() if one.severity]
         write_severity_csv(found, self.folder / SEVERITY)
         return found
 

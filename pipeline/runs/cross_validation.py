@@ -18,10 +18,10 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from evaluation.measures.cases import Job, evaluate_cases, write_metrics_csv
+from evaluation.measures.cases import Job, write_metrics_csv
 from evaluation.report.cross_validation import write_report
 from evaluation.statistics.comparison import METRICS_FILE, keyed
-from evaluation.statistics.findings import examine_cases, findings_summary, findings_text, write_findings
+from evaluation.statistics.findings import findings_summary, findings_text, score_and_examine, write_findings
 from evaluation.statistics.summary import summarise
 from evaluation.statistics.verdicts import interval_text
 from evaluation.tables.scores import tables
@@ -321,7 +321,7 @@ class CrossValidation:
         classes = label_map(self.result_label_map())
         scored = range(self.folds) if folds is None else folds
         jobs = [self.job(study, case, fold) for fold in scored for case in study.held_out(fold)]
-        rows, findings = evaluate_cases(jobs, classes), examine_cases(jobs, classes)
+        rows, findings = score_and_examine(jobs, classes)
         summary = {**summarise(rows), **findings_summary(findings, rows)}
         folder = Path(self.output_dir)
         write_metrics_csv(rows, folder / METRICS_FILE)

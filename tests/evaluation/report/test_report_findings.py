@@ -17,7 +17,7 @@ from evaluation.report.pictures import case_files, chosen_cases, pictures
 from evaluation.report.run import read_run
 from evaluation.report.score_tables import surface_table
 from evaluation.report.stack import read_stack, thinned
-from evaluation.statistics.findings import Finding, examine_cases, write_findings
+from evaluation.statistics.findings import Finding, score_and_examine, write_findings
 from evaluation.statistics.summary import summarise
 from evaluation.tables.severity_table import grade_agreement, severity_row
 from pipeline.core.labels import label_map
@@ -41,7 +41,7 @@ def run_folder(tmp_path_factory):
     study = load_study(out)
     conductor = CrossValidation("unet_3d", study.datalist["dataset_dir"], 2, "demo", str(out))
     jobs = [conductor.job(study, case, fold) for fold in (0, 1) for case in study.held_out(fold)]
-    write_findings(examine_cases(jobs, label_map("lungs_infection")), out)
+    write_findings(score_and_examine(jobs, label_map("lungs_infection"))[1], out)
     predicted = sitk.ReadImage(str(out / "predictions" / "case_0.nii.gz"))
     (out / "probabilities").mkdir()
     sitk.WriteImage(sitk.Cast(predicted == 3, sitk.sitkUInt8) * 200, str(out / "probabilities" / "case_0.nii.gz"))

@@ -11,10 +11,10 @@ from evaluation.measures.cases import Job, evaluate_cases
 from evaluation.measures.flags import EVERY
 from evaluation.statistics.findings import (
     Finding,
-    examine_cases,
     findings_summary,
     findings_text,
     read_findings,
+    score_and_examine,
     worths,
     write_findings,
 )
@@ -44,7 +44,7 @@ def rows(jobs):
 
 @pytest.fixture(scope="module")
 def findings(jobs):
-    return examine_cases(jobs, label_map("lungs_infection"))
+    return score_and_examine(jobs, label_map("lungs_infection"))[1]
 
 
 def test_every_case_is_examined_in_the_order_of_the_jobs(findings, jobs):
@@ -63,12 +63,12 @@ def test_all_flags_are_there_but_the_agreement_with_other_models(findings):
 
 def test_without_the_scan_its_intensities_are_not_judged(jobs):
     job = Job(jobs[0].reference, jobs[0].prediction, jobs[0].case, jobs[0].patient_id, 0)
-    (found,) = examine_cases([job], label_map("lungs_infection"))
+    _, (found,) = score_and_examine([job], label_map("lungs_infection"))
     assert "typical_lung" not in [flag.limits.name for flag in found.flags]
 
 
 def test_a_network_of_other_classes_has_severity_but_no_flags(tmp_path):
-    found = examine_cases(jobs_of(write_run(tmp_path, labels="infection")), label_map("infection"))
+    _, found = score_and_examine(jobs_of(write_run(tmp_path, labels="infection")), label_map("infection"))
     assert [(bool(one.severity), one.flags) for one in found] == [(True, ())] * 4
 
 

@@ -165,7 +165,7 @@ def test_the_tables_stay_within_a_hundred_characters(printed, two_runs):
 
 
 def test_the_command_tells_of_a_missing_run_in_one_line(tmp_path):
-    command = [sys.executable, "-m", "evaluation.statistics.verdicts", str(tmp_path / "gone")]
+    command = [sys.executable, "-m", "evaluation.statistics", str(tmp_path / "gone")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stderr == f"error: {tmp_path / 'gone'}: there is no such file; check the path.\n"
 
