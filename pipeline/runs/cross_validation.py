@@ -25,6 +25,7 @@ from evaluation.statistics.findings import findings_summary, findings_text, scor
 from evaluation.statistics.summary import summarise
 from evaluation.statistics.verdicts import interval_text
 from evaluation.tables.scores import tables
+from pipeline.bundle_files.earlier_version import refuse_earlier
 from pipeline.core.atomic import keep_json, read_json, write_json
 from pipeline.core.bundle_process import run_bundle, signals_passed_on
 from pipeline.core.configuration import COMMON, INFERENCE, TRAIN, merged, parse_overrides
@@ -215,6 +216,7 @@ class CrossValidation:
         before = keep_json(file, content)
         changed = sorted(key for key in {*content, *before} if content.get(key) != before.get(key))
         if changed:
+            refuse_earlier(before, file)
             raise InputError(
                 f"{self.output_dir}: was begun with another {', '.join(changed)} (network {before.get('name')}, preset "
                 f"{before.get('preset')}); choose another OUT, or delete that folder."

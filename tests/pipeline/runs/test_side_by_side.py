@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from pipeline.core.atomic import write_json
 from pipeline.core.errors import InputError
 from pipeline.runs.cross_validation import CrossValidation
 
@@ -46,4 +47,10 @@ def test_settings_of_a_folds_own_that_are_not_given_again_are_refused(make, tmp_
     assert {file.parent.name for file in given} == {tmp_path.name, "fold1"}
     make(fold_overrides={1: {"max_epochs": 3}}).keep_all(given)
     with pytest.raises(InputError, match="begun with settings of its own"):
+        make().keep_all(make().configurations())
+
+
+def test_a_folder_that_an_earlier_version_began_is_refused_as_that(make, tmp_path):
+    write_json(tmp_path / "train.json", {"name": "unet_3d", "front": {"_target_": "pipeline.front.Front"}})
+    with pytest.raises(InputError, match=r"is of a version of this project before \d"):
         make().keep_all(make().configurations())
