@@ -7,12 +7,14 @@ import math
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from pipeline.core.errors import InputError
 
 # Numbers of glibc's malloc.h
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
@@ -53,6 +55,16 @@ def memory_left_mib() -> float:
     if addresses != resource.RLIM_INFINITY and (mapped := _mapped_mib()):
         left.append(addresses / 2**20 - mapped)
     return max(min(left), 0.0)
+
+
+def check_memory_left(needed_mib: float, said: Callable[[float, float], str], reusable_mib: float = 0.0) -> None:
+    """Raise InputError where more memory is needed than is left; `said` words it, from both figures in MiB.
+
+    `reusable_mib` this process has already and does not need for anything else: it counts as left.
+    """
+    left_mib = memory_left_mib() + reusable_mib
+    if needed_mib > left_mib:
+        raise InputError(said(needed_mib, left_mib))
 
 
 def _available_mib() -> float:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from pipeline.core.errors import InputError
-from pipeline.core.machine import memory_left_mib
+from pipeline.core.machine import check_memory_left
 
 # Measured on a real CT of 397 x 310 x 101 voxels of int16: 213 MiB more than a CT that is next to nothing takes
 SCAN_BYTES = 18
@@ -30,11 +29,12 @@ def check_memory(
 
     `reusable_mib` this process has already and does not need for anything else.
     """
-    needed_mib = bytes_needed(scanner_size, prepared_size, classes) / 2**20
-    left_mib = memory_left_mib() + reusable_mib
-    if needed_mib > left_mib:
-        voxels = " x ".join(map(str, scanner_size))
-        raise InputError(
-            f"{case}: has {voxels} voxels, which take about {needed_mib:,.0f} MiB of memory beside the network, and "
-            f"{left_mib:,.0f} MiB are left; end other programs, or give the job more (MEM= on a cluster)."
-        )
+    check_memory_left(
+        bytes_needed(scanner_size, prepared_size, classes) / 2**20,
+        lambda needed_mib, left_mib: (
+            f"{case}: has {' x '.join(map(str, scanner_size))} voxels, which take about {needed_mib:,.0f} MiB of "
+            f"memory beside the network, and {left_mib:,.0f} MiB are left; end other programs, or give the job more "
+            "(MEM= on a cluster)."
+        ),
+        reusable_mib,
+    )

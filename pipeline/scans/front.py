@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.core.errors import InputError
 from pipeline.core.labels import INFECTED, INFECTION
-from pipeline.core.machine import in_words, memory_left_mib
+from pipeline.core.machine import check_memory_left, in_words
 from pipeline.scans.resampling import cubic, majority
 from pipeline.scans.scan import GREY_255, Geometry, intensity_domain
 from pipeline.scans.simpleitk import sitk
@@ -150,13 +149,14 @@ class Front:
         """Raise InputError for a scan that cannot be prepared, before memory is taken for it."""
         scanner.check_prepared(name)
         size = self.grid(scanner).size
-        needed, free = COPIES * self.channels * 4 * prod(size), memory_left_mib() * 2**20
-        if needed > free:
-            raise InputError(
+        check_memory_left(
+            COPIES * self.channels * 4 * prod(size) / 2**20,
+            lambda needed_mib, left_mib: (
                 f"{name}: would have {' x '.join(map(str, size))} voxels when it is prepared, which need "
-                f"{in_words(needed)} of memory, and {in_words(free)} are free; check its spacing of "
-                f"{' x '.join(f'{mm:g}' for mm in scanner.spacing_mm)} mm, or use a larger machine."
-            )
+                f"{in_words(needed_mib * 2**20)} of memory, and {in_words(left_mib * 2**20)} are free; check its "
+                f"spacing of {' x '.join(f'{mm:g}' for mm in scanner.spacing_mm)} mm, or use a larger machine."
+            ),
+        )
 
     def found_by_reference(self, label: sitk.Image) -> sitk.Image:
         """What a faultless network before would find, of a label image in the project's codes; 0 is what it leaves."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.core.errors import InputError
-from pipeline.core.machine import in_words, memory_left_mib
+from pipeline.core.machine import check_memory_left, in_words
 from pipeline.scans.header_formats import (
     COPY_AGAIN,
     COPY_BOTH,
@@ -79,9 +79,10 @@ def _check_room(path: Path, header: Header) -> None:
             f"{path}: its header promises {shape} voxels, {in_words(header.needed_bytes)}, more than a file of "
             f"{in_words(file_bytes)} can hold; {COPY_AGAIN}."
         )
-    needed, free = COPIES * header.needed_bytes, memory_left_mib() * 2**20
-    if needed > free:
-        raise InputError(
-            f"{path}: its header promises {shape} voxels, which need {in_words(needed)} of memory, and "
-            f"{in_words(free)} are free; if it is a scan, read it on a larger machine."
-        )
+    check_memory_left(
+        COPIES * header.needed_bytes / 2**20,
+        lambda needed_mib, left_mib: (
+            f"{path}: its header promises {shape} voxels, which need {in_words(needed_mib * 2**20)} of memory, and "
+            f"{in_words(left_mib * 2**20)} are free; if it is a scan, read it on a larger machine."
+        ),
+    )

@@ -10,7 +10,6 @@ import pytest
 from pipeline.core import machine
 from pipeline.core.errors import InputError
 from pipeline.core.machine import _control_groups, memory_left_mib
-from pipeline.prediction import memory_need
 from pipeline.prediction.memory_need import bytes_needed, check_memory
 
 SIZE = (512, 512, 300)
@@ -18,7 +17,7 @@ SIZE = (512, 512, 300)
 
 @pytest.fixture
 def left(monkeypatch):
-    monkeypatch.setattr(memory_need, "memory_left_mib", lambda: 1000.0)
+    monkeypatch.setattr(machine, "memory_left_mib", lambda: 1000.0)
 
 
 def test_a_scan_that_fits_is_let_through(left):

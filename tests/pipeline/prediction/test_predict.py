@@ -213,7 +213,8 @@ def test_a_disk_that_fills_up_is_told_in_a_sentence_and_leaves_no_half_file(run,
 
 
 def test_a_scan_that_does_not_fit_into_memory_is_refused_with_the_figure(run, scans, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.prediction.memory_need.memory_left_mib", lambda: 0.0)
+    # Enough to unpack what its header promises (22.5 KiB), not to segment it
+    monkeypatch.setattr("pipeline.core.machine.memory_left_mib", lambda: 0.05)
     monkeypatch.setattr("pipeline.prediction.case_segmenter.memory_mib", lambda: 0.0)
     (refused,) = predict(run / "fold0", scans / "a.nii.gz", tmp_path)
     assert refused["status"] == FAILED

@@ -85,7 +85,7 @@ def test_a_header_that_promises_more_than_the_file_holds_is_refused(tmp_path, na
 
 
 def test_a_header_that_promises_more_than_memory_is_refused_with_both_figures(tmp_path, monkeypatch):
-    monkeypatch.setattr(header, "memory_left_mib", lambda: 0.01)
+    monkeypatch.setattr(machine, "memory_left_mib", lambda: 0.01)
     said = refusal(file_of(tmp_path, "a.nii", sound("nifti1")))
     assert "20 x 18 x 10 voxels, which need 14.1 KiB of memory, and 10.2 KiB are free" in said
 
@@ -261,7 +261,7 @@ def test_a_scan_of_one_slice_is_prepared():
 
 
 def test_a_scan_that_would_not_fit_prepared_is_refused_with_the_figures(monkeypatch):
-    monkeypatch.setattr("pipeline.scans.front.memory_left_mib", lambda: 1.0)
+    monkeypatch.setattr("pipeline.core.machine.memory_left_mib", lambda: 1.0)
     with pytest.raises(InputError, match=r"would have 1000 x 833 x 400 voxels .* need 3\.72 GiB .* 1 MiB are free"):
         FRONT.image(scan(spacing_mm=(500, 500, 500)), "a")
 
