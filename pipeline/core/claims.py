@@ -12,18 +12,22 @@ import json
 import os
 import socket
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 FOLDER = ".claims"
 REFRESH_S, STALE_S = 30.0, 300.0
 _PROC = Path("/proc")
 # States of a process that does nothing more, though its number is still taken
 ENDED = ("Z", "X")
+
+Case = TypeVar("Case")
+Result = TypeVar("Result")
 
 
 class Claims:
@@ -130,6 +134,35 @@ class Claims:
             # A share that is away for a moment may come back; the claim goes stale if it does not
             with suppress(OSError):
                 os.utime(claim)
+
+
+def each_when_done(
+    cases: Sequence[Case],
+    attempt: Callable[[Case], Result | None],
+    wait_s: float,
+    mapped: Callable[..., Iterable[Result | None]] = map,
+    waiting: Callable[[int], None] = lambda busy: None,
+) -> Iterator[tuple[Case, Result]]:
+    """Each case with its result, as soon as there is one; those that other processes are at are come back to.
+
+    Args:
+        attempt: the result of a case, whoever made it; None where another process is at it.
+        wait_s: how long until these are attempted again.
+        mapped: how several are attempted: one after the other, or as a pool's `map` does.
+        waiting: is told how many are left, after each turn in which others were done.
+    """
+    while cases:
+        busy = []
+        for case, result in zip(cases, mapped(attempt, cases), strict=True):
+            if result is None:
+                busy.append(case)
+            else:
+                yield case, result
+        if busy and len(busy) < len(cases):
+            waiting(len(busy))
+        if busy:
+            time.sleep(wait_s)
+        cases = busy
 
 
 def is_claimed(folder: str | Path, case: str) -> bool:

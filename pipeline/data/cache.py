@@ -7,9 +7,8 @@ import json
 import logging
 import os
 import shutil
-import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.claims import FOLDER as CLAIMS
-from pipeline.core.claims import Claims
+from pipeline.core.claims import Claims, each_when_done
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_CODES
 from pipeline.core.progress import progress_bar
@@ -78,31 +77,17 @@ class CaseCache:
                 )
         logger.info("Preparing %d of %d scans into %s", len(missing), len(cases), self.folder)
         with Claims(self.folder / CLAIMS) as claims, ThreadPoolExecutor(threads) as pool:
-            for _ in progress_bar(self._prepared(missing, claims, pool), total=len(missing), what="preparing scans"):
+            there = each_when_done(missing, partial(self._claimed, claims), WAIT_S, pool.map)
+            for _ in progress_bar(there, total=len(missing), what="preparing scans"):
                 pass
 
-    def _prepared(
-        self, missing: Sequence[dict[str, Any]], claims: Claims, pool: ThreadPoolExecutor
-    ) -> Iterator[dict[str, Any]]:
-        """Each case once it is there."""
-        while missing:
-            busy = []
-            for case, is_there in zip(missing, pool.map(partial(self._claimed, claims), missing), strict=True):
-                if is_there:
-                    yield case
-                else:
-                    busy.append(case)
-            if busy:
-                time.sleep(WAIT_S)
-            missing = busy
-
-    def _claimed(self, claims: Claims, case: dict[str, Any]) -> bool:
-        """Whether a case is prepared, by this process or another one; false where another is at it."""
+    def _claimed(self, claims: Claims, case: dict[str, Any]) -> Path | None:
+        """The folder of a case that is prepared, by this process or another one; None where another is at it."""
         target = self.path(case)
         with claims.held(target.name) as claim:
             if claim and not target.is_dir():
                 self._prepare(case)
-        return claim > 0 or target.is_dir()
+        return target if claim or target.is_dir() else None
 
     def load(self, case: dict[str, Any]) -> dict[str, np.ndarray]:
         """Memory maps of `image` and `label`; only the voxels that are touched are read."""

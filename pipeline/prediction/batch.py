@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pipeline.core.atomic import remove_unfinished
-from pipeline.core.claims import FOLDER, Claims
+from pipeline.core.claims import FOLDER, Claims, each_when_done
 from pipeline.core.errors import SHOW_TRACEBACK, innermost, input_error_in, last_line, one_sentence
 from pipeline.folders.inputs import Input
 from pipeline.folders.manifest import (
@@ -81,34 +82,34 @@ class Batch:
 
     def all_finished(self, inputs: Sequence[Input], claims: Claims) -> dict[str, Manifest]:
         finished: dict[str, Manifest] = {}
-        left = self.in_turn(inputs)
+        attempt = partial(self.settled_or_claimed, claims)
+        every = each_when_done(self.in_turn(inputs), attempt, WAIT_S, waiting=_tell_waiting)
         with progress(len(inputs)) as step:
-            while left:
-                busy = []
-                for item in left:
-                    settled = self.settled(item)
-                    if (manifest := settled or self.claimed(claims, item)) is None:
-                        busy.append(item)
-                        continue
-                    finished[item.case] = brief(manifest)
-                    step(manifest, len(finished), settled is None)
-                if busy and len(busy) < len(left):
-                    logger.info("waiting for %d scans that other processes work on", len(busy))
-                if busy:
-                    time.sleep(WAIT_S)
-                left = busy
+            for item, (manifest, is_own) in every:
+                finished[item.case] = brief(manifest)
+                step(manifest, len(finished), is_own)
         return finished
+
+    def settled_or_claimed(self, claims: Claims, item: Input) -> tuple[Manifest, bool] | None:
+        """The manifest of a scan, and whether this process did it just now; None where another one is at it, or was."""
+        if settled := self.settled(item):
+            return settled, False
+        manifest = self.claimed(claims, item)
+        return None if manifest is None else (manifest, True)
 
     def merge(self, claims: Claims) -> None:
         """Write results.csv of all that is in the folder, one process at a time: the last one has all of it."""
-        while True:
-            with claims.held(RESULTS) as claim:
-                if claim:
-                    if claim > 1:
-                        remove_unfinished(self.output_dir, RESULTS)
-                    write_results(self.output_dir, manifests(self.output_dir))
-                    return
-            time.sleep(WAIT_S)
+        for _ in each_when_done([RESULTS], partial(self.merged_claim, claims), WAIT_S):
+            pass
+
+    def merged_claim(self, claims: Claims, results: str) -> int | None:
+        """The number of the claim under which results.csv was written; None where another process is at it."""
+        with claims.held(results) as claim:
+            if claim > 1:
+                remove_unfinished(self.output_dir, results)
+            if claim:
+                write_results(self.output_dir, manifests(self.output_dir))
+        return claim or None
 
     @staticmethod
     def in_turn(inputs: Sequence[Input]) -> Sequence[Input]:
@@ -181,6 +182,10 @@ class Batch:
     def failure(self, item: Input, message: str, seconds: float) -> Manifest:
         told = {"status": FAILED, "message": message, "seconds": {"failed": round(seconds, 3)}}
         return {**self.cases.told(item), **told}
+
+
+def _tell_waiting(busy: int) -> None:
+    logger.info("waiting for %d scans that other processes work on", busy)
 
 
 def said(error: BaseException, item: Input) -> str:

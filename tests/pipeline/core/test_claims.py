@@ -7,16 +7,17 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from pipeline.core.claims import Claims
+from pipeline.core.claims import Claims, each_when_done
 from pipeline.core.configuration import ROOT
 
 HOLD = """
 import sys, time
-from pipeline.core.claims import Claims
+from pipeline.core.claims import Claims, each_when_done
 with Claims(sys.argv[1]).held("case") as mine:
     print(bool(mine), flush=True)
     time.sleep(60)
@@ -136,3 +137,45 @@ def test_a_folder_with_a_claim_in_it_stays(tmp_path):
         with Claims(tmp_path / "claims"):
             pass
         assert claim_of(tmp_path / "claims").is_file()
+
+
+def test_those_that_others_are_at_are_come_back_to_until_they_are_done():
+    turns = {"a": [1], "b": [None, None, 2], "c": [None, 3]}
+    waited: list[int] = []
+    every = each_when_done(["a", "b", "c"], lambda case: turns[case].pop(0), wait_s=0, waiting=waited.append)
+    assert list(every) == [("a", 1), ("c", 3), ("b", 2)]
+    # Not after the turn in which none was done, and not at the end
+    assert waited == [2, 1]
+
+
+def test_each_case_is_told_before_the_next_is_attempted():
+    attempted: list[str] = []
+    every = each_when_done(["a", "b"], lambda case: attempted.append(case) or case, wait_s=0)
+    assert next(every) == ("a", "a")
+    assert attempted == ["a"]
+
+
+def test_nothing_is_attempted_while_all_wait(monkeypatch):
+    waits: list[float] = []
+    monkeypatch.setattr("pipeline.core.claims.time.sleep", waits.append)
+    answers = iter([None, None, "done"])
+    assert list(each_when_done(["a"], lambda _: next(answers), wait_s=7)) == [("a", "done")]
+    assert waits == [7, 7]
+
+
+def test_cases_are_attempted_in_a_pool_too():
+    with ThreadPoolExecutor(2) as pool:
+        every = each_when_done(list("abcd"), str.upper, 0, pool.map)
+        assert list(every) == [("a", "A"), ("b", "B"), ("c", "C"), ("d", "D")]
+
+
+def test_a_case_that_is_held_is_waited_for_until_it_is_given_back(tmp_path):
+    claims, other = Claims(tmp_path), Claims(tmp_path).held("case")
+    other.__enter__()
+
+    def attempt(case: str) -> int | None:
+        with claims.held(case) as claim:
+            return claim or None
+
+    every = each_when_done(["free", "case"], attempt, wait_s=0, waiting=lambda _: other.__exit__(None, None, None))
+    assert [case for case, _ in every] == ["free", "case"]
