@@ -1,16 +1,19 @@
-"""What the header of a DICOM file says of each slice in it; pixels and what names the patient stay unread."""
+"""What the header of a DICOM file says of each slice in it, its pixels left unread.
+
+A header is read once: it is kept with its slices, whole, for whoever reads the pixels and makes DICOM objects of them.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pydicom
 from pydicom.config import IGNORE
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from pipeline.scans.dicom.file_start import (
@@ -23,7 +26,7 @@ from pipeline.scans.dicom.file_start import (
 
 ENHANCED = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 CT_CLASSES = (CTImageStorage, *ENHANCED)
-# Names, dates of birth and numbers of patients are not among them
+# What a slice is told by; names, dates of birth and numbers of patients are not among them
 TAGS = [
     "SOPClassUID",
     "SOPInstanceUID",
@@ -50,6 +53,8 @@ TAGS = [
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]
+# Longer values, such as overlays and a vendor's own, stay on the disk until somebody asks for them
+LONGEST_KEPT_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,23 @@ class Stack:
 
 
 @dataclass(frozen=True)
+class Header:
+    """All that a file says before its pixels, which names the patient: in memory alone, and for DICOM objects alone.
+
+    `pixels_at` is the byte at which the element that holds the pixels begins.
+    """
+
+    dataset: FileDataset
+    pixels_at: int
+
+
+@dataclass(frozen=True)
 class Slice:
-    """One slice: a file, or a frame (from 0) of a multi-frame file; positions are those of the first voxel, LPS."""
+    """One slice: a file, or a frame (from 0) of a multi-frame file; positions are those of the first voxel, LPS.
+
+    `header` is that of its file, of which all frames share one; None where it was not kept and is to be read again: of
+    a file that is deflated or has no preamble, and of what is no CT.
+    """
 
     file: Path
     instance_uid: str
@@ -89,6 +109,7 @@ class Slice:
     between_mm: float | None
     # Acquisition, phase and kernel, by which two stacks of one series differ
     acquisition: tuple[str, ...]
+    header: Header | None = field(default=None, compare=False, repr=False)
 
 
 def read_slices(file: Path) -> list[Slice]:
@@ -102,13 +123,33 @@ def read_slices(file: Path) -> list[Slice]:
         return []
     try:
         with quiet_pydicom():
+            if not force and (header := _whole(file)):
+                return _checked(header.dataset, file, header, bare=False)
             dataset = pydicom.dcmread(file, stop_before_pixels=True, force=force, specific_tags=list(TAGS))
-            _check_whole(dataset, bool(force))
-            return list(_slices(dataset, file)) if dataset.get("SeriesInstanceUID") else []
+            return _checked(dataset, file, None, bare=force)
     # pydicom lets through whatever a damaged value provokes: a dozen kinds, among them KeyError and struct.error
     except Exception as error:
         what = str(error) if isinstance(error, DamagedHeaderError) else "its header is damaged"
         raise DamagedHeaderError(what, first_text(file, "SeriesInstanceUID")) from error
+
+
+def _whole(file: Path) -> Header | None:
+    """All of a header; None for a file that is deflated, of which pydicom would keep the pixels too."""
+    with file.open("rb") as stream:
+        dataset = pydicom.dcmread(stream, defer_size=LONGEST_KEPT_BYTES, stop_before_pixels=True)
+        if dataset.buffer is not None:
+            return None
+        # What is left on the disk is read by this name, which pydicom knows as a text alone
+        dataset.filename = str(file)
+        return Header(dataset, stream.tell())
+
+
+def _checked(dataset: Dataset, file: Path, header: Header | None, bare: bool) -> list[Slice]:
+    _check_whole(dataset, bare)
+    if not dataset.get("SeriesInstanceUID"):
+        return []
+    # Of what is never segmented only its slices are kept
+    return list(_slices(dataset, file, header if text_of(dataset, "SOPClassUID") in CT_CLASSES else None))
 
 
 def _check_whole(dataset: Dataset, bare: bool) -> None:
@@ -132,16 +173,16 @@ def class_name(sop_class_uid: str) -> str:
     return UID(sop_class_uid, IGNORE).name
 
 
-def _slices(dataset: Dataset, file: Path) -> Iterator[Slice]:
+def _slices(dataset: Dataset, file: Path, header: Header | None) -> Iterator[Slice]:
     if text_of(dataset, "SOPClassUID") not in ENHANCED:
-        yield _slice(dataset, file, 0, [dataset])
+        yield _slice(dataset, file, 0, [dataset], header)
         return
     shared = _item(dataset, "SharedFunctionalGroupsSequence")
     frames = dataset.get("PerFrameFunctionalGroupsSequence") or []
     if len(frames) != int(dataset.get("NumberOfFrames") or 0) or not frames:
         raise DamagedHeaderError("its number of frames is not that of their descriptions")
     for number, frame in enumerate(frames):
-        yield _slice(dataset, file, number, [dataset, *functional_groups(shared), *functional_groups(frame)])
+        yield _slice(dataset, file, number, [dataset, *functional_groups(shared), *functional_groups(frame)], header)
 
 
 def functional_groups(item: Dataset | None) -> Iterator[Dataset]:
@@ -151,7 +192,7 @@ def functional_groups(item: Dataset | None) -> Iterator[Dataset]:
             yield element.value[0]
 
 
-def _slice(dataset: Dataset, file: Path, frame: int, places: list[Dataset]) -> Slice:
+def _slice(dataset: Dataset, file: Path, frame: int, places: list[Dataset], header: Header | None) -> Slice:
     """A slice from the datasets that describe it; of a value that several hold the last one counts."""
 
     def numbers(name: str, count: int) -> tuple[float, ...] | None:
@@ -194,6 +235,7 @@ def _slice(dataset: Dataset, file: Path, frame: int, places: list[Dataset]) -> S
         number("SliceThickness"),
         number("SpacingBetweenSlices"),
         tuple(text(name) for name in ("AcquisitionNumber", "TemporalPositionIdentifier", "ConvolutionKernel")),
+        header,
     )
 
 

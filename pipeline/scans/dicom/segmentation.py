@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,8 +197,9 @@ def _shown(series: Series) -> list[Slice]:
 
 def source_headers(series: Series) -> list[Dataset]:
     """All that the source files say but their pixels, as highdicom takes over patient and study from it."""
-    files = series.files if series.sop_class_uid in ENHANCED else [each.file for each in _shown(series)]
-    return [_header(file) for file in files]
+    if series.sop_class_uid in ENHANCED:
+        return [_header(each) for each in {each.file: each for each in series.slices}.values()]
+    return [_header(each) for each in _shown(series)]
 
 
 def _on_sources(label: np.ndarray, series: Series, grid: Grid) -> tuple[list[Dataset], np.ndarray]:
@@ -219,9 +221,12 @@ def _on_sources(label: np.ndarray, series: Series, grid: Grid) -> tuple[list[Dat
     return [source], frames
 
 
-def _header(file: Path) -> Dataset:
+def _header(source: Slice) -> Dataset:
     with quiet_pydicom():
-        dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+        if source.header:
+            dataset = copy(source.header.dataset)
+        else:
+            dataset = pydicom.dcmread(source.file, stop_before_pixels=True, force=True)
         for name in MAY_BE_EMPTY:
             if name not in dataset:
                 setattr(dataset, name, "")

@@ -26,6 +26,8 @@ LOCALIZER = "LOCALIZER"
 # Of a series that is two stacks at most this share of its slices lie in planes of their own
 TWO_STACKS = 0.75
 DIRECTORY = "DICOMDIR"
+# About 48 KiB each
+MOST_HEADERS_KEPT = 4096
 
 
 def name_pattern(file: Path) -> str:
@@ -66,12 +68,12 @@ def found_in(files: Iterable[Path]) -> tuple[list[Series], list[Damaged]]:
     A series may lie in several folders: what was copied from two discs is one. Grouped by series, and within one by
     size, orientation, spacing and frame of reference; objects that are no image, such as dose reports, are a series of
     size 0. Files that are not DICOM are passed over. A damaged file is logged, and counted with its series, or else
-    with every series that has a file in the same folder.
+    with every series that has a file in the same folder. The headers of the first MOST_HEADERS_KEPT files are kept.
     """
     slices: list[Slice] = []
     damaged: list[Damaged] = []
     others: list[Path] = []
-    for file in files:
+    for number, file in enumerate(files):
         try:
             found = read_slices(file)
         except (DamagedHeaderError, OSError) as error:
@@ -81,7 +83,7 @@ def found_in(files: Iterable[Path]) -> tuple[list[Series], list[Damaged]]:
             if file.name.upper() != DIRECTORY:
                 damaged.append(Damaged(file, getattr(error, "series_uid", "")))
             continue
-        slices += found
+        slices += found if number < MOST_HEADERS_KEPT else [replace(each, header=None) for each in found]
         if not found:
             others.append(file)
     damaged += _no_longer_dicom(others, slices)

@@ -8,19 +8,20 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from struct import unpack
 
 import numpy as np
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import dcmread
-from pydicom.pixels import iter_pixels
+from pydicom.pixels import as_pixel_options, get_decoder, iter_pixels
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pipeline.core.errors import InputError
 from pipeline.scans.dicom.file_start import begins_without_preamble, quiet_pydicom
 from pipeline.scans.dicom.gdcm_decoder import use_gdcm
 from pipeline.scans.dicom.grid import Grid, grid_of
-from pipeline.scans.dicom.headers import ENHANCED, Slice, functional_groups
+from pipeline.scans.dicom.headers import ENHANCED, Header, Slice, functional_groups
 from pipeline.scans.dicom.stack import Series
 from pipeline.scans.simpleitk import sitk
 
@@ -45,6 +46,9 @@ TAGS = (
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )
+
+# The elements that hold pixels
+PIXELS = {(0x7FE0, 0x0008): "FloatPixelData", (0x7FE0, 0x0009): "DoubleFloatPixelData", (0x7FE0, 0x0010): "PixelData"}
 
 
 @dataclass(frozen=True)
@@ -188,11 +192,15 @@ def _hounsfield(series: Series) -> Iterator[tuple[int, np.ndarray, Rescale]]:
 
 def _stored(file: Path, slices: Sequence[Slice]) -> Iterator[tuple[np.ndarray, Rescale]]:
     """The stored values of slices of one file, and what makes them Hounsfield units; InputError where it is damaged."""
-    header = Dataset()
     # A classic file has one frame, whatever its header says
     frames = [each.frame for each in slices] if slices[0].stack.sop_class_uid in ENHANCED else [0]
-    tags = [tag for name in TAGS if (tag := tag_for_keyword(name)) is not None]
-    decoded = _decoded(file, header, tags, frames)
+    header: Dataset
+    if known := slices[0].header:
+        header, decoded = known.dataset, _after_header(file, known, frames)
+    else:
+        header = Dataset()
+        tags = [tag for name in TAGS if (tag := tag_for_keyword(name)) is not None]
+        decoded = _decoded(file, header, tags, frames)
     for frame in frames:
         try:
             with quiet_pydicom():
@@ -202,13 +210,27 @@ def _stored(file: Path, slices: Sequence[Slice]) -> Iterator[tuple[np.ndarray, R
             raise
         # pydicom and the decoders behind it raise a dozen kinds for damaged content
         except Exception as error:
-            syntax = header.get("TransferSyntaxUID", None)
-            kind = f" ({syntax.name})" if isinstance(syntax, UID) else ""
             raise InputError(
-                f"{file}: its image is damaged, ends early, or is stored in a way{kind} that cannot be decoded; copy "
-                "it again, or export the series uncompressed."
+                f"{file}: its image is damaged, ends early, or is stored in a way that cannot be decoded; copy it "
+                "again, or export the series uncompressed."
             ) from error
         yield stored, rescale
+
+
+def _after_header(file: Path, known: Header, frames: list[int]) -> Iterator[np.ndarray]:
+    """Frames of a file whose header is known, as `iter_pixels` gives them."""
+    syntax = UID(known.dataset.file_meta.TransferSyntaxUID)
+    options = as_pixel_options(known.dataset, transfer_syntax_uid=syntax)
+    with file.open("rb") as stream:
+        stream.seek(known.pixels_at)
+        group, element, kind, _ = unpack("<HH2sH" if syntax.is_little_endian else ">HH2sH", stream.read(8))
+        options["pixel_keyword"] = PIXELS[group, element]
+        if not syntax.is_implicit_VR:
+            options["pixel_vr"] = kind.decode("latin-1")
+            # Its length, in words of 32 bits where its type is told
+            stream.read(4)
+        for frame, _ in get_decoder(syntax).iter_array(stream, indices=frames, validate=True, **options):
+            yield frame
 
 
 def _decoded(file: Path, header: Dataset, tags: list[int], frames: list[int]) -> Iterator[np.ndarray]:
