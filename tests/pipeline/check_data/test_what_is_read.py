@@ -19,12 +19,13 @@ from pydicom.dataset import FileMetaDataset
 
 from pipeline.check_data.finding import ERROR, WARNING, of_level
 from pipeline.check_data.scan_gate import look_at_scan
+from pipeline.core.configuration import ROOT
 from pipeline.core.errors import InputError
 from pipeline.scans.dicom.choice import choose_series
 from pipeline.scans.dicom.series import find_series
 from pipeline.scans.dicom.volume import NOTES, read_series
 
-PAGE = Path(__file__).parents[1] / "docs" / "what-is-read.md"
+PAGE = ROOT / "docs" / "what-is-read.md"
 READ, WARNED, REFUSED = "read", "warning", "refused"
 # As large as an adult's chest and with bone, so that nothing else is warned of; stored values begin at -1024
 SCAN = sitk.Clamp(chest((48, 40, 24), (7.0, 7.0, 12.0))[0], sitk.sitkInt16, -1000, 1000)

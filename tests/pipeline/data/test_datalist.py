@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from pipeline.core.configuration import ROOT
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_MAPS, label_map
 from pipeline.data.datalist import check_kinds, load_datalist, main, read_datalist, write_datalist
 from pipeline.folders.scan_list import scans
 
 SPACING_MM = (0.8, 0.7, 5.0)
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = ROOT.parent / "shared" / "data"
 
 
 def write_volume(file: Path, voxels: np.ndarray, spacing_mm: tuple[float, ...] = SPACING_MM) -> Path:
@@ -137,7 +138,7 @@ def test_a_written_datalist_is_loaded_as_it_was(tmp_path):
 def test_what_is_no_datalist_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "list.json").write_text(content)
-    with pytest.raises(InputError, match=r"list\.json: .*python -m pipeline\.datalist"):
+    with pytest.raises(InputError, match=r"list\.json: .*python -m pipeline\.data\.datalist"):
         load_datalist(tmp_path / "list.json")
 
 
