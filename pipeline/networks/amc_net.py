@@ -14,11 +14,13 @@ Returns logits; the paper's sigmoid belongs to the loss.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
 
-from pipeline.networks.blocks import glorot, require_multiple
+from pipeline.networks.blocks import glorot
+from pipeline.networks.u_shape import UShape
 
 PARALLEL, CASCADE = "parallel", "cascade"
 NEAREST, DECONV_DOUBLE = "nearest", "deconv_double"
@@ -96,7 +98,7 @@ def up_width(coarse: int, upsample: str) -> int:
     return 2 * coarse if upsample == DECONV_DOUBLE else coarse
 
 
-class AMCNet(nn.Module):
+class AMCNet(UShape):
     """AMC-Net, (B, in_channels, H, W) to logits (B, out_channels, H, W).
 
     Args:
@@ -124,7 +126,6 @@ class AMCNet(nn.Module):
         upsample: str = NEAREST,
         dropout: float = 0.2,
     ) -> None:
-        super().__init__()
         if ms_mode not in (PARALLEL, CASCADE):
             raise ValueError(f"ms_mode is {ms_mode!r}, expected {PARALLEL} or {CASCADE}")
         if upsample not in (NEAREST, DECONV_DOUBLE):
@@ -134,27 +135,13 @@ class AMCNet(nn.Module):
             second = conv_relu(width, width) if plain else MSBlock(width, dilations, ms_mode, dropout)
             return nn.Sequential(conv_relu(before, width), nn.Dropout(dropout), second)
 
-        self.divisor = 2 ** (len(features) - 1)
-        self.pool = nn.MaxPool2d(2)
-        self.encoder = nn.ModuleList(
-            stage(before, width) for before, width in zip([in_channels, *features], features[:-1], strict=False)
+        super().__init__(
+            encoder=[stage(before, width) for before, width in pairwise([in_channels, *features[:-1]])],
+            bottleneck=stage(features[-2], features[-1], plain=True),
+            decoder=[
+                UpBlock(coarse, fine, stage(up_width(coarse, upsample) + fine, fine), attention, upsample)
+                for coarse, fine in pairwise(features[::-1])
+            ],
+            output=nn.Conv2d(features[0], out_channels, kernel_size=1),
         )
-        self.bottleneck = stage(features[-2], features[-1], plain=True)
-        self.decoder = nn.ModuleList(
-            UpBlock(coarse, fine, stage(up_width(coarse, upsample) + fine, fine), attention, upsample)
-            for coarse, fine in zip(features[:0:-1], features[-2::-1], strict=True)
-        )
-        self.output = nn.Conv2d(features[0], out_channels, kernel_size=1)
         self.apply(glorot)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        require_multiple(x, self.divisor)
-        skips: list[torch.Tensor] = []
-        for block in self.encoder:
-            x = block(x)
-            skips.append(x)
-            x = self.pool(x)
-        x = self.bottleneck(x)
-        for up_block in self.decoder:
-            x = up_block(x, skips.pop())
-        return self.output(x)

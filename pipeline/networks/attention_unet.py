@@ -11,11 +11,13 @@ Returns logits; the softmax belongs to the loss.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
 
-from pipeline.networks.blocks import conv_norm, conv_norm_relu, require_multiple
+from pipeline.networks.blocks import conv_norm, conv_norm_relu
+from pipeline.networks.u_shape import UShape
 
 
 def two_convolutions(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -52,7 +54,7 @@ class UpBlock(nn.Module):
         return self.join(torch.cat([self.gate(x, skip), x], dim=1))
 
 
-class AttentionUNet(nn.Module):
+class AttentionUNet(UShape):
     """Attention U-Net, (B, in_channels, H, W) to logits (B, out_channels, H, W).
 
     Args:
@@ -68,24 +70,8 @@ class AttentionUNet(nn.Module):
         out_channels: int = 4,
         features: Sequence[int] = (64, 128, 256, 512, 1024),
     ) -> None:
-        super().__init__()
-        self.divisor = 2 ** (len(features) - 1)
-        self.pool = nn.MaxPool2d(2)
-        self.encoder = nn.ModuleList(
-            two_convolutions(fine, coarse) for fine, coarse in zip([in_channels, *features], features, strict=False)
+        super().__init__(
+            encoder=[two_convolutions(before, width) for before, width in pairwise([in_channels, *features])],
+            decoder=[UpBlock(coarse, fine) for coarse, fine in pairwise(features[::-1])],
+            output=nn.Conv2d(features[0], out_channels, kernel_size=1),
         )
-        self.decoder = nn.ModuleList(
-            UpBlock(coarse, fine) for coarse, fine in zip(features[:0:-1], features[-2::-1], strict=True)
-        )
-        self.output = nn.Conv2d(features[0], out_channels, kernel_size=1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        require_multiple(x, self.divisor)
-        skips: list[torch.Tensor] = []
-        for level, block in enumerate(self.encoder):
-            x = block(x if level == 0 else self.pool(x))
-            skips.append(x)
-        x = skips.pop()
-        for up_block in self.decoder:
-            x = up_block(x, skips.pop())
-        return self.output(x)

@@ -13,11 +13,13 @@ Returns logits; the softmax belongs to the loss.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
 
-from pipeline.networks.blocks import glorot, require_multiple
+from pipeline.networks.blocks import glorot
+from pipeline.networks.u_shape import UShape, joined
 
 
 def unit(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Sequential:
@@ -30,7 +32,10 @@ def unit(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Sequen
 
 
 class DenseBlock(nn.Module):
-    """Three 3x3 units, the third of which gets the first two's features; a 1x1 unit fuses those of all three."""
+    """Three 3x3 units, the third of which gets the first two's features; a 1x1 unit fuses those of all three.
+
+    A block of the decoder gets a skip too, and reads both joined.
+    """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -39,13 +44,13 @@ class DenseBlock(nn.Module):
         self.third = unit(2 * out_channels, out_channels)
         self.fuse = unit(3 * out_channels, out_channels, kernel_size=1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        first = self.first(x)
+    def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
+        first = self.first(x if skip is None else joined(x, skip))
         two = torch.cat([first, self.second(first)], dim=1)
         return self.fuse(torch.cat([two, self.third(two)], dim=1))
 
 
-class DenseUNet(nn.Module):
+class DenseUNet(UShape):
     """Dense U-Net, (B, in_channels, H, W) to logits (B, out_channels, H, W).
 
     Args:
@@ -61,26 +66,9 @@ class DenseUNet(nn.Module):
         out_channels: int = 4,
         features: Sequence[int] = (16, 32, 64, 128, 256),
     ) -> None:
-        super().__init__()
-        self.divisor = 2 ** (len(features) - 1)
-        self.pool = nn.MaxPool2d(2)
-        self.encoder = nn.ModuleList(
-            DenseBlock(fine, coarse) for fine, coarse in zip([in_channels, *features], features, strict=False)
+        super().__init__(
+            encoder=[DenseBlock(before, width) for before, width in pairwise([in_channels, *features])],
+            decoder=[DenseBlock(coarse + fine, fine) for coarse, fine in pairwise(features[::-1])],
+            output=nn.Conv2d(features[0], out_channels, kernel_size=1),
         )
-        self.up = nn.Upsample(scale_factor=2, mode="nearest")
-        self.decoder = nn.ModuleList(
-            DenseBlock(coarse + fine, fine) for coarse, fine in zip(features[:0:-1], features[-2::-1], strict=True)
-        )
-        self.output = nn.Conv2d(features[0], out_channels, kernel_size=1)
         self.apply(glorot)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        require_multiple(x, self.divisor)
-        skips: list[torch.Tensor] = []
-        for level, block in enumerate(self.encoder):
-            x = block(x if level == 0 else self.pool(x))
-            skips.append(x)
-        x = skips.pop()
-        for block in self.decoder:
-            x = block(torch.cat([self.up(x), skips.pop()], dim=1))
-        return self.output(x)

@@ -11,11 +11,13 @@ each step has its own. Neither batch norm nor dropout. Returns logits; the paper
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
 
-from pipeline.networks.blocks import glorot, require_multiple
+from pipeline.networks.blocks import glorot
+from pipeline.networks.u_shape import UShape, joined
 
 
 def conv_relu(channels: int) -> nn.Sequential:
@@ -37,7 +39,10 @@ class RecurrentUnit(nn.Module):
 
 
 class Block(nn.Module):
-    """Two recurrent units, and around both the input, by a 1x1 convolution where the channels change."""
+    """Two recurrent units, and around both the input, by a 1x1 convolution where the channels change.
+
+    A block of the decoder gets a skip too, and reads both joined.
+    """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -45,12 +50,12 @@ class Block(nn.Module):
         self.widen = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, kernel_size=1)
         self.units = nn.Sequential(RecurrentUnit(out_channels), RecurrentUnit(out_channels))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.widen(x)
+    def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
+        x = self.widen(x if skip is None else joined(x, skip))
         return x + self.units(x)
 
 
-class R2UNet(nn.Module):
+class R2UNet(UShape):
     """R2U-Net, (B, in_channels, H, W) to logits (B, out_channels, H, W).
 
     Args:
@@ -66,26 +71,9 @@ class R2UNet(nn.Module):
         out_channels: int = 4,
         features: Sequence[int] = (16, 32, 64, 128, 256),
     ) -> None:
-        super().__init__()
-        self.divisor = 2 ** (len(features) - 1)
-        self.pool = nn.MaxPool2d(2)
-        self.up = nn.Upsample(scale_factor=2, mode="nearest")
-        self.encoder = nn.ModuleList(
-            Block(before, width) for before, width in zip([in_channels, *features], features, strict=False)
+        super().__init__(
+            encoder=[Block(before, width) for before, width in pairwise([in_channels, *features])],
+            decoder=[Block(coarse + fine, fine) for coarse, fine in pairwise(features[::-1])],
+            output=nn.Conv2d(features[0], out_channels, kernel_size=1),
         )
-        self.decoder = nn.ModuleList(
-            Block(coarse + fine, fine) for coarse, fine in zip(features[:0:-1], features[-2::-1], strict=True)
-        )
-        self.output = nn.Conv2d(features[0], out_channels, kernel_size=1)
         self.apply(glorot)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        require_multiple(x, self.divisor)
-        skips: list[torch.Tensor] = []
-        for level, block in enumerate(self.encoder):
-            x = block(x if level == 0 else self.pool(x))
-            skips.append(x)
-        x = skips.pop()
-        for block in self.decoder:
-            x = block(torch.cat([self.up(x), skips.pop()], dim=1))
-        return self.output(x)

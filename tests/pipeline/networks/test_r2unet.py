@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.networks.r2unet import Block, R2UNet, RecurrentUnit
+from pipeline.networks.u_shape import joined
 
 
 def parameters(module: nn.Module) -> int:
@@ -68,17 +69,16 @@ def test_no_two_steps_share_a_convolution():
 
 def test_the_enlarged_features_come_before_the_skip():
     network, seen = R2UNet(features=(2, 4)).eval(), []
-    network.decoder[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network.decoder[0].widen.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     x = torch.randn(1, 1, 4, 4)
     network(x)
     skip = network.encoder[0](x)
-    up = network.up(network.encoder[1](network.pool(skip)))
-    assert torch.equal(seen[0], torch.cat([up, skip], dim=1))
+    assert torch.equal(seen[0], joined(network.encoder[1](network.pool(skip)), skip))
 
 
 def test_nothing_is_normalised_and_nothing_dropped():
     assert {type(part) for part in shapes_alone().modules() if not list(part.children())} == {
-        nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.Upsample,
+        nn.Conv2d, nn.ReLU, nn.MaxPool2d,
     }  # fmt: skip
 
 
