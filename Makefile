@@ -73,7 +73,7 @@ TEXTS := NETWORK CASCADE LUNGS FOLDS FOLD SPLIT SEED PRESET K ROUNDS METHOD MODE
 #: COUNT = 2000 | damaged files of each kind
 #: ENSEMBLE = 0 | 1 exports all finished folds as one network that votes
 #: URL = none | address of the folder that files over 25 MB can be had from
-#: VERSION = the project's | of the bundle
+#: VERSION = 0.1.0 | of the bundle
 #: CHANGES = none | line of the changelog for VERSION
 #: REPO = needed | name on the Hugging Face hub, user/name
 #: TORCH = constraints.txt's | pip requirement of another build: "torch==2.13.0 --index-url URL"
