@@ -13,12 +13,8 @@ from transforms.batchgenerators_list import BatchgeneratorsListd
 
 # Of an image with a deviation of 1, contrast and brightness up to six times as much; interpolation in float32
 TOLERANCE = 3e-4
-
-
 # Of labels: places within 1e-5 voxels of the middle between two
 OTHER_LABELS = 2e-4
-
-
 NOISE = "augmentations::4::p_per_sample"
 
 

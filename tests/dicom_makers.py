@@ -32,6 +32,15 @@ from pipeline.scans.scan import Geometry
 # What must appear in no message, log, or name of a file
 PATIENT_NAME, PATIENT_ID, BIRTH_DATE, ACCESSION = "Plantagenet^Zoe", "PID-4711-X", "19470331", "ACC-0815"
 INTERCEPT, SLOPE = -1024, 1
+CORONAL = [1, 0, 0, 0, 0, -1]
+REAL = ROOT.parent / "shared" / "data" / "extra" / "dicom" / "ricord_000082"
+OBLIQUE = (0.96, -0.28, 0.0, 0.28, 0.96, 0.0, 0.0, 0.0, 1.0)
+SIGNED_PERMUTATIONS = [
+    tuple(np.eye(3)[list(order)].T @ np.diag(signs))
+    for order in itertools.permutations(range(3))
+    for signs in itertools.product((1, -1), repeat=3)
+]
+VERIFIER = shutil.which("dciodvfy")
 # As of an object that was made of a classic series: one that came from the scanner tells much more of it
 ENHANCED_TYPE = ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
 # SimpleITK's names of compressions that pydicom cannot write
@@ -247,9 +256,6 @@ def _meta(dataset: Dataset) -> FileMetaDataset:
     return meta
 
 
-CORONAL = [1, 0, 0, 0, 0, -1]
-
-
 def study(count: int = 1, **changes: object) -> list[list[Dataset]]:
     """Series of one study, each of 12 slices, all with the same values of some attributes."""
     uid = generate_uid()
@@ -261,25 +267,9 @@ def study(count: int = 1, **changes: object) -> list[list[Dataset]]:
     return made
 
 
-REAL = ROOT.parent / "shared" / "data" / "extra" / "dicom" / "ricord_000082"
-
-
-OBLIQUE = (0.96, -0.28, 0.0, 0.28, 0.96, 0.0, 0.0, 0.0, 1.0)
-
-
-SIGNED_PERMUTATIONS = [
-    tuple(np.eye(3)[list(order)].T @ np.diag(signs))
-    for order in itertools.permutations(range(3))
-    for signs in itertools.product((1, -1), repeat=3)
-]
-
-
 def assert_same(found: sitk.Image, expected: sitk.Image) -> None:
     assert Geometry.of(found).differences(Geometry.of(expected), tolerance_mm=1e-4) == []
     assert np.array_equal(sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(expected))
-
-
-VERIFIER = shutil.which("dciodvfy")
 
 
 def errors(file: Path) -> list[str]:

@@ -76,32 +76,19 @@ def outputs(network: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
 
 
 THREE_LEVELS = {"tiny": {"features": (2, 4, 6)}, "wrong_size": (16, 12, 6)}
-
-
 TINY_DEEPLAB = {"width": 1 / 16, "middle_blocks": 1}
-
-
 FIVE_WIDTHS = {"features": (2, 3, 4, 5, 6)}
-
-
 TWO_LEVELS = {"size": (16, 12), "wrong_size": (16, 11)}
-
-
 SMALL_COVID = {"tiny": {"filters": 3, "levels": 2}, "size": (16, 12), "wrong_size": (16, 10)}
-
-
 # Its coarsest map has 4 x 4 x 2 voxels: on one of 2 x 2 x 1 torch 2.13's gradient of a 3D convolution's weights is at
 # random 1e33, on a CPU in bfloat16
 TINY_COVID_SEGNET = {"tiny": {"base": 2}, "size": (32, 32, 16), "wrong_size": (32, 28, 16)}
-
-
 BASIC_UNET = {
     "spatial_dims": 2,
     "features": (64, 128, 256, 512, 1024, 64),
     "norm": "batch",
     "act": ["relu", {"inplace": True}],
 }
-
 
 NETWORKS = (
     Network("unet_3d", MIScnnUNet, 22_581_316, 0.1534936, **THREE_LEVELS),
@@ -239,8 +226,5 @@ VARIANTS = (
     ),
 )  # fmt: skip
 
-
 BY_BUNDLE = {network.bundle: network for network in NETWORKS}
-
-
 ALL = (*NETWORKS, *VARIANTS)
