@@ -33,7 +33,7 @@ def test_an_alias_after_letters_of_two_bytes_is_found():
 def test_every_component_of_its_own_requires_the_path():
     content = {"imports": [], "x": [{"_target_": "pipeline.scans.front.Front", "order": 1}, {"_target_": "Compose"}]}
     first, second = standalone(content, "code")["x"]
-    assert first == {"_target_": "code.pipeline.front.Front", "order": 1, "_requires_": "@own_code::on_path"}
+    assert first == {"_target_": "code.pipeline.scans.front.Front", "order": 1, "_requires_": "@own_code::on_path"}
     assert second == {"_target_": "Compose"}
 
 
