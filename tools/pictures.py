@@ -1,6 +1,6 @@
 """Take the pictures of the README: a report's first screen, and the page of a scan that its first fold has not seen.
 
-python -m tools.pictures runs/unet_3d/cv
+    python -m tools.pictures runs/unet_3d/cv
 
 Both are of the synthetic chests; a run on anything else is refused, since pictures of patients do not belong there. It
 needs Chromium on the path and the extra `browser`.

@@ -14,7 +14,7 @@ from evaluation.statistics.findings import Finding, read_findings
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
-from pipeline.core.run_files import DATALIST, ENSEMBLE_SCORES, FOLDS, PREDICTIONS, PROBABILITIES
+from pipeline.core.run_files import DATALIST, ENSEMBLE_SCORES, FOLDS, METRICS_FILE, PREDICTIONS, PROBABILITIES
 from pipeline.core.stages import STAGES, result_label_map
 
 LOSSES = ("train_loss", "val_loss")
@@ -107,7 +107,7 @@ def read_run(folder: str | Path, dataset_dir: str | Path | None = None) -> Run:
         )
     datalist = dict(_content(folder / DATALIST))
     cases = {entry["case"]: entry for entry in datalist.pop("training", [])}
-    metrics = folder / "metrics.csv"
+    metrics = folder / METRICS_FILE
     return Run(
         folder=folder,
         stages=tuple(_read_stage(home, "" if home == folder else home.name) for home in homes),

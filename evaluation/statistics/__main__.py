@@ -11,9 +11,10 @@ import argparse
 from collections.abc import Sequence
 
 from evaluation.measures.metrics import METRICS
-from evaluation.statistics.comparison import METRICS_FILE, compare, read_runs, shared_structures
+from evaluation.statistics.comparison import compare, read_runs, shared_structures
 from evaluation.statistics.verdicts import SCOPE, comparison_table, estimate_table, interval_note
 from pipeline.core.errors import report_plainly
+from pipeline.core.run_files import METRICS_FILE
 from pipeline.core.text_table import listed
 
 

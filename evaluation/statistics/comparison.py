@@ -15,8 +15,7 @@ from evaluation.statistics.intervals import Estimate, estimate, patient_means
 from evaluation.statistics.paired import SignedRank, holm, signed_rank, smallest_p
 from pipeline.core.errors import InputError
 from pipeline.core.labels import in_order
-
-METRICS_FILE = "metrics.csv"
+from pipeline.core.run_files import METRICS_FILE
 
 # Case, fold, structure
 Key = tuple[str, int, str]

@@ -18,11 +18,11 @@ from scipy import stats
 
 from evaluation.measures.cases import read_labels
 from evaluation.measures.flags import EVERY, FAILED_BELOW, Flag, case_flags
-from evaluation.statistics.comparison import METRICS_FILE, read_runs
+from evaluation.statistics.comparison import read_runs
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.labels import LABEL_CODES, STRUCTURES
-from pipeline.core.run_files import DATALIST, PREDICTIONS
+from pipeline.core.run_files import DATALIST, METRICS_FILE, PREDICTIONS
 from pipeline.core.text_table import aligned, listed, number
 from pipeline.scans.scan import read_scan
 
@@ -101,21 +101,25 @@ def measure(
                 f"{name}: its predictions do not tell left lung, right lung and infection apart, which the flags need; "
                 "expected label_map lungs_infection."
             )
-    first = next(iter(runs.values()))
+    first, images = next(iter(runs.values())), images_of(Path(folders[0]))
     flags, dice = [], []
     for case, fold, found in first:
         if found == structure:
             logger.info("case %s", case)
-            flags.append(flags_of(folders, case))
+            flags.append(flags_of(folders, case, images[case]))
             dice.append(first[case, fold, found]["dice"])
     names = [limits.name for limits in EVERY if any(limits.name in mine for mine in flags)]
     return [worth(name, [mine.get(name) for mine in flags], dice, failed_below) for name in names]
 
 
-def flags_of(folders: Sequence[str | Path], case: str) -> dict[str, Flag]:
+def images_of(folder: Path) -> dict[str, Path]:
+    """The scan of each case of a cross-validation, by the case's name."""
+    datalist = read_json(folder / DATALIST)
+    return {entry["case"]: Path(datalist["dataset_dir"], entry["image"]) for entry in datalist["training"]}
+
+
+def flags_of(folders: Sequence[str | Path], case: str, image: Path) -> dict[str, Flag]:
     """The flags by name of one case of the first folder's cross-validation, with the others' predictions of it."""
-    datalist = read_json(Path(folders[0]) / DATALIST)
-    image = next(Path(datalist["dataset_dir"], one["image"]) for one in datalist["training"] if one["case"] == case)
     files = [Path(folder) / PREDICTIONS / f"{case}.nii.gz" for folder in folders]
     labels, *others = [read_labels(file, case, LABEL_CODES) for file in files]
     scan = read_scan(image) if image.is_file() else None

@@ -11,8 +11,7 @@ from evaluation.statistics.summary import summarise
 from evaluation.tables.scores import tables
 from pipeline.core.atomic import write_json
 from pipeline.core.labels import label_map
-
-METRICS, SUMMARY = "metrics.csv", "summary.json"
+from pipeline.core.run_files import METRICS_FILE, SUMMARY_FILE
 
 
 def without_labels(cases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -35,7 +34,7 @@ def evaluate_predictions(
     ]
     rows = evaluate_cases(jobs, label_map(label_map_name))
     summary = summarise(rows)
-    write_metrics_csv(rows, folder / METRICS)
-    write_json(folder / SUMMARY, summary)
+    write_metrics_csv(rows, folder / METRICS_FILE)
+    write_json(folder / SUMMARY_FILE, summary)
     print(tables(rows, summary), flush=True)
     return summary

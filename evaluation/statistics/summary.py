@@ -26,6 +26,7 @@ from evaluation.tables.scores import tables
 from pipeline.core.atomic import write_json
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.labels import in_order
+from pipeline.core.run_files import SUMMARY_FILE
 
 AVERAGING = (
     "mean over folds of the median over a fold's cases; lungs are the mean of the medians of left and right lung; "
@@ -165,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not rows:
         raise InputError(f"{metrics}: has no rows; expected one for each case and structure; evaluate again.")
     summary = summarise(rows)
-    write_json(metrics.with_name("summary.json"), summary)
+    write_json(metrics.with_name(SUMMARY_FILE), summary)
     print(tables(rows, summary))
 
 

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 DATALIST, FOLDS, PREDICTIONS, PROBABILITIES = "datalist.json", "folds.json", "predictions", "probabilities"
+METRICS_FILE, SUMMARY_FILE = "metrics.csv", "summary.json"
 # The scores of a leave-one-patient-out ensemble
 ENSEMBLE_SCORES = "lopo.json"

@@ -26,6 +26,7 @@ from evaluation.tables.paper_table import Means, Published, published, text, wit
 from pipeline.core.configuration import COMMON, LOGGING, load, parse_overrides
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.labels import label_map
+from pipeline.core.run_files import METRICS_FILE
 from pipeline.core.stages import STAGES
 from pipeline.data.study import Study, load_study
 from pipeline.folders.output_folder import claim_output
@@ -104,7 +105,7 @@ class Ablation(Several):
     def means(self, name: str, training: CrossValidation) -> list[dict[str, Any]]:
         """A finished row's numbers: one entry an averaging and structure."""
         folder, means = Path(training.output_dir), []
-        by_case = read_metrics_csv(folder / "metrics.csv")
+        by_case = read_metrics_csv(folder / METRICS_FILE)
         for averaging, metrics in self.description["averagings"].items():
             score = pooled_scores if averaging == POOLED else mean_scores
             rows = slice_rows_of(training, metrics) if averaging == SLICES else by_case

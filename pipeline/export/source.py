@@ -13,14 +13,13 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from evaluation.statistics.comparison import METRICS_FILE
 from pipeline.bundle_files.earlier_version import refuse_earlier
 from pipeline.bundle_files.own_code import union
 from pipeline.core.atomic import read_json
 from pipeline.core.configuration import INFERENCE, TRAIN, merged
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
-from pipeline.core.run_files import DATALIST, ENSEMBLE_SCORES
+from pipeline.core.run_files import DATALIST, ENSEMBLE_SCORES, METRICS_FILE, SUMMARY_FILE
 from pipeline.core.stages import FIRST, Stage, result_label_map, stage_overrides, stages_of
 from pipeline.export.configs import ensemble_inference, ensemble_training
 from pipeline.inference.ensemble import VOTE, check_method, configuration_of
@@ -28,7 +27,6 @@ from pipeline.inference.members import check_alike, find_members
 from pipeline.phantom.dataset import OWN_FILE
 from pipeline.training.checkpoint import FINISHED, MODEL, load_weights
 
-SUMMARY = "summary.json"
 BUNDLE_MODEL = "model"
 
 
@@ -124,7 +122,7 @@ class Source:
     @cached_property
     def summary(self) -> dict[str, Any] | None:
         """What the cross-validation measured; None where it was not finished."""
-        return self._of_run(SUMMARY)
+        return self._of_run(SUMMARY_FILE)
 
     @cached_property
     def datalist(self) -> dict[str, Any] | None:

@@ -34,7 +34,7 @@ from pipeline.core.atomic import read_json, write_json
 from pipeline.core.bundle_process import run_bundle
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
-from pipeline.core.run_files import DATALIST, FOLDS, PREDICTIONS
+from pipeline.core.run_files import DATALIST, FOLDS, METRICS_FILE, PREDICTIONS, SUMMARY_FILE
 from pipeline.core.stages import first_stage_model_of, has_first_stage, result_label_map
 from pipeline.data.datalist import read_datalist
 from pipeline.folders.output_folder import claim_output
@@ -44,8 +44,8 @@ from pipeline.scans.scan import Geometry, file_sha256
 
 logger = logging.getLogger(__name__)
 
-CONFIGURATION, WEIGHTS, ENTRIES, SUMMARY = "ensemble.json", "members.json", "entries.json", "summary.json"
-METRICS, SEVERITY = "metrics.csv", "ensemble_severity.csv"
+CONFIGURATION, WEIGHTS, ENTRIES = "ensemble.json", "members.json", "entries.json"
+SEVERITY = "ensemble_severity.csv"
 MEMBERS, LEAKING = "members", "leaking"
 EXTERNAL, OUT_OF_PATIENT = "external test set", "out-of-patient"
 LEAKING_NAME = "LEAKING: every member votes, also on patients it was trained on"
@@ -103,7 +103,7 @@ class EnsembleScore:
 
     def write_summary(self, groups: Sequence[Group], severities: Sequence[CaseSeverity]) -> None:
         names = [member.name for member in self.members]
-        write_json(self.folder / SUMMARY, ensemble_summary(self.method, names, groups, severities))
+        write_json(self.folder / SUMMARY_FILE, ensemble_summary(self.method, names, groups, severities))
 
     def score(self) -> tuple[list[Group], list[CaseSeverity]]:
         """The scores of every group of cases, and the severity of each case; what is missing is segmented first."""
@@ -228,7 +228,7 @@ class EnsembleScore:
         for case in measured:
             kinds[EXTERNAL if len(self.voters[case]) == len(self.members) else OUT_OF_PATIENT].append(case)
         rows = [row for cases in kinds.values() for case in cases for row in measured[case].rows]
-        write_metrics_csv(rows, self.folder / METRICS)
+        write_metrics_csv(rows, self.folder / METRICS_FILE)
         alone = {member.name: self.rows_alone(place, measured) for place, member in enumerate(self.members)}
         groups = []
         for name, cases in kinds.items():
@@ -245,7 +245,7 @@ class EnsembleScore:
         """What a member scores alone, where it votes with others; also in its file metrics.csv."""
         rows = [row for one in measured.values() for row in one.alone.get(member, [])]
         if rows:
-            write_metrics_csv(rows, self.folder / self.folder_of(member) / METRICS)
+            write_metrics_csv(rows, self.folder / self.folder_of(member) / METRICS_FILE)
         return rows
 
     def leaking_groups(self) -> list[Group]:
@@ -254,7 +254,7 @@ class EnsembleScore:
         if not (self.leaky and seen):
             return []
         rows = evaluate_cases([self.job(LEAKING, case) for case in seen], self.classes)
-        write_metrics_csv(rows, self.folder / LEAKING / METRICS)
+        write_metrics_csv(rows, self.folder / LEAKING / METRICS_FILE)
         return [Group(LEAKING_NAME, rows, {case["case"]: len(self.members) for case in seen}, {})]
 
     def severities(self, measured: Mapping[str, Measured]) -> list[CaseSeverity]:

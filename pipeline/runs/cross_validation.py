@@ -20,7 +20,7 @@ from monai.bundle import ConfigParser
 
 from evaluation.measures.cases import Job, write_metrics_csv
 from evaluation.report.cross_validation import write_report
-from evaluation.statistics.comparison import METRICS_FILE, keyed
+from evaluation.statistics.comparison import keyed
 from evaluation.statistics.findings import findings_summary, findings_text, score_and_examine, write_findings
 from evaluation.statistics.summary import summarise
 from evaluation.statistics.verdicts import interval_text
@@ -33,7 +33,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.labels import label_map
 from pipeline.core.machine import cores
 from pipeline.core.progress import duration
-from pipeline.core.run_files import PREDICTIONS, PROBABILITIES
+from pipeline.core.run_files import METRICS_FILE, PREDICTIONS, PROBABILITIES, SUMMARY_FILE
 from pipeline.core.stages import FIRST, Stage, result_label_map, stage_overrides, stages_of
 from pipeline.data.cache import CaseCache
 from pipeline.data.datalist import check_kinds
@@ -328,7 +328,7 @@ class CrossValidation:
         folder = Path(self.output_dir)
         write_metrics_csv(rows, folder / METRICS_FILE)
         write_findings(findings, folder)
-        write_json(folder / "summary.json", summary)
+        write_json(folder / SUMMARY_FILE, summary)
         print(tables(rows, summary), flush=True)
         intervals = interval_text(self.network, keyed(rows, self.output_dir), list(summary["structures"]))
         print("", findings_text(findings, rows), "", intervals, sep="\n", flush=True)

@@ -17,14 +17,13 @@ from typing import Any
 
 from evaluation.measures.cases import Row, read_metrics_csv
 from evaluation.report.cross_validation import write_report
-from evaluation.statistics.comparison import METRICS_FILE
 from evaluation.statistics.ensemble_severity import CaseSeverity
 from evaluation.statistics.ensemble_tables import Group, ensemble_summary, ensemble_tables, leave_one_out_table
 from pipeline.core.atomic import write_json
 from pipeline.core.configuration import COMMON, load, parse_overrides
 from pipeline.core.errors import InputError
 from pipeline.core.progress import duration
-from pipeline.core.run_files import ENSEMBLE_SCORES
+from pipeline.core.run_files import ENSEMBLE_SCORES, METRICS_FILE
 from pipeline.core.stages import STAGES
 from pipeline.data.datalist import read_datalist
 from pipeline.data.folds import ONE_PATIENT_OUT, patients_of
