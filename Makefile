@@ -2,6 +2,11 @@
 # read by tools/help.awk from the comments: `##` behind a target, `#>` above it, `#:` once for each variable.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+# As pipeline/core/waiting.py says, for programs that load torch before they load that, as MONAI's does
+ifndef OMP_WAIT_POLICY
+export GOMP_SPINCOUNT ?= 10000
+export KMP_BLOCKTIME ?= 1
+endif
 VENV ?= .venv
 PYTHON ?= python3
 PY := $(VENV)/bin/python
@@ -47,7 +52,7 @@ TEXTS := NETWORK CASCADE LUNGS FOLDS FOLD SPLIT SEED PRESET K ROUNDS METHOD MODE
 #: WEIGHTS = equal | of METHOD=mean, a number a member: "2 1"
 #: MEMBERS = {} | what single members change: "{3: {'learning_rate': 0.002}}"
 #: LEAKY = 0 | 1 adds the scores of models on patients that they were trained on, named as leaking
-#: JOBS = 1; lopo 2, paper 1 | folds trained side by side
+#: JOBS = 1; demo 0; lopo, quick 2 | folds trained side by side; 0 for one a core
 #: GPUS = 1 | GPUs that train a fold together; divides the batch size
 #: SHARDS = 1 | array tasks that share the scans, with LAUNCH=slurm
 #: LAUNCH = local | local, or slurm for jobs of a cluster
@@ -121,9 +126,9 @@ UNLABELED ?= $(if $(strip $(DATA)),,$(PHANTOM)_unlabelled)
 METHOD ?= vote
 MEMBERS ?= {}
 # Members trained side by side: on two cores two are done in the time of one; large ones may not fit into memory
-JOBS ?= $(if $(filter demo quick,$(PRESET)),2,1)
-# The same of make cv, compare and ablation, which run one after the other unless JOBS is given
-SIDE_BY_SIDE := $(if $(filter-out file undefined,$(origin JOBS)),$(JOBS),1)
+JOBS ?= $(if $(filter demo,$(PRESET)),0,$(if $(filter quick,$(PRESET)),2,1))
+# The same of make cv, compare and ablation, which but for the demo run one after the other unless JOBS is given
+SIDE_BY_SIDE := $(if $(filter-out file undefined,$(origin JOBS))$(filter demo,$(PRESET)),$(JOBS),1)
 # Of the same four: GPUs that train a fold together, sharing its batches
 GPUS ?= 1
 # Of predict on a cluster: array tasks that share the scans
