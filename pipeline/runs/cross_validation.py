@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.bundle import ConfigParser
 
 from evaluation.measures.cases import Job, write_metrics_csv
@@ -69,7 +70,8 @@ class CrossValidation:
             the first stage finds), or those `predicted` by the same fold's first stage.
         fold_overrides: number of a fold -> what that fold changes beyond `overrides`; its configurations are then in
             `fold<k>/train.json` and `fold<k>/inference.json`.
-        jobs: how many folds run side by side, each with its share of the cores.
+        jobs: how many folds run side by side, each with its share of the cores; 0 for as many as there are cores, which
+            is fastest for small networks, and one on a GPU.
         gpus: how many train a fold together, sharing its batches; processes on the CPU where there are none.
     """
 
@@ -112,8 +114,8 @@ class CrossValidation:
         """Check everything, and write the study and the configurations down or find them unchanged."""
         if self.lungs not in (REFERENCE, PREDICTED):
             raise InputError(f"LUNGS is {self.lungs!r}, expected {REFERENCE} or {PREDICTED}.")
-        if self.jobs < 1:
-            raise InputError(f"JOBS is {self.jobs}, expected how many folds to run side by side: 1 or more.")
+        if self.jobs < 0:
+            raise InputError(f"JOBS is {self.jobs}, expected how many folds to run side by side, or 0 for all cores.")
         if self.gpus < 1:
             raise InputError(f"GPUS is {self.gpus}, expected how many train a fold together: 1 or more.")
         configurations = self.configurations()
@@ -223,18 +225,23 @@ class CrossValidation:
             )
 
     def run_folds(self, study: Study, folds: Sequence[int]) -> None:
-        """As many at a time as there are jobs; those that run are waited for when one fails, no other is begun."""
-        if self.jobs == 1:
+        """Some side by side; those that run are waited for when one fails, no other is begun."""
+        if self.side_by_side == 1:
             # Here and not in a thread, where Ctrl-C would wait for the fold's end
             for fold in folds:
                 self.run_unit(study, fold)
             return
-        pool = ThreadPoolExecutor(self.jobs)
+        pool = ThreadPoolExecutor(self.side_by_side)
         try:
             for done in [pool.submit(self.run_unit, study, fold) for fold in folds]:
                 done.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+    @cached_property
+    def side_by_side(self) -> int:
+        """How many folds run at a time."""
+        return self.jobs or (1 if torch.cuda.is_available() else min(cores(), len(self.units())))
 
     def run_unit(self, study: Study, fold: int) -> None:
         """`run_fold`, and its record."""
@@ -294,7 +301,7 @@ class CrossValidation:
         """Run `train` or `inference` with arguments; `stage` is the last one where none is given."""
         configuration = self.folder(stage or self.stages[-1]) / f"{name}.json"
         # Side by side, more threads than cores would be in one another's way
-        threads = max(1, cores() // self.jobs) if self.jobs > 1 else 0
+        threads = max(1, cores() // self.side_by_side) if self.side_by_side > 1 else 0
         asked = {"config_file": configuration, **arguments}
         if several := name == TRAIN and self.gpus > 1:
             asked["config_file"] = [str(asked["config_file"]), str(SEVERAL_GPUS)]

@@ -212,7 +212,7 @@ def test_a_scan_of_the_training_data_under_another_name_is_no_external_one(place
         ({"members": {0: {"spacing_mm": [1, 1, 1]}}}, "member 0 changes spacing_mm"),
         ({"members": {0: {"max_epoch": 3}}}, "did you mean max_epochs"),
         ({"method": "median"}, "METHOD is 'median'"),
-        ({"jobs": 0}, "JOBS is 0"),
+        ({"jobs": -1}, "JOBS is -1"),
     ],
 )
 def test_wrong_use_is_one_sentence_before_anything_is_trained(place, tmp_path, changes, said):

@@ -24,6 +24,17 @@ def test_two_jobs_run_two_folds_at_a_time(make, monkeypatch):
     assert not both.broken
 
 
+@pytest.mark.parametrize(("cores", "at_once"), [(1, 1), (3, 3), (64, 4)])
+def test_no_number_of_jobs_is_a_fold_a_core_and_one_alone_on_a_gpu(make, monkeypatch, cores, at_once):
+    monkeypatch.setattr("pipeline.runs.cross_validation.cores", lambda: cores)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert make(jobs=0).side_by_side == at_once
+    assert make(jobs=0, only_fold=2).side_by_side == 1
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert make(jobs=0).side_by_side == 1
+    assert make(jobs=2).side_by_side == 2
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_every_fold_is_run_once(make, monkeypatch, jobs):
     done = []
