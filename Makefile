@@ -17,7 +17,7 @@ READY := $(VENV)/.ready
 PATHS := DATA OUT INPUT MODEL RUN TEST UNLABELED SUPERVISED REPAIR BUNDLE ZOO CLUSTER SCHEMA DATA_LICENSE
 TEXTS := NETWORK CASCADE LUNGS FOLDS FOLD SPLIT SEED PRESET K ROUNDS METHOD MODE SERIES PAGES TRUST ANYWAY WEIGHTS MEMBERS \
   LEAKY JOBS GPUS SHARDS LAUNCH PARTITION ACCOUNT GRES TIME CPUS MEM EXTRA DRY MISSING OVERRIDES NETWORKS AGAINST STRUCTURE \
-  PAPER EXP FORMAT PREPARATION BY_PATIENT GOALS COUNT ENSEMBLE URL VERSION CHANGES REPO TORCH PYTHON TARGET
+  PAPER EXP FORMAT PREPARATION BY_PATIENT GOALS KEEP COUNT ENSEMBLE URL VERSION CHANGES REPO TORCH PYTHON TARGET
 
 #: DATA = the synthetic chests | folder of scans and labels, in a layout of docs/data.md
 #: OUT | folder for the results
@@ -74,7 +74,8 @@ TEXTS := NETWORK CASCADE LUNGS FOLDS FOLD SPLIT SEED PRESET K ROUNDS METHOD MODE
 #: FORMAT = onnx onnx-int8 torchscript | formats to write
 #: PREPARATION = the paper's | of the slices: paper or window
 #: BY_PATIENT = 0 | 1 splits patients where the paper split slices
-#: GOALS = all | some of: inference preparation training slices growth
+#: GOALS = all | some of: inference preparation training slices growth neighbours
+#: KEEP = 0 | 1 puts the table into benchmarks/README.md, in place of that of the same kind of processor
 #: COUNT = 2000 | damaged files of each kind
 #: ENSEMBLE = 0 | 1 exports all finished folds as one network that votes
 #: URL = none | address of the folder that files over 25 MB can be had from
@@ -340,10 +341,10 @@ export: $(READY) $(if $(DATA),,data) ## a model for small devices: make export N
 	  --data $(call quoted,$(DATASET)) $(if $(filter-out file,$(origin INPUT)),--input $(call quoted,$(INPUT)),) \
 	  $(if $(filter-out file,$(origin MODEL)),--model $(call quoted,$(MODEL)),) $(if $(OUT),--output $(call quoted,$(OUT)),)
 
-#> cost: GOALS MODEL NETWORK CASCADE OUT=runs/benchmark
+#> cost: GOALS KEEP MODEL NETWORK CASCADE OUT=runs/benchmark
 .PHONY: benchmark
-benchmark: $(READY) ## measure this project against stock MONAI: make benchmark [GOALS="inference growth" MODEL=a trained fold OUT=]
-	@$(PY) -m benchmarks $(if $(GOALS),--goals $(call quoted,$(GOALS)),) --run $(call quoted,$(MODEL)) $(if $(OUT),--output $(call quoted,$(OUT)),)
+benchmark: $(READY) ## measure this project against stock MONAI: make benchmark [GOALS="inference growth" MODEL=a trained fold KEEP=1 OUT=]
+	@$(PY) -m benchmarks $(if $(GOALS),--goals $(call quoted,$(GOALS)),) --run $(call quoted,$(MODEL)) $(if $(filter-out 0,$(KEEP)),--keep) $(if $(OUT),--output $(call quoted,$(OUT)),)
 
 #> daily:
 .PHONY: test

@@ -11,14 +11,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.machine_name import machine
+from benchmarks.readme import README, with_table
 from benchmarks.row import Row, table
 from benchmarks.settings import Settings
 from pipeline.core.atomic import replacing, write_json
 from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.machine import instructions
+from pipeline.core.progress import duration
 from pipeline.folders.output_folder import claim_output
 
 # In this order; each is a module with `measure(settings) -> list[Row]`
-GOALS = ("inference", "preparation", "training", "slices", "growth")
+GOALS = ("inference", "preparation", "training", "slices", "growth", "neighbours")
 logger = logging.getLogger(__name__)
 
 
@@ -49,10 +52,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--run", type=Path, default=Path("runs/unet_3d/cv/fold0"), help="a trained fold of a 3D network"
     )
+    parser.add_argument("--keep", action="store_true", help="put the table of all goals into benchmarks/README.md")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmark"), help="folder (default runs/benchmark)")
     given = parser.parse_args(arguments)
     settings = Settings(given.repeats, Path("data/benchmark"), given.run)
-    rows = benchmark(given.goals.split(), settings, given.output)
+    goals, began = given.goals.split(), time.monotonic()
+    if given.keep and sorted(goals) != sorted(GOALS):
+        raise InputError("KEEP=1 puts the table of all goals into benchmarks/README.md; give it without GOALS.")
+    rows = benchmark(goals, settings, given.output)
+    if given.keep:
+        page = README.read_text(encoding="utf-8")
+        page = with_table(page, instructions(), machine(), duration(time.monotonic() - began), table(rows))
+        with replacing(README) as temporary:
+            temporary.write_text(page, encoding="utf-8")
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
     print(table(rows))
     print(f"{given.output / 'results.json'} and {given.output / 'table.md'} hold this.")

@@ -20,16 +20,20 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any, cast
 
 from pipeline.core.atomic import read_json
+from pipeline.core.waiting import SETTINGS
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[1]
 GIB = 2**30
+# What the libraries of OpenMP do where nothing is set, in numbers, since a process of this project sets something else
+PLAIN = {"GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"}
 # What PyTorch on Linux gains most from, set as a user of any library could set it
 TUNED_ALLOCATOR = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "1000000000000",
     "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
+NO_CONTESTANTS = ("MALLOC_", *SETTINGS)
 ERROR_LINES = 25
 
 
@@ -43,7 +47,7 @@ class Contestant:
             function without arguments; the seconds of calling that are what is measured. It may return a dictionary
             of numbers, of which the medians are kept.
         arguments: JSON values.
-        environment: variables of its process, such as TUNED_ALLOCATOR.
+        environment: variables of its process: PLAIN of another program, PLAIN | TUNED_ALLOCATOR of a tuned one.
     """
 
     name: str
@@ -79,7 +83,7 @@ class Starter:
 
     def __init__(self, environment: Mapping[str, str], modules: Iterable[str]) -> None:
         # Settings of whoever calls are no contestant's
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(NO_CONTESTANTS)}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.measured", *modules],
             cwd=ROOT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from benchmarks.contest import TUNED_ALLOCATOR, Contestant, Outcome, run_alternately
+from benchmarks.contest import PLAIN, TUNED_ALLOCATOR, Contestant, Outcome, run_alternately
 from benchmarks.fidelity import measure_fidelity
 from benchmarks.own_inference import settings_of, untrained_fold
 from benchmarks.row import Row
@@ -33,8 +33,8 @@ def measure(settings: Settings) -> list[Row]:
     common = {"scan": scan, "run": str(fold)}
     stock, own = "benchmarks.stock_inference:prepare", "benchmarks.own_inference:prepare"
     contestants = [
-        Contestant(STOCK, stock, {**common, "output": str(settings.scratch / "stock")}),
-        Contestant(TUNED, stock, {**common, "output": str(settings.scratch / "tuned")}, TUNED_ALLOCATOR),
+        Contestant(STOCK, stock, {**common, "output": str(settings.scratch / "stock")}, PLAIN),
+        Contestant(TUNED, stock, {**common, "output": str(settings.scratch / "tuned")}, PLAIN | TUNED_ALLOCATOR),
         *(
             Contestant(name, own, {**common, "output": str(settings.scratch / mode), "mode": mode})
             for mode, name in OWN.items()

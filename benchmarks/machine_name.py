@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.core.machine import computes_bfloat16, cores
+from pipeline.core.machine import cores, instructions
 
 CPU_INFO = Path("/proc/cpuinfo")
 PACKAGES = ("torch", "monai", "SimpleITK", "batchgenerators")
@@ -20,7 +20,7 @@ def machine() -> dict[str, str | int | bool]:
         "cpu": processor(),
         "cores": cores(),
         "torch_threads": torch.get_num_threads(),
-        "bfloat16_instructions": computes_bfloat16(),
+        "instructions": instructions(),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none",
         "python": platform.python_version(),
         **{package: _version(package) for package in PACKAGES},

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from monai.bundle import ConfigParser
 
-from benchmarks.contest import TUNED_ALLOCATOR, Contestant, Outcome, run_alternately
+from benchmarks.contest import PLAIN, TUNED_ALLOCATOR, Contestant, Outcome, run_alternately
 from benchmarks.own_inference import untrained_fold
 from benchmarks.row import Row
 from benchmarks.settings import Settings
@@ -38,8 +38,8 @@ def measure(settings: Settings) -> list[Row]:
 def _contestants(network: str, fold: str) -> list[Contestant]:
     slow, own = "benchmarks.slices:one_by_one", "benchmarks.slices:as_predicted"
     return [
-        Contestant(f"{network}, {SLOW}", slow, {"fold": fold}),
-        Contestant(f"{network}, {SLOW_TUNED}", slow, {"fold": fold}, TUNED_ALLOCATOR),
+        Contestant(f"{network}, {SLOW}", slow, {"fold": fold}, PLAIN),
+        Contestant(f"{network}, {SLOW_TUNED}", slow, {"fold": fold}, PLAIN | TUNED_ALLOCATOR),
         Contestant(f"{network}, MODE=whole", own, {"fold": fold}),
     ]
 

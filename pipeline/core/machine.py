@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import platform
 import resource
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,10 @@ from pipeline.core.errors import InputError
 # Numbers of glibc's malloc.h
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 TOP_PAD_BYTES = 64 * 2**20
+# torch's names of instructions and people's, the best first
+AMX, BFLOAT16 = "AMX with bfloat16", "AVX-512 with bfloat16"
+BEYOND_AVX2 = {"amx_bf16": AMX, "avx512_bf16": BFLOAT16, "avx512_vnni": "AVX-512 with VNNI", "avx512_f": "AVX-512"}
+INSTRUCTIONS = {**BEYOND_AVX2, "avx_vnni": "AVX2 with VNNI", "avx2": "AVX2"}
 
 
 def cores() -> int:
@@ -133,13 +138,23 @@ def loader_workers(device: torch.device) -> int:
     return min(4, cores() // 4)
 
 
+def instructions() -> str:
+    """The best of a CPU's instructions that networks gain from, such as `AVX2`; ATEN_CPU_CAPABILITY may hold it back.
+
+    Where torch is too old to tell, the architecture alone.
+    """
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    most = os.environ.get("ATEN_CPU_CAPABILITY", "avx512")
+    usable = {key for key, has in capabilities.items() if has is True and not (most != "avx512" and key in BEYOND_AVX2)}
+    return next((name for key, name in INSTRUCTIONS.items() if key in usable), platform.machine())
+
+
 def computes_bfloat16() -> bool:
     """Whether this CPU has bfloat16 instructions; without them bfloat16 is slower than float32.
 
     False where torch is too old to tell.
     """
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return instructions() in (AMX, BFLOAT16)
 
 
 def in_words(count: float) -> str:
