@@ -57,7 +57,7 @@ def test_packages_of_components_are_found_and_monai_s_short_names_are_none():
     assert foreign_names(content) == {"batchgenerators"}
 
 
-@pytest.mark.parametrize(("network", "shape"), [("small_covid_net", [96, 96]), ("unet_3d", [64, 64, 32])])
+@pytest.mark.parametrize(("network", "shape"), [("small_covid_net", [96, 96]), ("unet_3d", [48, 32, 32])])
 def test_the_data_format_is_that_of_the_configuration(network, shape):
     tensor = metadata(initial(network, "demo", {}), set())["network_data_format"]["outputs"]["pred"]
     assert tensor["spatial_shape"] == shape
