@@ -44,7 +44,7 @@ TEXTS := NETWORK CASCADE LUNGS FOLDS FOLD SPLIT SEED PRESET K ROUNDS METHOD MODE
 #: K = by preset | slices (3D: scans) that a round draws
 #: ROUNDS = by preset | rounds at most; 0 until all is drawn
 #: METHOD = vote | of an ensemble: vote or mean
-#: MODE = the model's own | exact, whole, windows or fast; docs/segmenting.md
+#: MODE = the model's own | exact, whole, windows, fast; int8, int8-windows, int8-fast; or auto; docs/segmenting.md
 #: SERIES = the largest axial CT | UID of a DICOM series, UID:2 for its second stack
 #: PAGES = 1 | 0 writes no page of each scan
 #: TRUST = 0 | 1 runs what a bundle holds that this project does not have itself
@@ -296,7 +296,7 @@ profile: $(READY) ## what networks cost, beside the Anam-Net paper's table: make
 #> daily: INPUT OUT=predictions MODEL NETWORK CASCADE MODE METHOD WEIGHTS SERIES PAGES ANYWAY TRUST SHARDS
 #> LAUNCH PARTITION ACCOUNT GRES TIME CPUS MEM EXTRA CLUSTER DRY MISSING
 .PHONY: predict
-predict: $(READY) ## segment scans: make predict INPUT=scan, DICOM folder or folder of these OUT=labels MODEL=runs/unet_3d/cv/fold0; several are an ensemble [MODE=exact|whole|windows|fast SERIES=uid PAGES=0 ANYWAY=1] [LAUNCH=slurm SHARDS=n]
+predict: $(READY) ## segment scans: make predict INPUT=scan, DICOM folder or folder of these OUT=labels MODEL=runs/unet_3d/cv/fold0; several are an ensemble [MODE=exact|whole|windows|fast|int8|auto SERIES=uid PAGES=0 ANYWAY=1] [LAUNCH=slurm SHARDS=n]
 	@$(PY) -m $(if $(filter local,$(LAUNCH)),pipeline.prediction.predict,pipeline.runs.shards --shards $(call quoted,$(SHARDS)) --launch $(call quoted,$(LAUNCH)) --cluster $(call quoted,$(CLUSTER_SETTINGS))) \
 	  --model $(call quoted,$(MODEL)) --input $(call quoted,$(INPUT)) --output $(call quoted,$(if $(OUT),$(OUT),predictions)) \
 	  --method $(call quoted,$(METHOD)) --weights $(call quoted,$(WEIGHTS)) --mode $(call quoted,$(MODE)) --series $(call quoted,$(SERIES)) $(if $(filter 0,$(PAGES)),--no-pages,) \

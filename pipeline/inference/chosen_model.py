@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from monai.bundle import ConfigParser
 
 from evaluation.statistics.findings import read_findings
 from evaluation.statistics.severity_interval import ShareErrors
@@ -19,11 +20,15 @@ from pipeline.core.atomic import read_json, write_json
 from pipeline.core.configuration import INFERENCE, mode_settings
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
-from pipeline.core.stages import first_stage_model_of, has_first_stage, result_label_map
-from pipeline.inference.ensemble import VOTE, configuration_of
-from pipeline.inference.members import Member, ensemble_configuration, find_members, images_trained_on
+from pipeline.core.stages import has_first_stage, result_label_map
+from pipeline.inference.auto_mode import AUTO, EIGHT_BITS, WHOLE, Choice, chosen_mode, has_eight_bits
+from pipeline.inference.eight_bits import check_device
+from pipeline.inference.ensemble import VOTE
+from pipeline.inference.first_use import make_ready
+from pipeline.inference.members import Member, ensemble_configuration, find_members, images_trained_on, sha256_of
 from pipeline.inference.segmenter import Segmenter
-from pipeline.scans.scan import file_sha256
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,52 +63,83 @@ def open_model(
     mode: str = "",
     trusted: bool = False,
 ) -> Iterator[Model]:
-    """The model that writes to a folder; InputError where MODEL, METHOD, WEIGHTS and MODE do not fit."""
+    """The model that writes to a folder; InputError where MODEL, METHOD, WEIGHTS and MODE do not fit.
+
+    A mode of 8 bits makes these first where they are not beside the model yet, which takes minutes.
+    """
     if isinstance(models, str | Path) and is_bundle(models):
         sha256 = bundle_sha256(Path(models)) if Path(models).exists() else ""
+        choice = _choice_for_bundle(mode)
         with opened(Path(models), trusted) as bundle:
             content = read_json(bundle / CONFIG)
-            segmenter = Segmenter(bundle / CONFIG, output_dir, **mode_settings(mode, content))
-            yield _model(segmenter, mode, sha256=sha256, bundle=bundle.name)
+            segmenter = Segmenter(bundle / CONFIG, output_dir, **changes_of(choice.mode, content))
+            yield _model(segmenter, choice, sha256=sha256, bundle=bundle.name)
         return
     members = find_members(models)
     known = {"trained_on": images_trained_on(members), "errors": _errors(members)}
     combined = {} if len(members) == 1 else {"method": method, "weights": weights}
-    facts = {"sha256": _sha256(members, combined), "members": [member.name for member in members], **combined}
+    facts = {"sha256": sha256_of(members, combined), "members": [member.name for member in members], **combined}
+    choice = _choice(mode, members)
     if len(members) == 1:
         (member,) = members
-        changes = mode_settings(mode, read_json(member.configuration))
+        changes = changes_of(choice.mode, read_json(member.configuration), members)
         segmenter = Segmenter(member.configuration, output_dir, model_file=str(member.weights), **changes)
-        yield _model(segmenter, mode, known, **facts)
+        yield _model(segmenter, choice, known, **facts)
         return
     content = ensemble_configuration(members, method, weights)
     with TemporaryDirectory() as folder:
         configuration = Path(folder) / f"{INFERENCE}.json"
         write_json(configuration, content)
-        segmenter = Segmenter(configuration, output_dir, **mode_settings(mode, content))
-        yield _model(segmenter, mode, known, **facts)
+        segmenter = Segmenter(configuration, output_dir, **changes_of(choice.mode, content, members))
+        yield _model(segmenter, choice, known, **facts)
 
 
-def _model(segmenter: Segmenter, mode: str, known: Mapping[str, Any] | None = None, **facts: Any) -> Model:
-    settings = {name: segmenter.setting(name) for name in ("within_lungs", "label_map")}
-    told = {"network": segmenter.setting("name"), "preset": segmenter.setting("preset"), "mode": mode, **facts}
-    return Model(segmenter, told, result_label_map(settings), **(known or {}))
+def changes_of(mode: str, content: Mapping[str, Any], members: Sequence[Member] = ()) -> dict[str, Any]:
+    """What a mode changes in the configuration of some members, whose 8 bits are there where it wants them."""
+    if not has_eight_bits(mode):
+        # Models from before there were 8 bits have all other modes
+        return mode_settings(mode, {EIGHT_BITS: False, **content})
+    changes = mode_settings(mode, content)
+    parser = ConfigParser(dict(content))
+    parser.parse()
+    # Not only when the minutes of a calibration are spent
+    check_device(parser.get_parsed_content("device"))
+    make_ready(members)
+    return changes
 
 
-def _sha256(members: Sequence[Member], combined: Mapping[str, Any]) -> str:
-    """One hash of all weights and configurations, of first stages too, and of how members are combined."""
-    files = [file for member in members for file in (member.weights, member.configuration)]
-    for member in members:
-        if has_first_stage(read_json(member.configuration)):
-            first = Path(first_stage_model_of(member.weights))
-            files += [first, configuration_of(first)]
-    if missing := [str(file) for file in files if not file.is_file()]:
+def _choice(mode: str, members: Sequence[Member]) -> Choice:
+    """The mode that was asked for, or that MODE=auto stands for, which the log then says."""
+    if mode != AUTO:
+        return Choice(mode)
+    if len(members) > 1:
+        choice = Choice(WHOLE, "modes are measured of single models, and these are several")
+    else:
+        content = read_json(members[0].configuration)
+        choice = chosen_mode(members[0], label_map(result_label_map(content)))
+    logger.info("MODE=%s is %s: %s", AUTO, *choice)
+    return choice
+
+
+def _choice_for_bundle(mode: str) -> Choice:
+    if has_eight_bits(mode):
         raise InputError(
-            f"MODEL is the second network of a cascade, but of the first one there is no {' and no '.join(missing)}; "
-            "leave both where their cross-validation left them."
+            f"MODE is {mode}, which is calibrated on a model's training scans, and MODEL is a bundle, which has none; "
+            "give MODEL the fold that the bundle was made of, or use MODE=whole."
         )
-    told = [*(file_sha256(file) for file in files), json.dumps(combined, sort_keys=True)]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+    if mode != AUTO:
+        return Choice(mode)
+    choice = Choice(WHOLE, "a bundle has no measurements of modes beside it")
+    logger.info("MODE=%s is %s: %s", AUTO, *choice)
+    return choice
+
+
+def _model(segmenter: Segmenter, choice: Choice, known: Mapping[str, Any] | None = None, **facts: Any) -> Model:
+    settings = {name: segmenter.setting(name) for name in ("within_lungs", "label_map")}
+    told = {"network": segmenter.setting("name"), "preset": segmenter.setting("preset"), "mode": choice.mode, **facts}
+    if choice.why:
+        told["chosen"] = f"by MODE={AUTO}: {choice.why}"
+    return Model(segmenter, told, result_label_map(settings), **(known or {}))
 
 
 def _errors(members: Sequence[Member]) -> ShareErrors:

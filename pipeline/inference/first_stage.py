@@ -12,6 +12,7 @@ from monai.bundle import ConfigParser
 
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
+from pipeline.inference.eight_bits import network_at_work
 from pipeline.inference.ensemble import MEAN, Ensemble, configuration_of, network_of
 from pipeline.scans.scan import Geometry
 from pipeline.scans.simpleitk import sitk
@@ -54,7 +55,10 @@ class FirstStage:
     @cached_property
     def network(self) -> Ensemble:
         networks = [network_of(file, self.configuration_file) for file in self.model_files]
-        return Ensemble(networks, self.method, self.weights).to(self.parser.get_parsed_content("device")).eval()
+        device, eight_bits = self.parser.get_parsed_content("device"), self.settings.get("eight_bits", False)
+        ensemble = Ensemble(networks, self.method, self.weights).to(device).eval()
+        network_at_work(ensemble, self.model_files, device, eight_bits)
+        return ensemble
 
     def __call__(self, scan: sitk.Image, name: str, voters: Sequence[int] | None = None) -> sitk.Image:
         """Label image on the scan's grid: 1 in the lungs, infected or not, or in the infection.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +18,10 @@ from pipeline.core.atomic import read_json
 from pipeline.core.configuration import ENSEMBLE, load
 from pipeline.core.errors import InputError
 from pipeline.core.run_files import FOLDS
-from pipeline.core.stages import FIRST
+from pipeline.core.stages import FIRST, first_stage_model_of, has_first_stage
 from pipeline.data.study import load_study
 from pipeline.inference.ensemble import check_method, configuration_of
+from pipeline.scans.scan import file_sha256
 from pipeline.training.checkpoint import FINISHED, MODEL
 
 # What has to be equal in the inference of members that share a window: what they see, and what they answer
@@ -49,6 +52,12 @@ class Member:
         return configuration_of(self.weights)
 
     @property
+    def weight_files(self) -> list[Path]:
+        """Its own, and those of the first stage where it is the second one of a cascade."""
+        first = [Path(first_stage_model_of(self.weights))] if has_first_stage(read_json(self.configuration)) else []
+        return [self.weights, *first]
+
+    @property
     def tells_training(self) -> bool:
         """Whether it lies where its cross-validation left it, which knows what it was trained on."""
         return bool(_FOLD.fullmatch(self.weights.parent.name)) and self._folds.is_file()
@@ -76,6 +85,23 @@ def is_among(case: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> bo
     """Whether a datalist's entry is of a patient, or has the very image, of one of other entries."""
     mine = (case["patient_id"], case["image_sha256"])
     return any(mine[0] == other["patient_id"] or mine[1] == other["image_sha256"] for other in others)
+
+
+def sha256_of(members: Sequence[Member], combined: Mapping[str, Any] | None = None) -> str:
+    """One hash of all weights and configurations, of first stages too, and of how members are combined.
+
+    Raises InputError where the first stage of a cascade is not there.
+    """
+    files = [file for member in members for file in (member.weights, member.configuration)]
+    firsts = [first for member in members for first in member.weight_files[1:]]
+    files += [file for first in firsts for file in (first, configuration_of(first))]
+    if missing := [str(file) for file in files if not file.is_file()]:
+        raise InputError(
+            f"MODEL is the second network of a cascade, but of the first one there is no {' and no '.join(missing)}; "
+            "leave both where their cross-validation left them."
+        )
+    told = [*(file_sha256(file) for file in files), json.dumps(dict(combined or {}), sort_keys=True)]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
 def images_trained_on(members: Iterable[Member]) -> frozenset[str]:

@@ -62,9 +62,9 @@ def predict(
 
     `models` names one trained fold or several, see `pipeline.inference.members.find_members`; several segment together,
     and `<output_dir>/uncertainty/<case>.nii.gz` tells where they disagree. Or it is an exported bundle, a folder or a
-    zip file. `mode` names a file of bundles/common/modes; "" does what the model's configuration says. With `anyway` a
-    scan is segmented whose numbers or place `make check-data` calls an error, and its results say so. `trusted` lets a
-    bundle run code that this project does not have itself.
+    zip file. `mode` names a file of bundles/common/modes, or is `auto`, see `pipeline.inference.auto_mode`; "" does
+    what the model's configuration says. With `anyway` a scan is segmented whose numbers or place `make check-data`
+    calls an error, and its results say so. `trusted` lets a bundle run code that this project does not have itself.
 
     A scan that cannot be segmented does not keep the others from it: see the manifests, one a scan, that come back.
     What is done already is not done again, and any number of processes may share an `output_dir`; with `merged` each
@@ -127,7 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--mode",
         default=DEFAULT_MODE,
-        help="exact, whole, windows or fast (default: what the model's configuration says)",
+        help="exact, whole, windows or fast; int8, int8-windows or int8-fast; or auto, the fastest that was measured "
+        "to be close to exact (default: what the model's configuration says)",
     )
     parser.add_argument(
         "--series",

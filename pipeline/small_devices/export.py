@@ -24,6 +24,15 @@ from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.machine import cores
 from pipeline.folders.output_folder import claim_output
 from pipeline.inference.features import UNTRAINED, Model, chosen_model
+from pipeline.inference.fold_scans import (
+    CALIBRATION,
+    Scans,
+    calibration_inputs,
+    chosen_scans,
+    inputs_of,
+    prepared,
+    present,
+)
 from pipeline.small_devices.deployed import Probabilities, changed, metadata
 from pipeline.small_devices.formats import (
     FILE_NAMES,
@@ -44,20 +53,10 @@ from pipeline.small_devices.parity import (
     agreements,
     complaint,
 )
-from pipeline.small_devices.prepared import (
-    Scans,
-    calibration_inputs,
-    chosen_scans,
-    inputs_of,
-    prepared,
-    present,
-    with_fixed_size,
-)
+from pipeline.small_devices.prepared import with_fixed_size
 from pipeline.small_devices.runners import RUNNERS, Runner, passes, spread, torch_runner
 
 ALL_FORMATS = tuple(FILE_NAMES)
-# Inputs of the calibration: of 2D networks slices, of 3D ones windows
-CALIBRATION = {2: 64, 3: 16}
 
 
 def export(

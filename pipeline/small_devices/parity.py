@@ -12,8 +12,9 @@ import torch
 from evaluation.measures.metrics import Overlap
 from pipeline.core.labels import LabelMap
 from pipeline.inference.features import Model
+from pipeline.inference.fold_scans import Case, prepared
 from pipeline.small_devices.formats import ONNX_INT8
-from pipeline.small_devices.prepared import Case, prepared, reference
+from pipeline.small_devices.prepared import reference
 from pipeline.small_devices.runners import Runner
 from transforms.infection_threshold import InfectionThresholdd
 

@@ -13,6 +13,7 @@ from pipeline.inferers.precision import FoldedBatchNorms
 from pipeline.inferers.windows import MirroredPieces
 
 DECLARED = load([COMMON / f"{INFERENCE}.yaml"])
+KEYS = {"mixed_precision", "fold_batch_norms", "lung_box", "one_pass", "eight_bits"}
 NAMES = sorted(file.stem for file in MODES.glob("*.yaml"))
 
 
@@ -30,11 +31,18 @@ class Seen(nn.Module):
 
 @pytest.mark.parametrize("mode", NAMES)
 def test_a_mode_sets_what_the_configuration_declares(mode):
-    assert mode_settings(mode, DECLARED).keys() == {"mixed_precision", "fold_batch_norms", "lung_box", "one_pass"}
+    assert mode_settings(mode, DECLARED).keys() == KEYS
 
 
 def test_exact_takes_no_shortcut():
     assert not any(mode_settings("exact", DECLARED).values())
+
+
+@pytest.mark.parametrize(("mode", "like"), [("int8", "whole"), ("int8-windows", "windows"), ("int8-fast", "fast")])
+def test_eight_bits_see_what_the_other_mode_sees(mode, like):
+    mine, other = mode_settings(mode, DECLARED), mode_settings(like, DECLARED)
+    assert (mine["eight_bits"], other["eight_bits"]) == (True, False)
+    assert [mine[key] == other[key] for key in ("lung_box", "one_pass")] == [True, True]
 
 
 def test_no_mode_changes_nothing():
@@ -42,13 +50,13 @@ def test_no_mode_changes_nothing():
 
 
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(InputError, match="expected one of: exact, fast, whole, windows"):
+    with pytest.raises(InputError, match="expected one of: exact, fast, int8, int8-fast, int8-windows, whole, windows"):
         mode_settings("fasst", DECLARED)
 
 
 def test_a_model_from_before_modes_is_named():
     with pytest.raises(InputError, match="has no fold_batch_norms: it is from before there were modes; give MODE="):
-        mode_settings("fast", {"mixed_precision": True})
+        mode_settings("fast", {"mixed_precision": True, "eight_bits": False})
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,13 @@ from pipeline.core.configuration import INFERENCE, ROOT, merged
 from pipeline.core.errors import InputError
 from pipeline.data.study import load_study, open_study
 from pipeline.inference.features import UNTRAINED, Model, parsed, trained, untrained
+from pipeline.inference.fold_scans import calibration_inputs, chosen_scans, inputs_of, prepared
 from pipeline.small_devices import parity
 from pipeline.small_devices.deployed import NORMALISED, Probabilities, metadata
 from pipeline.small_devices.export import check_formats, export, refuse_optional
 from pipeline.small_devices.formats import operation_in, write_onnx
 from pipeline.small_devices.parity import Agreement, agreements, complaint
-from pipeline.small_devices.prepared import calibration_inputs, chosen_scans, inputs_of, prepared, with_fixed_size
+from pipeline.small_devices.prepared import with_fixed_size
 from pipeline.small_devices.runners import onnx_runner, passes, spread, torch_runner
 
 for needed in ("onnx", "onnxscript", "onnxruntime"):
