@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from absl.logging import get_absl_handler
 
 from pipeline.data.datalist import read_datalist
 from pipeline.phantom.dataset import write_phantom
+
+# OpenVINO loads absl, whose handler closes what it writes to when logging is set up anew, unless that is the process's
+# own: it would be pytest's, for all tests to come. absl is here by TensorBoard.
+get_absl_handler().python_handler.stream = sys.__stderr__
 
 SIZE, SPACING_MM, ORIGIN_MM = (24, 20, 12), (1.2, 1.5, 3.0), (-14.0, 30.0, -200.0)
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)

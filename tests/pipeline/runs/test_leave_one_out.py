@@ -103,7 +103,7 @@ def test_each_member_leaves_one_patient_out(finished):
 def test_members_differ_in_seed_and_where_asked_in_more(finished):
     own = [json.loads((finished.out / f"fold{fold}" / f"{TRAIN}.json").read_text()) for fold in range(3)]
     assert [settings["train"]["sampler"]["seed"] for settings in own] == [0, 1, 2]
-    assert [settings["learning_rate"] for settings in own] == [0.003, 0.01, 0.003]
+    assert [settings["learning_rate"] for settings in own] == [0.006, 0.01, 0.006]
 
 
 def test_members_begin_with_other_weights(finished):

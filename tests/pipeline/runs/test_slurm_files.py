@@ -171,8 +171,8 @@ def test_sizes_are_read_as_slurm_reads_them(size, expected):
 
 
 def test_less_memory_than_a_step_takes_is_told_before_the_queue(make, bundles):
-    with pytest.raises(InputError, match=r"a step of this training takes .* of memory at least, and there are 52 MB"):
-        launch(make(), "slurm", {"mem": "50M", "dry": "1"})
+    with pytest.raises(InputError, match=r"a step of this training takes .* of memory at least, and there are 21 MB"):
+        launch(make(), "slurm", {"mem": "20M", "dry": "1"})
 
 
 def test_dry_writes_everything_and_submits_nothing(make, bundles, commands, tmp_path, capsys):
