@@ -6,12 +6,10 @@ is one file, so that it is there as a whole or not at all, whoever writes it at 
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +17,7 @@ import torch
 
 from pipeline.core.atomic import replacing
 from pipeline.core.errors import InputError
+from pipeline.core.machine import give_memory_back
 from pipeline.inference.ensemble import Ensemble
 from pipeline.inferers.openvino_network import OpenVinoNetwork
 from pipeline.scans.scan import file_sha256
@@ -113,11 +112,5 @@ def network_at_work(
         return network
     description, weights, _ = read_eight_bits(str(model_file))
     network.to("meta")
-    _give_memory_back()
+    give_memory_back()
     return OpenVinoNetwork(description, weights)
-
-
-def _give_memory_back() -> None:
-    """Return to the system what is free, which `pipeline.core.machine.keep_allocations` keeps; of glibc alone."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -24,7 +24,6 @@ from pipeline.core.configuration import LOGGING
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.labels import LabelMap
 from pipeline.core.text_table import aligned
-from pipeline.data.study import load_study
 from pipeline.inference.auto_mode import EXACT, WHOLE, Measured, eight_bits_sha256, has_eight_bits, write_measured
 from pipeline.inference.chosen_model import open_model
 from pipeline.inference.members import Member, find_members
@@ -75,9 +74,7 @@ def compared_scans(member: Member) -> list[dict[str, Any]]:
             f"{member.weights}: is in no fold of a cross-validation, so no scans are known to be held out from it; "
             "leave it where its cross-validation left it."
         )
-    study = load_study(member.weights.parents[1])
-    held_out = study.held_out(int(member.weights.parent.name.removeprefix("fold")))
-    there = [case for case in held_out if Path(case["image"]).is_file()]
+    there = [case for case in member.held_out if Path(case["image"]).is_file()]
     if not there:
         raise InputError(
             f"{member.weights}: none of the scans held out from its fold is there; put the data set back where it was."

@@ -70,7 +70,16 @@ class Member:
                 f"{self.weights}: nothing beside it tells which patients it was trained on ({self._folds}), so it "
                 "cannot be scored honestly; leave it where its cross-validation left it."
             )
-        return load_study(self._folds.parent).training(int(self.weights.parent.name.removeprefix("fold")))
+        return load_study(self._folds.parent).training(self._fold)
+
+    @property
+    def held_out(self) -> list[dict[str, Any]]:
+        """The entries that it has not seen, for a member that `tells_training`."""
+        return load_study(self._folds.parent).held_out(self._fold)
+
+    @property
+    def _fold(self) -> int:
+        return int(self.weights.parent.name.removeprefix("fold"))
 
     @property
     def _folds(self) -> Path:
