@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
+import traceback
 from collections.abc import Callable
+from functools import partial
+
+import torch.distributed as dist
+
+from pipeline.core.several_processes import environments, leave
 
 
 def forked(work: Callable[[], object], limit_s: int = 0) -> int:
@@ -24,6 +31,8 @@ def forked(work: Callable[[], object], limit_s: int = 0) -> int:
         status = 0
     except SystemExit as end:
         status = end.code
+    except Exception:
+        traceback.print_exc()
     finally:
         # Without pytest's own end
         os._exit(status)
@@ -31,3 +40,19 @@ def forked(work: Callable[[], object], limit_s: int = 0) -> int:
 
 def status_of(number: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+
+
+def forked_together(works: list[Callable[[], object]], limit_s: int) -> list[int]:
+    """How each of the works ended, each in a process of its own, in a group by gloo."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        each = environments(len(works), free.getsockname()[1])
+
+    def in_group(work: Callable[[], object], environment: dict[str, str]) -> None:
+        os.environ |= environment
+        dist.init_process_group("gloo")
+        work()
+        leave()
+
+    started = [forked(partial(in_group, *both), limit_s) for both in zip(works, each, strict=True)]
+    return [status_of(number) for number in started]

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from functools import partial
 
 import pytest
 import torch
-import torch.distributed as dist
-from forked import forked, status_of
+from forked import forked_together
 
-from pipeline.core.several_processes import environments, leave
 from pipeline.core.shared_batch_norm import SharedBatchNorm, share_batch_norms
 from pipeline.networks.miscnn_unet import MIScnnUNet
 
@@ -36,24 +32,17 @@ def learnt(net: torch.nn.Module, image: torch.Tensor) -> dict[str, torch.Tensor]
     return {"output": output.detach(), **gradients, **dict(plain.named_buffers())}
 
 
-def learn_together(rank: int, environment: dict[str, str], file) -> None:
-    os.environ |= environment
-    dist.init_process_group("gloo")
+def learn_together(rank: int, file) -> None:
     net = torch.nn.parallel.DistributedDataParallel(share_batch_norms(network()))
     torch.save(learnt(net, batch()[rank::2]), file)
-    leave()
 
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
     """What each of two processes learns of its half of the batch."""
     files = [tmp_path_factory.mktemp("ranks") / f"{rank}.pt" for rank in range(2)]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        each = environments(2, free.getsockname()[1])
-    works = [partial(learn_together, rank, each[rank], files[rank]) for rank in range(2)]
-    started = [forked(work, LIMIT_S) for work in works]
-    assert [status_of(number) for number in started] == [0, 0]
+    works = [partial(learn_together, rank, file) for rank, file in enumerate(files)]
+    assert forked_together(works, LIMIT_S) == [0, 0]
     return [torch.load(file) for file in files]
 
 
