@@ -48,12 +48,19 @@ class Contestant:
             of numbers, of which the medians are kept.
         arguments: JSON values.
         environment: variables of its process: PLAIN of another program, PLAIN | TUNED_ALLOCATOR of a tuned one.
+        python: the interpreter that runs it, of another environment where that has other packages.
     """
 
     name: str
     function: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    python: str = sys.executable
+
+    @property
+    def surroundings(self) -> tuple[str, frozenset[tuple[str, str]]]:
+        """Those that share these are started by the same process."""
+        return self.python, frozenset(self.environment.items())
 
 
 @dataclass(frozen=True)
@@ -74,20 +81,22 @@ class Outcome:
 
 
 class Starter:
-    """Starts contestants of one environment, each in a process of its own: see `benchmarks.measured`.
+    """Starts contestants of the same surroundings, each in a process of its own: see `benchmarks.measured`.
 
     Args:
-        environment: variables, beside those of the caller that no allocator reads.
-        modules: imported before the first is started.
+        contestants: their modules are imported before the first is started. Of the caller's environment they have what
+            no allocator reads.
     """
 
-    def __init__(self, environment: Mapping[str, str], modules: Iterable[str]) -> None:
+    def __init__(self, contestants: Sequence[Contestant]) -> None:
+        first = contestants[0]
+        modules = dict.fromkeys(each.function.partition(":")[0] for each in contestants)
         # Settings of whoever calls are no contestant's
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(NO_CONTESTANTS)}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.measured", *modules],
+            [first.python, "-m", "benchmarks.measured", *modules],
             cwd=ROOT,
-            env={**inherited, **environment},
+            env={**inherited, **first.environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -119,13 +128,12 @@ def run_alternately(contestants: Sequence[Contestant], repeats: int) -> dict[str
     results: dict[str, list[dict[str, Any]]] = {contestant.name: [] for contestant in contestants}
     with ExitStack() as starters:
         started = {}
-        for environment in {frozenset(contestant.environment.items()) for contestant in contestants}:
-            alike = [each for each in contestants if frozenset(each.environment.items()) == environment]
-            modules = dict.fromkeys(each.function.partition(":")[0] for each in alike)
-            started[environment] = starters.enter_context(closing(Starter(dict(environment), modules)))
+        for surroundings in {contestant.surroundings for contestant in contestants}:
+            alike = [each for each in contestants if each.surroundings == surroundings]
+            started[surroundings] = starters.enter_context(closing(Starter(alike)))
         for number in range(repeats):
             for contestant in contestants:
-                found = started[frozenset(contestant.environment.items())].run(contestant)
+                found = started[contestant.surroundings].run(contestant)
                 results[contestant.name].append(found)
                 logger.info(
                     "%s, %d of %d: %.2f s, %.2f GiB",

@@ -1,74 +1,118 @@
-"""Goal 1: one 512 x 512 x 275 CT end to end, against stock MONAI with the same network, weights and windows."""
+"""Goal 1: one 512 x 512 x 275 CT end to end, against stock MONAI with the same network, weights and windows.
+
+nnU-Net and OpenVINO have rows where they are installed: build/nnunet by benchmarks/nnunet_environment.sh, the extra
+`openvino`.
+"""
 
 from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.contest import PLAIN, TUNED_ALLOCATOR, Contestant, Outcome, run_alternately
+from benchmarks.contest import PLAIN, ROOT, TUNED_ALLOCATOR, Contestant, Outcome, run_alternately
 from benchmarks.fidelity import measure_fidelity
 from benchmarks.own_inference import settings_of, untrained_fold
 from benchmarks.row import Row
 from benchmarks.scan import large_scan
 from benchmarks.settings import Settings
 from evaluation.costs.network_cost import gmac
+from pipeline.core.machine import computes_bfloat16
+from pipeline.inference.calibration import quantised
+from pipeline.inference.eight_bits import write_eight_bits
 from pipeline.inference.ensemble import network_of
 from pipeline.scans.front import Front
 from pipeline.scans.lung_box import fitted, lung_box
 from pipeline.scans.scan import Geometry, read_scan
 from pipeline.training.checkpoint import MODEL
 
+logger = logging.getLogger(__name__)
 STOCK, TUNED = "stock MONAI", "stock MONAI, tuned allocator"
-OWN = {"whole": "MODE=whole", "windows": "MODE=windows", "fast": "MODE=fast"}
-# Times faster than stock MONAI without and with the tuned allocator
-GOALS = {"whole": None, "windows": (12.0, 6.0), "fast": (25.0, 12.0)}
-MOST_SECONDS, MOST_GIB = {"fast": 6.0}, 2.0
+OPENVINO, NNUNET = "stock MONAI, network in OpenVINO, float32", "nnU-Net v2, no mirrored copies"
+NNUNET_PYTHON = ROOT / "build" / "nnunet" / "bin" / "python"
+FLOAT, EIGHT_BITS = ("whole", "windows", "fast"), ("int8", "int8-windows", "int8-fast")
+# Times faster than stock MONAI without and with the tuned allocator; None where nothing is asked for
+Goals = Mapping[str, tuple[float | None, float | None]]
+WITH_BFLOAT16: Goals = {"windows": (12.0, 6.0), "fast": (25.0, 12.0)}
+WITHOUT: Goals = {"whole": (1.9, None), "int8": (3.5, None), "int8-windows": (7.0, None), "int8-fast": (11.0, None)}
+MOST_SECONDS_WITH_BFLOAT16 = {"fast": 6.0}
+MOST_GIB, MOST_GIB_OF_EIGHT_BITS = 2.0, 1.2
 MARGIN_MM, MULTIPLE = 15.0, 16
+# Of noise: what numbers the ranges are does not change the time
+CALIBRATION_SIZE, CALIBRATION_INPUTS = 64, 2
 
 
 def measure(settings: Settings) -> list[Row]:
     """Seconds and peak memory of all ways, the network's floor, and the fidelity with trained weights."""
     scan = str(large_scan(settings.scratch))
     fold = untrained_fold(settings.scratch)
-    common = {"scan": scan, "run": str(fold)}
-    stock, own = "benchmarks.stock_inference:prepare", "benchmarks.own_inference:prepare"
-    contestants = [
-        Contestant(STOCK, stock, {**common, "output": str(settings.scratch / "stock")}, PLAIN),
-        Contestant(TUNED, stock, {**common, "output": str(settings.scratch / "tuned")}, PLAIN | TUNED_ALLOCATOR),
-        *(
-            Contestant(name, own, {**common, "output": str(settings.scratch / mode), "mode": mode})
-            for mode, name in OWN.items()
-        ),
+    with_openvino = all(map(importlib.util.find_spec, ("openvino", "nncf")))
+    modes = [*FLOAT, *(EIGHT_BITS if with_openvino else ())]
+    if with_openvino:
+        make_eight_bits(fold)
+    else:
+        logger.info("the extra `openvino` is not installed, so 8 bits and OpenVINO have no rows")
+    others = other_programs(settings.scratch, scan, fold, with_openvino)
+    own = {mode: _own(settings.scratch, scan, fold, mode) for mode in modes}
+    outcomes = run_alternately([*others, *own.values()], settings.repeats)
+    rows = [
+        Row(1, each.name, outcomes[each.name].seconds, "s", peak_gib=outcomes[each.name].peak_gib) for each in others
     ]
-    outcomes = run_alternately(contestants, settings.repeats)
-    rows = [Row(1, name, outcomes[name].seconds, "s", peak_gib=outcomes[name].peak_gib) for name in (STOCK, TUNED)]
-    for mode, name in OWN.items():
-        rows += own_rows(mode, outcomes[name], outcomes[STOCK], outcomes[TUNED])
-    return [*rows, *floor_rows(settings, scan, str(fold)), *measure_fidelity(settings, list(OWN))]
+    for mode, contestant in own.items():
+        rows += own_rows(mode, outcomes[contestant.name], outcomes)
+    return [*rows, *floor_rows(settings, scan, str(fold)), *measure_fidelity(settings, modes)]
 
 
-def own_rows(mode: str, own: Outcome, stock: Outcome, tuned: Outcome) -> list[Row]:
+def other_programs(scratch: Path, scan: str, fold: Path, with_openvino: bool) -> list[Contestant]:
+    """Those that are installed; each waits as it does by itself."""
+    stock, common = "benchmarks.stock_inference:prepare", {"scan": scan, "run": str(fold)}
+    found = [
+        Contestant(STOCK, stock, {**common, "output": str(scratch / "stock")}, PLAIN),
+        Contestant(TUNED, stock, {**common, "output": str(scratch / "tuned")}, PLAIN | TUNED_ALLOCATOR),
+    ]
+    if with_openvino:
+        output = str(scratch / "openvino")
+        found.append(Contestant(OPENVINO, stock, {**common, "output": output, "by_openvino": True}, PLAIN))
+    if NNUNET_PYTHON.is_file():
+        given = {"scan": scan, "output": str(scratch / "nnunet")}
+        found.append(Contestant(NNUNET, "benchmarks.nnunet_inference:prepare", given, PLAIN, python=str(NNUNET_PYTHON)))
+    else:
+        logger.info("there is no %s, so nnU-Net has no row; benchmarks/nnunet_environment.sh makes it", NNUNET_PYTHON)
+    return found
+
+
+def _own(scratch: Path, scan: str, fold: Path, mode: str) -> Contestant:
+    given = {"scan": scan, "run": str(fold), "output": str(scratch / mode), "mode": mode}
+    return Contestant(f"MODE={mode}", "benchmarks.own_inference:prepare", given)
+
+
+def make_eight_bits(fold: Path) -> None:
+    """The 8 bits of a fold that has no training scans to calibrate them on."""
+    random = np.random.default_rng(0)
+    size = (1, 1, *[CALIBRATION_SIZE] * 3)
+    noise = [random.normal(size=size).astype(np.float32) for _ in range(CALIBRATION_INPUTS)]
+    description, weights = quantised(network_of(f"{fold}/{MODEL}"), noise, "unet_3d")
+    write_eight_bits(fold / MODEL, description, weights, {"calibrated_on": "noise"})
+
+
+def own_rows(mode: str, own: Outcome, others: Mapping[str, Outcome]) -> list[Row]:
     """Against both references, and the memory."""
-    rows = []
-    for reference, name, least in zip((stock, tuned), (STOCK, TUNED), GOALS[mode] or (None, None), strict=True):
-        ratio = reference.seconds / own.seconds
-        if least is None:
-            rows.append(Row(1, OWN[mode], own.seconds, "s", name, ratio, peak_gib=own.peak_gib))
-            continue
-        rows.append(
-            Row(
-                1, OWN[mode], own.seconds, "s", name, ratio, f"at least {least:.0f} times", ratio >= least, own.peak_gib
-            )
-        )
-    if mode in MOST_SECONDS:
-        most = MOST_SECONDS[mode]
-        rows.append(Row(1, OWN[mode], own.seconds, "s", target=f"under {most:.0f} s", met=own.seconds < most))
-    less = stock.peak_gib / own.peak_gib
-    target = f"under {MOST_GIB:.0f} GiB"
-    return [
-        *rows,
-        Row(1, f"{OWN[mode]}, peak memory", own.peak_gib, "GiB", STOCK, less, target, own.peak_gib < MOST_GIB),
-    ]
+    rows, name = [], f"MODE={mode}"
+    goals = WITH_BFLOAT16 if computes_bfloat16() else WITHOUT
+    for reference, least in zip((STOCK, TUNED), goals.get(mode, (None, None)), strict=True):
+        ratio = others[reference].seconds / own.seconds
+        target, met = ("", None) if least is None else (f"at least {least:g} times", ratio >= least)
+        rows.append(Row(1, name, own.seconds, "s", reference, ratio, target, met, own.peak_gib))
+    most = MOST_SECONDS_WITH_BFLOAT16.get(mode)
+    if most is not None and computes_bfloat16():
+        rows.append(Row(1, name, own.seconds, "s", target=f"under {most:.0f} s", met=own.seconds < most))
+    most_gib = MOST_GIB_OF_EIGHT_BITS if mode in EIGHT_BITS else MOST_GIB
+    peak, less = own.peak_gib, others[STOCK].peak_gib / own.peak_gib
+    return [*rows, Row(1, f"{name}, peak memory", peak, "GiB", STOCK, less, f"under {most_gib:g} GiB", peak < most_gib)]
 
 
 def floor_rows(settings: Settings, scan: str, fold: str) -> list[Row]:

@@ -6,8 +6,9 @@ put them together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from monai.inferers import sliding_window_inference
@@ -27,13 +28,17 @@ from monai.transforms import (
 
 from benchmarks.own_inference import settings_of
 from pipeline.inference.ensemble import network_of
+from pipeline.inferers.openvino_network import OpenVinoNetwork, package
 
 
-def prepare(scan: str, run: str, output: str) -> Callable[[], dict[str, float]]:
-    """What segments a scan with a trained fold's network, at the fold's spacing, window and patch size."""
-    model = Path(run) / "model.pt"
-    network = network_of(model).eval()
+def prepare(scan: str, run: str, output: str, by_openvino: bool = False) -> Callable[[], dict[str, float]]:
+    """What segments a scan with a trained fold's network, at the fold's spacing, window and patch size.
+
+    `by_openvino` computes the network, in float32, as somebody does who has exported it; that is not measured.
+    """
     wanted = settings_of(run)
+    network = network_of(Path(run) / "model.pt").eval()
+    network = in_openvino(network, wanted["patch_size"]) if by_openvino else network
     low, high = wanted["window_hu"]
     before = Compose(
         [
@@ -71,3 +76,16 @@ def prepare(scan: str, run: str, output: str) -> Callable[[], dict[str, float]]:
         return {}
 
     return segment
+
+
+def in_openvino(network: torch.nn.Module, patch_size: Sequence[int]) -> torch.nn.Module:
+    """The network in OpenVINO's form, of one channel."""
+    openvino = package("openvino")
+    size = [1, 1, *patch_size]
+    with TemporaryDirectory() as folder, torch.inference_mode():
+        file = Path(folder) / "network.xml"
+        converted = openvino.convert_model(network, example_input=torch.zeros(1, 1, 32, 32, 32), input=[size])
+        openvino.save_model(converted, file, compress_to_fp16=False)
+        made = OpenVinoNetwork(file.read_bytes(), file.with_suffix(".bin").read_bytes())
+    made.request(tuple(size))
+    return made

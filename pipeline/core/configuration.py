@@ -24,6 +24,8 @@ BUNDLES = ROOT / "bundles"
 COMMON = BUNDLES / "common"
 RECIPES, PRESETS, STAGES = COMMON / "recipes", COMMON / "presets", COMMON / "stages"
 MODES = COMMON / "modes"
+# Instead of one of these: what the model's measurements say, see pipeline/inference/auto_mode.py
+AUTO = "auto"
 METADATA, LOGGING = COMMON / "metadata.json", COMMON / "logging.conf"
 ENSEMBLE = COMMON / "ensemble.yaml"
 TRAIN, INFERENCE = "train", "inference"
@@ -57,7 +59,7 @@ def mode_settings(mode: str, configuration: Mapping[str, Any]) -> dict[str, Any]
     """
     if not mode:
         return {}
-    known = sorted(file.stem for file in MODES.glob("*.yaml"))
+    known = sorted([AUTO, *(file.stem for file in MODES.glob("*.yaml"))])
     if mode not in known:
         raise InputError(f"MODE is {mode!r}, expected one of: {', '.join(known)}{_did_you_mean(mode, known)}.")
     settings = load([MODES / f"{mode}.yaml"])

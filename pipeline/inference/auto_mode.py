@@ -24,7 +24,7 @@ from pipeline.inference.eight_bits import eight_bits_file
 from pipeline.inference.members import Member, sha256_of
 from pipeline.scans.scan import file_sha256
 
-AUTO, EXACT, WHOLE = "auto", "exact", "whole"
+EXACT, WHOLE = "exact", "whole"
 EIGHT_BITS = "eight_bits"
 FIDELITY = "fidelity.json"
 # Dice against `exact` that a mode has to be above, mean of the scans in which `exact` finds the structure

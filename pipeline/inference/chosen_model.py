@@ -17,11 +17,11 @@ from evaluation.statistics.severity_interval import ShareErrors
 from pipeline.bundle_files.archive import bundle_sha256
 from pipeline.bundle_files.bundle_source import CONFIG, is_bundle, opened
 from pipeline.core.atomic import read_json, write_json
-from pipeline.core.configuration import INFERENCE, mode_settings
+from pipeline.core.configuration import AUTO, INFERENCE, mode_settings
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
 from pipeline.core.stages import has_first_stage, result_label_map
-from pipeline.inference.auto_mode import AUTO, EIGHT_BITS, WHOLE, Choice, chosen_mode, has_eight_bits
+from pipeline.inference.auto_mode import EIGHT_BITS, WHOLE, Choice, chosen_mode, has_eight_bits
 from pipeline.inference.eight_bits import check_device
 from pipeline.inference.ensemble import VOTE
 from pipeline.inference.first_use import make_ready

@@ -28,7 +28,10 @@ def unit(in_channels: int, out_channels: int, momentum: float) -> nn.Sequential:
 
 
 class Block(nn.Module):
-    """Two units, with a 1x1x1 convolution and ReLU around both when residual."""
+    """Two units, with a 1x1x1 convolution and ReLU around both when residual.
+
+    Its input comes alone in a list and is taken out of it, so that in inference its memory is free for the second unit.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, residual: bool, momentum: float) -> None:
         super().__init__()
@@ -39,9 +42,10 @@ class Block(nn.Module):
         if residual:
             self.shortcut = nn.Sequential(nn.Conv3d(in_channels, out_channels, kernel_size=1), nn.ReLU(inplace=True))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.units(x)
-        return y if self.shortcut is None else y + self.shortcut(x)
+    def forward(self, taken: list[torch.Tensor]) -> torch.Tensor:
+        around = None if self.shortcut is None else self.shortcut(taken[0])
+        y = self.units[1](self.units[0](taken.pop()))
+        return y if around is None else y + around
 
 
 class UpBlock(nn.Module):
@@ -54,7 +58,7 @@ class UpBlock(nn.Module):
 
     def forward(self, x: torch.Tensor, skips: list[torch.Tensor]) -> torch.Tensor:
         # Taken out of the list, the encoder's features go as soon as they are joined
-        return self.block(torch.cat([self.up(x), skips.pop()], dim=1))
+        return self.block([torch.cat([self.up(x), skips.pop()], dim=1)])
 
 
 class MIScnnUNet(nn.Module):
@@ -97,7 +101,7 @@ class MIScnnUNet(nn.Module):
             raise ValueError(f"size {x.shape[2:]} must be divisible by {self.divisor} along each axis; pad the image")
         skips: list[torch.Tensor] = []
         for level, block in enumerate(self.encoder):
-            x = block(x if level == 0 else self.pool(x))
+            x = block([x if level == 0 else self.pool(x)])
             skips.append(x)
         # The coarsest is what the decoder begins with
         skips.pop()

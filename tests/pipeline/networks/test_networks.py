@@ -147,4 +147,4 @@ def test_miscnn_residual_block_adds_the_rectified_shortcut():
     x = torch.randn(1, 1, 4, 4, 4)
     convolution = block.shortcut[0]
     expected = block.units(x) + torch.relu(convolution(x))
-    assert torch.allclose(block(x), expected)
+    assert torch.allclose(block([x]), expected)
