@@ -27,6 +27,7 @@ from pipeline.inference.eight_bits import eight_bits_file, write_eight_bits
 from pipeline.inference.ensemble import configuration_of
 from pipeline.inference.features import Model, parsed
 from pipeline.inference.fold_scans import CALIBRATION, Case, calibration_inputs, chosen_scans, present
+from pipeline.inference.transposed_convolutions import as_convolutions
 from pipeline.inferers.openvino_network import package
 
 logger = logging.getLogger(__name__)
@@ -109,6 +110,7 @@ def quantised(network: torch.nn.Module, inputs: Sequence[np.ndarray], name: str)
             f"NETWORK {name}: OpenVINO cannot express it ({last_line(error)}), so there are no 8 bits of it; use "
             "another MODE."
         ) from error
+    as_convolutions(converted)
     with quiet("nncf"), TemporaryDirectory() as folder:
         whole = nncf.quantize(converted, nncf.Dataset(list(inputs)), subset_size=len(inputs), **choices(nncf))
         file = Path(folder) / "network.xml"

@@ -40,37 +40,30 @@ def is_without_overlap(node: Any) -> bool:
 
 
 def _rewrite(node: Any) -> None:
-    """Weights (in, out, k, ...) become (k * ... * out, in, 1, ...): the places of a block first, as blocks are told."""
-    openvino = package("openvino")
+    """Weights (in, out, k, ...) become (k * ... * out, in, 1, ...), of which the places in a block change last."""
     opset = package("openvino.opset13")
     weights = node.input_value(1).get_node().get_data()
-    inwards, outwards, *kernel = weights.shape
-    axes = len(kernel)
+    inwards, _, *kernel = weights.shape
+    ones, none = [1] * len(kernel), [0] * len(kernel)
     places = [weights[(slice(None), slice(None), *place)].T for place in product(*map(range, kernel))]
-    filters = np.concatenate(places).reshape(-1, inwards, *[1] * axes)
-    ones, none = [1] * axes, [0] * axes
-    made = opset.convolution(node.input_value(0), opset.constant(filters), ones, none, none, ones)
-    last = node
-    bias = _bias(node)
-    if bias is not None:
-        last, values = bias
-        shape = (1, -1, *[1] * axes)
-        made = opset.add(made, opset.constant(np.tile(values.ravel(), len(places)).reshape(shape)))
+    filters = np.concatenate(places).reshape(-1, inwards, *ones)
+    made, last = opset.convolution(node.input_value(0), opset.constant(filters), ones, none, none, ones), node
+    if (bias := _bias(node)) is not None:
+        last, numbers = bias
+        made = opset.add(made, opset.constant(np.tile(numbers.ravel(), len(places)).reshape(1, -1, *ones)))
     made = opset.depth_to_space(made, "blocks_first", kernel[0])
     made.set_friendly_name(last.get_friendly_name())
-    openvino.utils.replace_node(last, made) if hasattr(openvino.utils, "replace_node") else None
-    assert outwards
+    last.output(0).replace(made.output(0))
 
 
 def _bias(node: Any) -> tuple[Any, np.ndarray] | None:
-    """The addition of a number a channel that is all that follows, and the numbers."""
-    targets = [target.get_node() for target in node.output(0).get_target_inputs()]
-    if len(targets) != 1 or targets[0].get_type_name() != ADD:
+    """The addition of a number a channel where that is all that follows, and the numbers."""
+    (addition, *others) = [target.get_node() for target in node.output(0).get_target_inputs()]
+    if others or addition.get_type_name() != ADD:
         return None
-    (addition,) = targets
-    others = [value.get_node() for value in addition.input_values() if value.get_node() != node]
-    if len(others) != 1 or others[0].get_type_name() != CONSTANT:
+    constants = [value.get_node() for value in addition.input_values() if value.get_node().get_type_name() == CONSTANT]
+    shape = node.output(0).get_partial_shape()
+    channels, ones = shape[1].get_length(), [1] * (len(shape) - 2)
+    if len(constants) != 1 or list(constants[0].get_output_shape(0)) != [1, channels, *ones]:
         return None
-    values = others[0].get_data()
-    channels = node.output(0).get_partial_shape()[1].get_length()
-    return (addition, values) if values.size == channels == max(values.shape[1:2], default=0) else None
+    return addition, constants[0].get_data()

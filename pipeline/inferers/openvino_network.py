@@ -12,6 +12,7 @@ import torch
 from monai.data import MetaTensor
 
 from pipeline.core.errors import InputError
+from pipeline.core.machine import give_memory_back
 
 # Of slices there are two sizes in a scan, that of all batches and that of what is left for the last one
 KEPT_SIZES = 2
@@ -54,6 +55,8 @@ class OpenVinoNetwork(torch.nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
         (logits,) = self.request(tuple(plain.shape)).infer([plain.contiguous().numpy()], share_inputs=True).values()
+        # What it computed with in between fits badly into what others need
+        give_memory_back()
         return torch.from_numpy(logits)
 
     def request(self, size: tuple[int, ...]) -> Any:
@@ -62,6 +65,8 @@ class OpenVinoNetwork(torch.nn.Module):
             # First, so that its memory is free for the new one
             if len(self.requests) == KEPT_SIZES:
                 self.requests.popitem(last=False)
+            # Its own memory fits badly into what preparing a scan has left in the heap
+            give_memory_back()
             self.model.reshape(size)
             self.requests[size] = self.core.compile_model(self.model, "CPU", settings()).create_infer_request()
         self.requests.move_to_end(size)

@@ -84,3 +84,14 @@ def test_the_machine_is_named():
 def test_an_unknown_goal_is_refused(tmp_path):
     with pytest.raises(InputError, match="GOALS names 'speed'"):
         benchmark(["speed"], Settings(1, tmp_path, tmp_path), tmp_path)
+
+
+def test_what_has_taken_long_enough_is_not_repeated(monkeypatch):
+    monkeypatch.setattr("benchmarks.contest.ENOUGH_S", 1e-9)
+    outcome = run_alternately([contestant("allocating", mebibytes=1)], 3)["some"]
+    assert len(outcome.repeats) == 1
+
+
+def test_another_interpreter_may_run_a_contestant():
+    with pytest.raises(FileNotFoundError, match="no_python"):
+        run_alternately([replace(contestant("allocating", mebibytes=1), python="no_python")], 1)

@@ -50,7 +50,9 @@ def test_no_mode_changes_nothing():
 
 
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(InputError, match="expected one of: exact, fast, int8, int8-fast, int8-windows, whole, windows"):
+    with pytest.raises(
+        InputError, match="expected one of: auto, exact, fast, int8, int8-fast, int8-windows, whole, windows"
+    ):
         mode_settings("fasst", DECLARED)
 
 
