@@ -9,7 +9,6 @@ import argparse
 import csv
 import logging
 import os
-import platform
 import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -23,6 +22,7 @@ from pipeline.core.atomic import replacing, write_csv
 from pipeline.core.configuration import TRAIN, merged, networks, optional_networks
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.machine import cores, keep_allocations
+from pipeline.core.provenance import processor
 from pipeline.core.text_table import aligned
 from pipeline.folders.output_folder import claim_output
 
@@ -155,7 +155,7 @@ def notes(costs: Sequence[Cost]) -> list[str]:
     noisiest = max(costs, key=Cost.spread)
     differ = f" Repeats differ by up to {noisiest.spread():.0%} of their median ({noisiest.name})."
     return [
-        f"Measured {datetime.now().astimezone():%Y-%m-%d %H:%M %z} on the CPU ({cpu_model()}; {cores()} cores, "
+        f"Measured {datetime.now().astimezone():%Y-%m-%d %H:%M %z} on the CPU ({processor()}; {cores()} cores, "
         f"{torch.get_num_threads()} torch threads), torch {torch.__version__}.",
         f"2D networks are built for {CLASSES_2D} classes, as in Table II, and measured on one slice (channels x height "
         "x width); 3D networks keep their own classes and are measured on one window of their patch.",
@@ -171,14 +171,6 @@ def notes(costs: Sequence[Cost]) -> list[str]:
         "epochs of its experiment 1, inference. Its times are of a Quadro RTX 8000 GPU: they compare with ours in "
         "order only, not in seconds.",
     ]
-
-
-def cpu_model() -> str:
-    """The processor's name as Linux tells it, elsewhere what Python knows."""
-    described = Path("/proc/cpuinfo")
-    lines = described.read_text(encoding="utf-8").splitlines() if described.is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

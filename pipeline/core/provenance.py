@@ -43,14 +43,20 @@ def commit(folder: Path) -> str | None:
     return told.replace("-dirty", " with changes")
 
 
-def processor(file: Path = CPU_INFO) -> str | None:
-    """The processor's name, from Linux' list where there is one."""
+def processor(file: Path = CPU_INFO) -> str:
+    """The processor's name and, where Linux tells them, its family and model: virtual ones share a name.
+
+    Where nobody tells a name, the architecture.
+    """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        first = file.read_text(encoding="utf-8").split("\n\n")[0]
     except OSError:
-        return platform.processor() or None
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, None)
+        return platform.processor() or platform.machine()
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    name, family = told.get("model name"), told.get("cpu family")
+    if name is None:
+        return platform.machine()
+    return f"{name} (family {family}, model {told.get('model')})" if family else name
 
 
 def _version(package: str) -> str | None:

@@ -152,4 +152,4 @@ def processor_kind() -> str:
     """The processor that networks run on, a GPU where there is one, and the best of a CPU's instructions."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{processor() or 'processor without a name'}, {instructions()}"
+    return f"{processor()}, {instructions()}"

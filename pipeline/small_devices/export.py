@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
-from evaluation.costs.cost import cpu_model
 from evaluation.costs.export_table import Exported, text, write_tables
 from evaluation.costs.network_cost import parameters
 from pipeline.core.configuration import optional_networks
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.machine import cores
+from pipeline.core.provenance import processor
 from pipeline.folders.output_folder import claim_output
 from pipeline.inference.features import UNTRAINED, Model, chosen_model
 from pipeline.inference.fold_scans import (
@@ -184,7 +184,7 @@ def notes(model: Model, chosen: Scans, size: Sequence[int], repeats: int, differ
         + ("." if model.weights is not None else "; not with initial weights, whose labels mean nothing."),
         f"Seconds: for one {what}, ONNX in ONNX Runtime, the others in PyTorch, median of {repeats} after a warm-up; a "
         f"repeat goes over all formats, and repeats differ by up to {differing:.0%} of their median. Measured "
-        f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z} on {cpu_model()}.",
+        f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z} on {processor()}.",
         "The softmax is inside every file"
         + ("." if flat else "; overlapping windows are joined by the mean of their probabilities, eager ones too."),
     ]

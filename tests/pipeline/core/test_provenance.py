@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 
@@ -40,8 +41,15 @@ def test_a_folder_that_is_no_checkout_has_no_commit(tmp_path, monkeypatch):
 
 
 def test_the_processor_is_read_from_linux_list(tmp_path):
-    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Some CPU 42\n")
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Some CPU 42\n\nprocessor\t: 1\nmodel name\t: B\n")
     assert processor(tmp_path / "cpuinfo") == "Some CPU 42"
+
+
+def test_processors_of_one_name_are_told_apart(tmp_path):
+    (tmp_path / "cpuinfo").write_text("cpu family\t: 25\nmodel\t\t: 1\nmodel name\t: Some CPU: 42\n")
+    assert processor(tmp_path / "cpuinfo") == "Some CPU: 42 (family 25, model 1)"
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\n")
+    assert processor(tmp_path / "cpuinfo") == platform.machine()
 
 
 def test_what_cannot_be_found_out_is_left_out(tmp_path, monkeypatch):
