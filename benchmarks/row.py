@@ -37,7 +37,7 @@ class Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table, which can be read as it is."""
+    """The rows by goal as a Markdown table, which can be read as it is."""
     lines = [
         COLUMNS,
         tuple("---" for _ in COLUMNS),
@@ -52,7 +52,7 @@ def table(rows: Sequence[Row]) -> str:
                 "" if row.peak_gib is None else f"{row.peak_gib:.2f}",
                 MET[row.met],
             )
-            for row in rows
+            for row in sorted(rows, key=lambda row: row.goal)
         ),
     ]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
