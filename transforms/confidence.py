@@ -11,6 +11,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from pipeline.core.atomic import write_json
+from transforms.loaded_scan import case_of
 
 
 def slice_confidence(probabilities: torch.Tensor) -> dict[str, list[float]]:
@@ -45,5 +46,5 @@ class SaveConfidenced(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         for key in self.key_iterator(dict(data)):
-            write_json(self.output_dir / f"{data['case']}.json", slice_confidence(torch.as_tensor(data[key])))
+            write_json(self.output_dir / f"{case_of(data)}.json", slice_confidence(torch.as_tensor(data[key])))
         return dict(data)

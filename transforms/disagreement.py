@@ -7,7 +7,7 @@ from typing import Any
 
 from monai.transforms import MapTransform
 
-from transforms.on_scanner_grid import SaveOnScannerGridd
+from transforms.on_scanner_grid import SaveImageOnScannerGridd
 
 UNCERTAINTY = "uncertainty"
 
@@ -22,8 +22,8 @@ class SplitDisagreementd(MapTransform):
         return split
 
 
-class SaveUncertaintyd(SaveOnScannerGridd):
-    """Write `<output_dir>/<folder>/uncertainty/<case>.nii.gz` and keep only its path.
+class SaveImageOfUncertaintyd(SaveImageOnScannerGridd):
+    """Write `<output_dir>/<folder>/uncertainty/<case>.nii.gz` and keep its path too.
 
     A voxel holds the share of the voters that chose another class than the ensemble, float32 in [0, 1], interpolated
     linearly to exactly the scan's own grid. Nothing is written where a case has a single voter, who disagrees with
@@ -34,8 +34,7 @@ class SaveUncertaintyd(SaveOnScannerGridd):
         written = dict(data)
         for key in self.key_iterator(data):
             if len(data.get("voters", (0, 1))) == 1:
-                written[key] = None
                 continue
             share = self.front.to_scanner(data[key].cpu().numpy(), self.scanner(data))
-            written[key] = self.write(share, data, UNCERTAINTY)
+            written[f"{key}_file"] = self.write(share, data, UNCERTAINTY)
         return written

@@ -12,12 +12,12 @@ from monai.config import KeysCollection
 
 from pipeline.core.labels import LabelMap
 from pipeline.scans.front import Front
-from transforms.on_scanner_grid import SaveOnScannerGridd
+from transforms.on_scanner_grid import SaveImageOnScannerGridd
 
 STEPS = 255
 
 
-class SaveInfectionProbabilityd(SaveOnScannerGridd):
+class SaveImageOfInfectiond(SaveImageOnScannerGridd):
     """Write `<output_dir>/<case>.nii.gz`, the infection's probability in 255ths on the scan's own grid; kinds of it
     are added up.
 
@@ -26,7 +26,7 @@ class SaveInfectionProbabilityd(SaveOnScannerGridd):
 
     Args:
         keys: of the probabilities, (C, H, W, D).
-        classes: of the network; the others as for every `SaveOnScannerGridd`.
+        classes: of the network; the others as for every `SaveImageOnScannerGridd`.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class SaveInfectionProbabilityd(SaveOnScannerGridd):
         front: Front,
         classes: LabelMap,
         output_dir: str | Path,
-        scan_key: str = "image_file",
+        scan_key: str = "image",
     ) -> None:
         super().__init__(keys, front, output_dir, scan_key)
         self.numbers = classes.infection_classes

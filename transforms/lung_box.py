@@ -12,7 +12,7 @@ from monai.transforms import MapTransform
 
 from pipeline.scans.front import Front
 from pipeline.scans.lung_box import Box, DoubtfulLungsError, content_box, fitted, lung_box, whole
-from pipeline.scans.scan import read_geometry
+from transforms.loaded_scan import case_of, plain, scanner
 
 logger = logging.getLogger(__name__)
 BOX, SIZE = "lung_box", "prepared_size"
@@ -27,7 +27,7 @@ class CropToLungsd(MapTransform):
     its box around what is left.
 
     Args:
-        keys: of the prepared scan; its path is `<key>_file`.
+        keys: of the prepared scan.
         front: that prepared it.
         margin_mm: around the lungs.
         multiple: of voxels that the box is widened to, as far as the volume reaches.
@@ -58,8 +58,8 @@ class CropToLungsd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         cropped = dict(data)
         for key in self.key_iterator(data) if self.enabled else ():
-            file = data[f"{key}_file"]
-            box = self.box(data[key][0], self.front.grid(read_geometry(file)).spacing_mm, str(data.get("case", file)))
+            grid = self.front.grid(scanner(data, key))
+            box = self.box(plain(data[key])[0], grid.spacing_mm, case_of(data, key))
             cropped[SIZE] = torch.tensor(data[key].shape[1:])
             cropped[BOX] = torch.tensor([box.start, box.stop])
             cropped[key] = data[key][(slice(None), *box.slices)].contiguous()

@@ -11,11 +11,13 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from pipeline.scans.front import Front
-from pipeline.scans.scan import read_scan
+from pipeline.scans.in_memory import affine_of, on_grid
+from pipeline.scans.scan import Geometry
+from transforms.loaded_scan import name_of, scan_of
 
 
 class PrepareScand(MapTransform):
-    """Replace the path of a scan by its prepared voxels, float32 (C, H, W, D); the path stays as `<key>_file`.
+    """Replace a loaded scan by its prepared voxels, a MetaTensor, float32 (C, H, W, D), that knows the scanner's grid.
 
     That of a cascade's second network takes what the first one found from `found`, (D, H, W) on the scanner's grid.
     """
@@ -27,10 +29,10 @@ class PrepareScand(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         prepared = dict(data)
         for key in self.key_iterator(data):
-            file = str(data[key])
-            prepared[f"{key}_file"] = file
-            scan = read_scan(file)
-            prepared[key] = torch.from_numpy(self.front.image(scan, file, self._found(data, scan)))
+            scan = scan_of(data, key)
+            scanner = Geometry.of(scan)
+            voxels = torch.from_numpy(self.front.image(scan, name_of(data, key), self._found(data, scan)))
+            prepared[key] = on_grid(voxels, affine_of(self.front.grid(scanner)), scanner)
         return prepared
 
     @staticmethod

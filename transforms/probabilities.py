@@ -23,6 +23,8 @@ class SoftmaxInPlaced(MapTransform):
             logits: torch.Tensor = data[key]
             # Along the axis whose planes lie together
             axis = max(range(1, logits.ndim), key=logits.stride)
-            for plane in logits.unbind(axis):
-                plane.copy_(plane.softmax(0))
+            # Whoever computed them in this mode may have left it
+            with torch.inference_mode():
+                for plane in logits.unbind(axis):
+                    plane.copy_(plane.softmax(0))
         return dict(data)

@@ -10,14 +10,14 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from pipeline.scans.scan import read_scan
+from transforms.loaded_scan import name_of, scan_of
 
 
 class RunFirstStaged(MapTransform):
     """Add `found`, uint8 (D, H, W) on the scanner's grid: the lungs, or the infection, by a model of its own.
 
     Args:
-        keys: of the paths.
+        keys: of the loaded scans.
         first_stage: gives the label image of a scan, its name, and those members of an ensemble that are asked: the
             numbers that the case names as `voters`, None where it names none. See
             `pipeline.inference.first_stage.FirstStage`.
@@ -32,7 +32,6 @@ class RunFirstStaged(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         found = dict(data)
         for key in self.key_iterator(data):
-            file = str(data[key])
-            label = self.first_stage(read_scan(file), file, data.get("voters"))
+            label = self.first_stage(scan_of(data, key), name_of(data, key), data.get("voters"))
             found["found"] = torch.from_numpy(sitk.GetArrayFromImage(label))
         return found

@@ -1,4 +1,4 @@
-"""From probabilities on the prepared grid to a label file on the scanner's grid."""
+"""From probabilities on the prepared grid to a label on the scanner's grid, in memory and as a file."""
 
 from __future__ import annotations
 
@@ -6,26 +6,46 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import SimpleITK as sitk
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
 
 from pipeline.core.stages import joined
-from transforms.on_scanner_grid import SaveOnScannerGridd
+from pipeline.scans.front import Front
+from pipeline.scans.in_memory import as_scan, as_tensor
+from transforms.loaded_scan import plain, scanner
+from transforms.on_scanner_grid import SaveImageOnScannerGridd
 
 
-class SaveScannerLabeld(SaveOnScannerGridd):
-    """Write `<output_dir>/<folder>/<case>.nii.gz`, class numbers on exactly the scan's grid, and keep only its path.
+class ToScannerLabeld(MapTransform):
+    """Replace probabilities, (C, H, W, D), by class numbers on exactly the scan's grid, a MetaTensor (1, W, H, D).
 
-    The keys are of the probabilities, (C, H, W, D). Where a cascade's first stage left the lungs in `found`, the
-    file holds both stages' findings.
+    Where a cascade's first stage left the lungs in `found`, the label holds both stages' findings.
     """
 
+    def __init__(self, keys: KeysCollection, front: Front, scan_key: str = "image") -> None:
+        super().__init__(keys)
+        self.front = front
+        self.scan_key = scan_key
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        written = dict(data)
-        scanner = self.scanner(data)
+        labelled = dict(data)
         for key in self.key_iterator(data):
-            label = self.front.probabilities_to_label(data[key].cpu(), scanner)
+            label = self.front.probabilities_to_label(plain(data[key]).cpu(), scanner(data, self.scan_key))
             if self.front.within_lungs:
                 both = sitk.GetImageFromArray(joined(data["found"].cpu().numpy(), sitk.GetArrayViewFromImage(label)))
                 both.CopyInformation(label)
                 label = both
-            written[key] = self.write(label, data)
+            labelled[key] = as_tensor(label)[None]
+        return labelled
+
+
+class SaveImageOfLabeld(SaveImageOnScannerGridd):
+    """Write `<output_dir>/<folder>/<case>.nii.gz`, what `ToScannerLabeld` gives, which stays as it is."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        written = dict(data)
+        for key in self.key_iterator(data):
+            voxels: torch.Tensor = plain(data[key])[0]
+            written[f"{key}_file"] = self.write(as_scan(voxels, self.scanner(data)), data)
         return written

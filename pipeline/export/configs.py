@@ -17,7 +17,16 @@ from pipeline.core.configuration import COMMON, ENSEMBLE, load
 
 EVALUATE, MULTI_GPU = "evaluate", "multi_gpu_train"
 # Of bundles/common/ensemble.yaml: what finds members on a disk, where a bundle has them in one file
-OF_A_DISK = ("models", "members", "model_file", "first_stage_model", "network", "handlers", "initialize")
+OF_A_DISK = (
+    "models",
+    "members",
+    "model_file",
+    "first_stage_model",
+    "network",
+    "trained_network",
+    "handlers",
+    "initialize",
+)
 # What a training needs of an ensemble's inference, for `monai.bundle.load` to have the ensemble and not a fresh member
 DEFINED = ("method", "weights", "infection_threshold", "network_def")
 # Values that a run may have for its machine: here as bundles/common has them

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 from monai.inferers import Inferer
 
 from pipeline.core.machine import computes_bfloat16
@@ -27,6 +28,8 @@ class MixedPrecision(Inferer):
         self.enabled = enabled and computes_bfloat16()
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> Any:
+        # What a MetaTensor knows would be asked for in every operation
+        inputs = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         use = self.enabled and inputs.device.type == "cpu"
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=use):
             outputs = self.inferer(inputs, network, *args, **kwargs)

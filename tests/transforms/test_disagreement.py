@@ -9,7 +9,7 @@ import torch
 
 from pipeline.scans.front import Front
 from pipeline.scans.scan import Geometry, read_scan
-from transforms.disagreement import SaveUncertaintyd, SplitDisagreementd
+from transforms.disagreement import SaveImageOfUncertaintyd, SplitDisagreementd
 
 FRONT = Front(spacing_mm=(2.4, 3.0, 3.0))
 
@@ -30,23 +30,25 @@ def test_the_last_channel_is_the_disagreement():
 
 
 def test_the_map_lies_on_the_scans_own_grid(case, tmp_path):
-    written = SaveUncertaintyd("uncertainty", FRONT, tmp_path / "out")(case)
-    assert written["uncertainty"] == str(tmp_path / "out" / "uncertainty" / "c.nii.gz")
-    assert not Geometry.of(read_scan(written["uncertainty"])).differences(Geometry.of(read_scan(case["image_file"])))
+    written = SaveImageOfUncertaintyd("uncertainty", FRONT, tmp_path / "out")(case)
+    assert written["uncertainty_file"] == str(tmp_path / "out" / "uncertainty" / "c.nii.gz")
+    assert not Geometry.of(read_scan(written["uncertainty_file"])).differences(
+        Geometry.of(read_scan(case["image_file"]))
+    )
 
 
 def test_the_map_is_disputed_where_the_voters_were(case, tmp_path):
-    written = SaveUncertaintyd("uncertainty", FRONT, tmp_path)(case)
-    voxels = sitk.GetArrayFromImage(read_scan(written["uncertainty"]))
+    written = SaveImageOfUncertaintyd("uncertainty", FRONT, tmp_path)(case)
+    voxels = sitk.GetArrayFromImage(read_scan(written["uncertainty_file"]))
     assert np.unique(voxels[..., :10]).tolist() == [0.0]
     assert np.unique(voxels[..., -10:]).tolist() == [0.5]
 
 
 def test_a_single_voter_leaves_no_map(case, tmp_path):
-    SaveUncertaintyd("uncertainty", FRONT, tmp_path / "out")({**case, "voters": [3]})
+    SaveImageOfUncertaintyd("uncertainty", FRONT, tmp_path / "out")({**case, "voters": [3]})
     assert not (tmp_path / "out").exists()
 
 
 def test_a_case_with_a_folder_has_its_map_there(case, tmp_path):
-    written = SaveUncertaintyd("uncertainty", FRONT, tmp_path)({**case, "folder": "leaking"})
-    assert written["uncertainty"] == str(tmp_path / "leaking" / "uncertainty" / "c.nii.gz")
+    written = SaveImageOfUncertaintyd("uncertainty", FRONT, tmp_path)({**case, "folder": "leaking"})
+    assert written["uncertainty_file"] == str(tmp_path / "leaking" / "uncertainty" / "c.nii.gz")

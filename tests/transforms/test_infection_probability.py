@@ -13,7 +13,7 @@ import torch
 from pipeline.core.labels import INFECTION, label_map
 from pipeline.scans.front import Front
 from pipeline.scans.scan import read_geometry
-from transforms.infection_probability import STEPS, SaveInfectionProbabilityd
+from transforms.infection_probability import STEPS, SaveImageOfInfectiond
 
 FRONT = Front(spacing_mm=(0, 0, 0))
 
@@ -29,7 +29,7 @@ def prediction(tmp_path: Path, make_chest: Any) -> dict[str, Any]:
 
 
 def saved(prediction: dict[str, Any], folder: Path, classes: str = "lungs_infection") -> sitk.Image:
-    SaveInfectionProbabilityd("pred", FRONT, label_map(classes), folder)(prediction)
+    SaveImageOfInfectiond("pred", FRONT, label_map(classes), folder)(prediction)
     return sitk.ReadImage(str(folder / "case_1.nii.gz"))
 
 
@@ -45,7 +45,7 @@ def test_it_lies_on_the_scans_grid(tmp_path, prediction):
 
 
 def test_the_probabilities_go_on_as_they_were(tmp_path, prediction):
-    after = SaveInfectionProbabilityd("pred", FRONT, label_map("lungs_infection"), tmp_path / "out")(prediction)
+    after = SaveImageOfInfectiond("pred", FRONT, label_map("lungs_infection"), tmp_path / "out")(prediction)
     assert after["pred"] is prediction["pred"]
 
 
@@ -63,5 +63,5 @@ def test_kinds_of_infection_are_added_up(tmp_path, prediction):
 
 
 def test_a_network_without_infection_writes_nothing(tmp_path, prediction):
-    SaveInfectionProbabilityd("pred", FRONT, label_map("lungs"), tmp_path / "out")(prediction)
+    SaveImageOfInfectiond("pred", FRONT, label_map("lungs"), tmp_path / "out")(prediction)
     assert not (tmp_path / "out").exists()

@@ -15,6 +15,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, infected
 from pipeline.scans.front import Front, as_array, resample, unit
 from pipeline.scans.scan import Geometry, read_scan
+from transforms.load_scan import LoadScanImaged
 from transforms.prepare_scan import PrepareScand
 
 TURN = np.deg2rad(12)
@@ -232,10 +233,14 @@ def test_a_scan_is_shown_within_the_lungs_or_with_the_infection():
         Front(within_lungs=True, guided=True)
 
 
+def prepare(case):
+    return PrepareScand("image", LINEAR)(LoadScanImaged("image")(case))
+
+
 def test_for_inference_a_scan_gets_a_channel_and_keeps_its_path(tmp_path, make_chest):
     scan, _ = make_chest()
     sitk.WriteImage(scan, str(tmp_path / "a.mha"))
-    prepared = PrepareScand("image", LINEAR)({"image": str(tmp_path / "a.mha"), "case": "a"})
+    prepared = prepare({"image": str(tmp_path / "a.mha"), "case": "a"})
     assert prepared["image_file"] == str(tmp_path / "a.mha")
     assert np.array_equal(prepared["image"].numpy(), LINEAR.image(scan, "a"))
 
@@ -243,7 +248,7 @@ def test_for_inference_a_scan_gets_a_channel_and_keeps_its_path(tmp_path, make_c
 def test_for_inference_a_useless_scan_is_named(tmp_path, make_image):
     sitk.WriteImage(make_image(np.zeros((6, 5, 4), np.int16)), str(tmp_path / "a.mha"))
     with pytest.raises(InputError, match=r"a\.mha: every voxel is 0"):
-        PrepareScand("image", LINEAR)({"image": str(tmp_path / "a.mha")})
+        prepare({"image": str(tmp_path / "a.mha")})
 
 
 def test_zero_keeps_the_scans_own_spacing_along_that_axis(make_chest):

@@ -1,0 +1,162 @@
+"""Bundles in the hands of other programs: small ones, written from what the real ones do with a bundle.
+
+In the manner of a server (MONAI Label), of a program with scans in memory (MONAI Deploy), and of one that builds the
+evaluator and runs it without `initialize` (3D Slicer's module for bundles).
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from exported import exported
+from monai.bundle import ConfigParser
+from monai.transforms import Compose, LoadImage, SaveImaged
+from network_table import NETWORKS
+
+from pipeline.core.configuration import INFERENCE, cascades
+from pipeline.core.errors import InputError, innermost
+from pipeline.phantom.dataset import write_phantom
+from pipeline.prediction.predict import predict
+
+REPRESENTATIVE = ("unet_3d", "small_covid_net", "chs_net")
+OTHERS = sorted({network.bundle for network in NETWORKS} | {*cascades()} - {*REPRESENTATIVE})
+MODEL = Path("models", "model.pt")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("consumers")
+    write_phantom(place / "phantom", patients=1, coarsening=4.0)
+    return place
+
+
+@pytest.fixture(scope="module")
+def scan(folder):
+    (file,) = (folder / "phantom" / "images").glob("*.nii.gz")
+    return file
+
+
+@pytest.fixture(scope="module")
+def bundle_of(folder, tiny_training):
+    """A network's bundle, exported once, and the label that `make predict` finds with it, (W, H, D)."""
+
+    @cache
+    def made(network):
+        bundle = exported(network, folder / "bundles", {**tiny_training(), "mixed_precision": False})
+        predict(bundle, folder / "phantom" / "images", folder / f"labels_{network}")
+        (file,) = (folder / f"labels_{network}").glob("*.nii.gz")
+        return bundle, voxels(file)
+
+    return made
+
+
+@pytest.fixture(autouse=True)
+def path_of_python(monkeypatch):
+    """A bundle adds itself to it."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+def voxels(file):
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(file))).transpose(2, 1, 0)
+
+
+def parser_of(bundle, **replaced):
+    """As these programs have a bundle's inference: the device is a text, and where the bundle is they say."""
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / f"{INFERENCE}.json"))
+    parser.read_meta(str(bundle / "configs" / "metadata.json"))
+    for key, value in {"bundle_root": str(bundle), "device": "cpu", **replaced}.items():
+        parser[key] = value
+    return parser
+
+
+def network_of(parser, bundle):
+    network = parser.get_parsed_content("network_def")
+    network.load_state_dict(torch.load(bundle / MODEL, weights_only=True), strict=True)
+    return network.eval()
+
+
+def predicted(parser, bundle, case):
+    """What preprocessing, network and inferer make of a case, still to be postprocessed."""
+    with torch.inference_mode():
+        logits = parser.get_parsed_content("inferer")(case["image"][None], network_of(parser, bundle))
+    return {**case, "pred": logits[0]}
+
+
+def by_server(bundle, scan, folder):
+    """Gives a path and nothing else; drops instances of `SaveImaged`; wants an array with an affine."""
+    parser = parser_of(bundle, output_dir=str(folder))
+    preprocessing, postprocessing = map(parser.get_parsed_content, ("preprocessing", "postprocessing"))
+    case = preprocessing({"image": str(scan), "image_path": str(scan), "device": "cpu", "model": "a"})
+    steps = [step for step in postprocessing.transforms if not isinstance(step, SaveImaged)]
+    found = Compose(steps)(predicted(parser, bundle, case))
+    # It would resize, and write with the affine that the image tells
+    assert tuple(found["pred"].shape[1:]) == tuple(found["image"].meta["spatial_shape"])
+    assert np.allclose(found["image"].meta["original_affine"], LoadImage()(scan).affine.numpy(), atol=1e-4)
+    return found["pred"][0].numpy()
+
+
+def in_memory(bundle, scan, folder):
+    """Has the voxels; drops what has LoadImage or SaveImage in its name; squeezes `pred`."""
+    parser = parser_of(bundle, output_dir=str(folder))
+    steps = {
+        name: [
+            step
+            for step in parser.get_parsed_content(name).transforms
+            if "LoadImage" not in type(step).__name__ and "SaveImage" not in type(step).__name__
+        ]
+        for name in ("preprocessing", "postprocessing")
+    }
+    case = Compose(steps["preprocessing"])({"image": LoadImage()(scan)})
+    found = Compose(steps["postprocessing"])(predicted(parser, bundle, case))
+    return found["pred"].numpy().squeeze()
+
+
+def without_initialize(bundle, scan, folder):
+    """Builds what it needs, runs the evaluator, and takes the file below the output folder."""
+    parser = parser_of(bundle, output_dir=str(folder), dataset_dir=str(scan.parent))
+    dataset, evaluator = map(parser.get_parsed_content, ("dataset", "evaluator"))
+    dataset.data = [{"image": str(scan)}]
+    evaluator.run()
+    (file,) = folder.rglob("*.nii*")
+    return voxels(file)
+
+
+CONSUMERS = (by_server, in_memory, without_initialize)
+
+
+@pytest.mark.parametrize("consumer", CONSUMERS)
+@pytest.mark.parametrize("network", REPRESENTATIVE)
+def test_a_consumer_gets_what_predict_finds(network, consumer, bundle_of, scan, tmp_path):
+    bundle, expected = bundle_of(network)
+    found = consumer(bundle, scan, tmp_path / "out")
+    assert found.shape == expected.shape
+    assert np.count_nonzero(found != expected) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("consumer", CONSUMERS)
+@pytest.mark.parametrize("network", OTHERS)
+def test_a_consumer_gets_of_every_network_what_predict_finds(network, consumer, bundle_of, scan, tmp_path):
+    test_a_consumer_gets_what_predict_finds(network, consumer, bundle_of, scan, tmp_path)
+
+
+@pytest.mark.parametrize("consumer", [by_server, in_memory])
+def test_a_consumer_that_writes_for_itself_finds_nothing_written(consumer, bundle_of, scan, tmp_path):
+    consumer(bundle_of("unet_3d")[0], scan, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_evaluator_without_weights_segments_nothing(bundle_of, scan, tmp_path):
+    bundle, _ = bundle_of("unet_3d")
+    parser = parser_of(bundle, model_file=str(tmp_path / "none.pt"), output_dir=str(tmp_path / "out"))
+    with pytest.raises(Exception, match=r".*") as failed:
+        parser.get_parsed_content("evaluator")
+    assert isinstance(innermost(failed.value), InputError)
+    assert "there is no such model" in str(innermost(failed.value))
