@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_CODES
 from pipeline.data.cache import CaseCache
+from pipeline.data.plain_cases import completed
 from pipeline.data.slice_patches import SlicePatches
 from pipeline.scans.front import Front
 
@@ -67,7 +68,7 @@ class PatchDataset(Dataset):
     """Samples of prepared cases by draw: item (index, seed) is the transformed sample, alike wherever it is computed.
 
     Args:
-        data: entries of the datalist.
+        data: entries of the datalist, or what `pipeline.data.plain_cases` completes to such.
         front: how a case is prepared.
         cache_dir: where prepared cases lie; missing ones are made here, before the first draw.
         transform: turns `image` and `label`, (1, H, W, D) arrays on disk, into a patch. All its random numbers come
@@ -91,7 +92,7 @@ class PatchDataset(Dataset):
             raise InputError("slice_patches is for 2D networks, which see slices; leave it out for a 3D network.")
         if not data:
             raise InputError("there is no case to draw patches from; check the folds and the data folder.")
-        self.data = list(data)
+        self.data = completed(data)
         self.cache = CaseCache(cache_dir, front)
         self.transform = transform
         self.cache.fill(self.data)
