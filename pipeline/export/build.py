@@ -129,7 +129,7 @@ def _of_member(member: Member, changes: Mapping[str, Any]) -> dict[str, dict[str
 def write_config(target: Path, content: Mapping[str, Any]) -> None:
     """JSON as the Model Zoo's formatter leaves it."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+    target.write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
 
 
 def write_pages(source: Source, bundle: Path, described: Mapping[str, Any], license_file: Path | None) -> None:

@@ -172,8 +172,8 @@ def check_formatting(bundle: Path) -> Iterator[Finding]:
             continue
         text = (bundle / path).read_text(encoding="utf-8")
         if path.suffix == ".json" and path.parts[0] == "configs":
-            forms = [json.dumps(json.loads(text), indent=4, ensure_ascii=plain) + "\n" for plain in (False, True)]
-            problems += [] if text in forms else [f"{path} is not indented by 4 with a newline at its end"]
+            formed = json.dumps(json.loads(text), indent=4) + "\n"
+            problems += [] if text == formed else [f"{path} is not ASCII, indented by 4, with a newline at its end"]
         if any(line != line.rstrip() for line in text.splitlines()):
             problems.append(f"{path} has blanks at ends of lines")
         if path.suffix == ".py" and any(len(line) > LINE_LENGTH for line in text.splitlines()):

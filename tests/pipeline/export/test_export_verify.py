@@ -119,8 +119,10 @@ def test_a_missing_key_of_a_configuration_is_named(bundle):
     assert any("train.json has no train::inferer" in line for line in failed(bundle))
 
 
-def test_json_that_the_formatter_would_change_fails(bundle):
-    (bundle / "configs" / "metadata.json").write_text(json.dumps(METADATA))
+@pytest.mark.parametrize("form", [{}, {"indent": 4, "ensure_ascii": False}])
+def test_json_that_the_formatter_would_change_fails(bundle, form):
+    text = json.dumps({**METADATA, "authors": "M\u00fcller"}, **form) + "\n"
+    (bundle / "configs" / "metadata.json").write_text(text, encoding="utf-8")
     assert any("indented by 4" in line for line in failed(bundle))
 
 
