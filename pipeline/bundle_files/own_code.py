@@ -32,6 +32,7 @@ PUBLISHED = {
     "output_dir": "$@bundle_root + '/eval'",
     "cache_dir": "$@output_dir + '/cache'",
     "model_file": "$@bundle_root + '/models/model.pt'",
+    "when_finished": "again",
     "found_dir": None,
     "probability_dir": None,
     "weights_path": None,

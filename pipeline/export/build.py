@@ -117,7 +117,10 @@ def configurations(source: Source) -> dict[str, dict[str, Any]]:
 
 
 def _of_member(member: Member, changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    train, inference = published(member.train, TRAIN, {}), published(member.inference, INFERENCE, changes)
+    # One fresh member of an ensemble is trained, whose weights are not the ensemble's
+    target = None if member.is_ensemble else weights_of(member)[0]
+    train = published(member.train, TRAIN, {"weights_file": target})
+    inference = published(member.inference, INFERENCE, changes)
     return {
         TRAIN: train,
         INFERENCE: inference,

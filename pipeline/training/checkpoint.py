@@ -27,6 +27,7 @@ from pipeline.core.provenance import provenance
 
 logger = logging.getLogger(__name__)
 MODEL, LAST, PREVIOUS, FINISHED = "model.pt", "last.pt", "previous.pt", "training.json"
+REFUSE, AGAIN = "refuse", "again"
 # What reading a damaged file can end in; torch and zipfile each have several of their own
 DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error, pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError,
@@ -52,6 +53,9 @@ class TrainingCheckpoint:
         patience: in epochs.
         metric: of `trainer.state.metrics`, lower is better.
         weights_of: `best` for those of the epoch with the lowest metric, `last` for those of the last epoch.
+        weights_file: gets `model.pt` whenever a training ends, and `<its name>_final.pt` the last epoch's weights, where
+            programs that train bundles look for them. What was there before stays as `<its name>_before.pt`. None for
+            nowhere.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class TrainingCheckpoint:
         patience: int,
         metric: str = "train_loss",
         weights_of: str = "best",
+        weights_file: str | Path | None = None,
     ) -> None:
         if weights_of not in ("best", "last"):
             raise InputError(f"weights_of is {weights_of!r}, expected best or last.")
@@ -69,6 +74,8 @@ class TrainingCheckpoint:
         self.patience = patience
         self.metric = metric
         self.weights_of = weights_of
+        self.weights_file = None if weights_file is None else Path(weights_file)
+        self.resumed = False
         self.best = float("inf")
         self.best_epoch = 0
         self.seconds = 0.0
@@ -76,10 +83,17 @@ class TrainingCheckpoint:
     def attach(self, engine: Workflow) -> None:
         engine.add_event_handler(Events.STARTED, self.resume)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+        engine.add_event_handler(Events.COMPLETED, self.hand_over)
 
     def resume(self, engine: Workflow) -> None:
-        """Restore the state after the last whole epoch, if there is one."""
+        """Restore the state after the last whole epoch, if there is one.
+
+        Once: whoever runs a trainer again, as federated learning does round by round, goes on with what it gave it.
+        """
         self.began = time.monotonic()
+        if self.resumed:
+            return
+        self.resumed = True
         if idist.get_rank() == 0:
             remove_unfinished(self.folder)
         state = self._newest_state()
@@ -128,6 +142,17 @@ class TrainingCheckpoint:
             write_state(state, temporary)
             if last.exists():
                 os.replace(last, self.folder / PREVIOUS)
+
+    def hand_over(self, engine: Workflow) -> None:
+        """Lay the weights where other programs look for them; nothing where nobody asked for that."""
+        file = self.weights_file
+        if file is None or idist.get_rank() > 0:
+            return
+        before = file.with_name(f"{file.stem}_before{file.suffix}")
+        if file.is_file() and not before.exists():
+            os.link(file, before)
+        save_atomically(read_state(self.folder / MODEL), file)
+        save_atomically(self.objects["network"].state_dict(), file.with_name(f"{file.stem}_final{file.suffix}"))
 
     def finish(self, engine: Workflow) -> None:
         """Mark the training as finished and drop what was only needed to go on."""
@@ -257,9 +282,15 @@ def load_weights(network: torch.nn.Module, file: str | Path) -> torch.nn.Module:
     return network
 
 
-def refuse_finished(folder: str | Path) -> None:
-    """Raise InputError when the folder already holds a finished training."""
-    if (Path(folder) / FINISHED).exists():
+def check_finished(folder: str | Path, when_finished: str = REFUSE) -> None:
+    """Where a folder already holds a finished training: raise InputError, or let it be trained `again`."""
+    if when_finished not in (REFUSE, AGAIN):
+        raise InputError(f"when_finished is {when_finished!r}, expected {REFUSE} or {AGAIN}.")
+    if not (Path(folder) / FINISHED).exists():
+        return
+    if when_finished == AGAIN:
+        (Path(folder) / FINISHED).unlink()
+    else:
         raise InputError(f"{folder}: this training is finished; choose another output folder, or delete this one.")
 
 

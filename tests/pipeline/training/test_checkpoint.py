@@ -13,7 +13,7 @@ from ignite.engine import Events
 from trainings import workflow
 
 from pipeline.core.errors import InputError, input_error_in, one_sentence
-from pipeline.training.checkpoint import TrainingCheckpoint, load_weights, refuse_finished
+from pipeline.training.checkpoint import TrainingCheckpoint, load_weights, check_finished
 
 # Noise too, whose random numbers are drawn on the device
 ON_DEVICE = {"augment_on": "device", "augmentation_probability": 0.5}
@@ -136,7 +136,7 @@ def test_a_training_does_not_go_on_augmenting_elsewhere(began, asked, train, dat
 
 def test_a_finished_training_is_not_begun_again(straight):
     with pytest.raises(InputError, match="is finished"):
-        refuse_finished(straight / "fold0")
+        check_finished(straight / "fold0")
 
 
 def test_weights_of_another_network_are_refused(straight):
