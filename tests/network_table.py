@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from monai.networks.nets import BasicUNet
 from torch import nn
 
 from pipeline.networks.amc_net import AMCNet
@@ -27,6 +26,7 @@ from pipeline.networks.r2unet import R2UNet
 from pipeline.networks.raiu_net import RAIUNet
 from pipeline.networks.segnet import SegNet
 from pipeline.networks.small_covid_net import SmallCovidNet
+from pipeline.networks.unet_2d import UNet2D
 from pipeline.networks.unet_plus_plus import UNetPlusPlus
 from pipeline.networks.xception_unet import XceptionUNet
 
@@ -98,7 +98,7 @@ NETWORKS = (
         tiny={"features": (8, 8, 12, 16)}, size=(32, 48), wrong_size=(32, 40),
     ),
     Network(
-        "unet_2d", BasicUNet, 31_112_260, 0.1273471, {(1, 3): 31_112_195, (3, 3): 31_113_347},
+        "unet_2d", UNet2D, 31_112_260, 0.1273471, {(1, 3): 31_112_195, (3, 3): 31_113_347},
         arguments=BASIC_UNET, tiny={"features": (2, 2, 4, 4, 6, 2)}, size=(32, 32),
     ),
     Network(

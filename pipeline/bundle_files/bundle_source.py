@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,7 +45,29 @@ def opened(bundle: Path, trusted: bool = False) -> Iterator[Path]:
         if len(folders) != 1:
             raise InputError(f"MODEL is {bundle}, which holds no bundle: there is no <name>/{CONFIG} in it.")
         _check_own(bundle, folders[0], trusted)
-        yield folders[0]
+        with _imported_from_it_alone(folders[0]):
+            yield folders[0]
+
+
+@contextmanager
+def _imported_from_it_alone(folder: Path) -> Iterator[None]:
+    """The packages of a bundle are those of this copy, while it is there and no longer.
+
+    Else another bundle of the same name, in the same process, would run this one's code, or look for the rest of it
+    where nothing is any more.
+    """
+    packages = {path.parent.name for path in folder.glob("*/__init__.py")}
+    _forget(packages)
+    try:
+        yield
+    finally:
+        _forget(packages)
+        sys.path[:] = [place for place in sys.path if place != str(folder)]
+
+
+def _forget(packages: set[str]) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
+        del sys.modules[name]
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from pipeline.core.atomic import read_json
 from pipeline.core.configuration import INFERENCE
 from pipeline.core.errors import InputError
 from pipeline.inferers.memory_layout import channels_last
+from pipeline.networks.weights_loaded import KnowsItsWeights
 from pipeline.training.checkpoint import load_weights
 
 MEAN, VOTE = "mean", "vote"
@@ -28,7 +29,7 @@ TIE = 0.5
 LEAST = torch.finfo(torch.float32).tiny
 
 
-class Ensemble(torch.nn.Module):
+class Ensemble(KnowsItsWeights):
     """The logarithm of the members' mean probabilities, or of their shares of the votes; softmax gives them back.
 
     Voting, each member gives its likeliest class one vote, and a tie is decided by the mean probability (a rounded mean
@@ -53,6 +54,7 @@ class Ensemble(torch.nn.Module):
         super().__init__()
         check_method(method, weights, len(networks))
         self.members = torch.nn.ModuleList(networks)
+        self.weights_loaded = all(getattr(network, "weights_loaded", True) for network in networks)
         self.method = method
         self.weights = [float(weight) for weight in weights or [1.0] * len(networks)]
         self.factors = None if factors is None else [float(factor) for factor in factors]
@@ -140,6 +142,7 @@ def load_members(ensemble: Ensemble, files: Sequence[str | Path]) -> None:
     for member, file in zip(ensemble.members, files, strict=False):
         load_weights(member, file)
     ensemble.voters = list(range(len(files)))
+    ensemble.weights_loaded = True
 
 
 def parse_weights(text: str) -> list[float] | None:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from pipeline.networks.blocks import conv_norm_relu, require_multiple
+from pipeline.networks.weights_loaded import KnowsItsWeights
 
 
 class AnamorphicDepthBlock(nn.Module):
@@ -49,7 +50,7 @@ class UpBlock(nn.Module):
         return self.join(torch.cat([self.depth_block(self.up(x)), skip], dim=1))
 
 
-class AnamNet(nn.Module):
+class AnamNet(KnowsItsWeights):
     """Anam-Net, (B, in_channels, H, W) to logits (B, out_channels, H, W).
 
     Args:

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from pipeline.networks.blocks import require_multiple
+from pipeline.networks.weights_loaded import KnowsItsWeights
 
 DILATIONS = (1, 2, 4, 8)
 LEVELS = 4
@@ -133,7 +134,7 @@ class UpBlock(nn.Module):
         return self.join(torch.cat([self.up(x), skip], dim=1))
 
 
-class CovidSegNet(nn.Module):
+class CovidSegNet(KnowsItsWeights):
     """COVID-SegNet, (B, in_channels, H, W, D) to logits (B, out_channels, H, W, D).
 
     Args:

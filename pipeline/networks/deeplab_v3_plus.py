@@ -15,6 +15,7 @@ from torch import nn
 
 from pipeline.networks.blocks import conv_norm_relu, resize
 from pipeline.networks.resnet import ResNet101
+from pipeline.networks.weights_loaded import KnowsItsWeights
 from pipeline.networks.xception import Xception
 
 BACKBONES: dict[str, type[Xception] | type[ResNet101]] = {"xception": Xception, "resnet101": ResNet101}
@@ -38,7 +39,7 @@ class AtrousPyramid(nn.Module):
         return self.project(torch.cat(scales, dim=1))
 
 
-class DeepLabV3Plus(nn.Module):
+class DeepLabV3Plus(KnowsItsWeights):
     """DeepLabV3+, (B, in_channels, H, W) of any size to logits (B, out_channels, H, W).
 
     Args:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from pipeline.networks.blocks import conv_norm, require_multiple
+from pipeline.networks.weights_loaded import KnowsItsWeights
 
 Activation = Callable[[], nn.Module]
 
@@ -129,7 +130,7 @@ def plain(channels: int, count: int, dropout: float, activation: Activation) -> 
     )
 
 
-class ENet(nn.Module):
+class ENet(KnowsItsWeights):
     """ENet, (B, in_channels, H, W) to logits (B, out_channels, H, W).
 
     Args:

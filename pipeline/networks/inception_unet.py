@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from pipeline.networks.blocks import glorot, require_multiple
+from pipeline.networks.weights_loaded import KnowsItsWeights
 
 
 def two_convolutions(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -84,7 +85,7 @@ class UpBlock(nn.Module):
         return self.join(torch.cat([self.up(x), encoders], dim=1))
 
 
-class InceptionUNet(nn.Module):
+class InceptionUNet(KnowsItsWeights):
     """Inception U-Net, (B, in_channels, H, W) to logits (B, out_channels, H, W).
 
     Args:

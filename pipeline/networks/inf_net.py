@@ -17,6 +17,7 @@ from torch import nn
 
 from pipeline.networks.blocks import conv_norm, conv_norm_relu, require_multiple, resize
 from pipeline.networks.res2net import Res2Net50
+from pipeline.networks.weights_loaded import KnowsItsWeights
 
 
 class ReceptiveField(nn.Module):
@@ -100,7 +101,7 @@ class ReverseAttention(nn.Module):
         return self.refine(torch.cat([reduced, resize(edge, size)], dim=1)) + coarser_map
 
 
-class InfNet(nn.Module):
+class InfNet(KnowsItsWeights):
     """Inf-Net, (B, in_channels, H, W) to logits (B, out_channels, H, W).
 
     In training a list of the prediction, the three coarser maps from fine to coarse, and, last, the edge logits

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from pipeline.networks.blocks import conv_norm_relu, require_multiple, resize
+from pipeline.networks.weights_loaded import KnowsItsWeights
 
 
 def block(in_channels: int, channels: int, out_channels: int) -> nn.Sequential:
@@ -22,7 +23,7 @@ def block(in_channels: int, channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(conv_norm_relu(in_channels, channels), conv_norm_relu(channels, out_channels))
 
 
-class InfNetMultiClass(nn.Module):
+class InfNetMultiClass(KnowsItsWeights):
     """Bilinear U-Net, (B, in_channels, H, W) to logits (B, out_channels, H, W).
 
     Args:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from pipeline.networks.blocks import conv_norm, conv_norm_relu, require_multiple, resize
+from pipeline.networks.weights_loaded import KnowsItsWeights
 
 
 class Down(nn.Module):
@@ -90,7 +91,7 @@ class AttentionPyramid(nn.Module):
         return attention * self.middle(x) + self.image(x)
 
 
-class LEDNet(nn.Module):
+class LEDNet(KnowsItsWeights):
     """LEDNet, (B, in_channels, H, W) to logits (B, out_channels, H, W), none of them negative.
 
     Args:

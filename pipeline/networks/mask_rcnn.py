@@ -17,13 +17,14 @@ from torch import nn
 
 from pipeline.core.errors import InputError
 from pipeline.networks.instances import SCORE_THRESHOLD, class_probabilities, instances
+from pipeline.networks.weights_loaded import KnowsItsWeights
 
 CHANNELS = 3  # that the detector takes
 # Of probabilities before the logarithm: a class without a detection has 0
 LEAST = 1e-6
 
 
-class MaskRCNN(nn.Module):
+class MaskRCNN(KnowsItsWeights):
     """Mask R-CNN: (B, 1, H, W) to logits (B, out_channels, H, W); in training, with the label, to its loss.
 
     The softmax of the logits is highest where `class_probabilities` of the detections is.

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from pipeline.networks.blocks import conv_norm, resize
+from pipeline.networks.weights_loaded import KnowsItsWeights
 
 
 def plain(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
@@ -139,7 +140,7 @@ def head(width: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(nn.Dropout2d(0.01), nn.Conv2d(width, out_channels, kernel_size=1))
 
 
-class MiniSeg(nn.Module):
+class MiniSeg(KnowsItsWeights):
     """MiniSeg, (B, in_channels, H, W) of any size to logits (B, out_channels, H, W).
 
     Args:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from pipeline.networks.blocks import glorot
+from pipeline.networks.weights_loaded import KnowsItsWeights
 
 
 def unit(in_channels: int, out_channels: int, momentum: float) -> nn.Sequential:
@@ -61,7 +62,7 @@ class UpBlock(nn.Module):
         return self.block([torch.cat([self.up(x), skips.pop()], dim=1)])
 
 
-class MIScnnUNet(nn.Module):
+class MIScnnUNet(KnowsItsWeights):
     """3D U-Net, (B, in_channels, H, W, D) to logits (B, out_channels, H, W, D).
 
     Args:

@@ -20,6 +20,7 @@ from torch import nn
 
 from pipeline.networks.blocks import conv_norm, conv_norm_relu, require_multiple
 from pipeline.networks.spectral_pooling import spectral_pool
+from pipeline.networks.weights_loaded import KnowsItsWeights
 
 INCEPTION, PLAIN = "inception", "plain"
 
@@ -135,7 +136,7 @@ class UpBlock(nn.Module):
         return self.block(torch.cat([self.up(x), skip], dim=1))
 
 
-class RAIUNet(nn.Module):
+class RAIUNet(KnowsItsWeights):
     """RAIU-Net, (B, in_channels, H, W) to logits (B, out_channels, H, W).
 
     Args:

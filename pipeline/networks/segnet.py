@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.functional import max_unpool2d
 
 from pipeline.networks.blocks import conv_norm_relu
+from pipeline.networks.weights_loaded import KnowsItsWeights
 
 
 def stage(*widths: int) -> nn.Sequential:
@@ -24,7 +25,7 @@ def stage(*widths: int) -> nn.Sequential:
     return nn.Sequential(*(conv_norm_relu(before, after) for before, after in pairwise(widths)))
 
 
-class SegNet(nn.Module):
+class SegNet(KnowsItsWeights):
     """SegNet, (B, in_channels, H, W) to logits (B, out_channels, H, W), of any size from 32 x 32 on.
 
     Args:

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import max_unpool2d
 
 from pipeline.networks.blocks import conv_norm_relu, require_multiple
+from pipeline.networks.weights_loaded import KnowsItsWeights
 
 SKIPS = ("concat", "none", "unpool")
 
@@ -53,7 +54,7 @@ class UpBlock(nn.Module):
         return self.convolutions(x)
 
 
-class SmallCovidNet(nn.Module):
+class SmallCovidNet(KnowsItsWeights):
     """SmallCovid-Net, (B, in_channels, H, W) to logits (B, out_channels, H, W).
 
     Args:

@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from pipeline.networks.blocks import require_multiple
+from pipeline.networks.weights_loaded import KnowsItsWeights
 
 
-class UShape(nn.Module):
+class UShape(KnowsItsWeights):
     """2D U-Net, (B, C, H, W) to what `output` makes of the last decoder block's features.
 
     Args:

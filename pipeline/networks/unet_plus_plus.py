@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from pipeline.networks.blocks import conv_norm_relu, require_multiple, resize
+from pipeline.networks.weights_loaded import KnowsItsWeights
 
 
 def node(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -44,7 +45,7 @@ class Column(nn.Module):
         return column
 
 
-class UNetPlusPlus(nn.Module):
+class UNetPlusPlus(KnowsItsWeights):
     """UNet++, (B, in_channels, H, W) to logits (B, out_channels, H, W).
 
     Node X(i, j) of level i and column j sees all earlier nodes of its level and the node one level deeper,

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from pipeline.networks.blocks import conv_norm, conv_norm_relu, glorot, require_multiple
+from pipeline.networks.weights_loaded import KnowsItsWeights
 
 
 def separable(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -72,7 +73,7 @@ class UpBlock(nn.Module):
         return self.up(self.convolutions(x) + self.shortcut(x))
 
 
-class XceptionUNet(nn.Module):
+class XceptionUNet(KnowsItsWeights):
     """Xception U-Net, (B, in_channels, H, W) to logits (B, out_channels, H, W).
 
     Args:

@@ -53,9 +53,9 @@ class TrainingCheckpoint:
         patience: in epochs.
         metric: of `trainer.state.metrics`, lower is better.
         weights_of: `best` for those of the epoch with the lowest metric, `last` for those of the last epoch.
-        weights_file: gets `model.pt` whenever a training ends, and `<its name>_final.pt` the last epoch's weights, where
-            programs that train bundles look for them. What was there before stays as `<its name>_before.pt`. None for
-            nowhere.
+        weights_file: gets `model.pt` whenever a training ends, and `<its name>_final.pt` the last epoch's weights,
+            where programs that train bundles look for them. What was there before stays as `<its name>_before.pt`.
+            None for nowhere.
     """
 
     def __init__(

@@ -53,8 +53,8 @@ def begin_with(network: torch.nn.Module, source: str | Path | None) -> Transferr
     names = frozenset(mine.keys() - anew.keys())
     if not names & dict(network.named_parameters()).keys():
         raise InputError(
-            f"{file}: does not hold weights of this network, none of its {len(theirs)} tensors fits; give the model of a "
-            "network of this kind."
+            f"{file}: does not hold weights of this network, none of its {len(theirs)} tensors fits; give the model of "
+            "a network of this kind."
         )
     network.load_state_dict({name: theirs[name] for name in names}, strict=False)
     logger.info("Begins with %s:\n%s", file, table(network, names, anew))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import zipfile
 
 import pytest
@@ -56,6 +58,26 @@ def test_what_runs_is_a_copy_without_what_is_not_hashed(bundle):
     (bundle / "__pycache__" / "code.pyc").write_text("")
     with opened(bundle) as copy:
         assert [path.name for path in copy.rglob("*")] == ["configs", "inference.json"]
+
+
+def test_bundles_of_one_name_each_run_their_own_code(tmp_path):
+    told = []
+    for version in ("first", "second"):
+        package = tmp_path / version / "a_ct_bundle" / "a_ct_bundle_code"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(f"VERSION = {version!r}")
+        (package.parent / "configs").mkdir()
+        (package.parent / "configs" / "inference.json").write_text("{}")
+        with opened(package.parent, trusted=True) as copy:
+            sys.path.append(str(copy))
+            told.append(importlib.import_module("a_ct_bundle_code").VERSION)
+    assert told == ["first", "second"]
+
+
+def test_what_a_bundle_was_imported_from_is_not_looked_into_later(bundle):
+    with opened(bundle) as copy:
+        sys.path.append(str(copy))
+    assert str(copy) not in sys.path
 
 
 def test_the_source_and_the_hash_are_told(bundle, capsys):
