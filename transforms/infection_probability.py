@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from monai.config import KeysCollection
 
 from pipeline.core.labels import LabelMap
 from pipeline.scans.front import Front
+from pipeline.scans.simpleitk import sitk
 from transforms.on_scanner_grid import SaveImageOnScannerGridd
 
 STEPS = 255

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
 
 from pipeline.core.errors import InputError
 from pipeline.scans.in_memory import as_scan, geometry_of, scanner_of
 from pipeline.scans.scan import Geometry, case_name, read_geometry
+from pipeline.scans.simpleitk import sitk
 
 Data = Mapping[Hashable, Any]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-import SimpleITK as sitk
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
@@ -13,6 +12,7 @@ from monai.transforms import MapTransform
 from pipeline.scans.front import Front
 from pipeline.scans.in_memory import affine_of, on_grid
 from pipeline.scans.scan import Geometry
+from pipeline.scans.simpleitk import sitk
 from transforms.loaded_scan import name_of, scan_of
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-import SimpleITK as sitk
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from pipeline.scans.simpleitk import sitk
 from transforms.loaded_scan import name_of, scan_of
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-import SimpleITK as sitk
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
@@ -13,6 +12,7 @@ from monai.transforms import MapTransform
 from pipeline.core.stages import joined
 from pipeline.scans.front import Front
 from pipeline.scans.in_memory import as_scan, as_tensor
+from pipeline.scans.simpleitk import sitk
 from transforms.loaded_scan import plain, scanner
 from transforms.on_scanner_grid import SaveImageOnScannerGridd
 

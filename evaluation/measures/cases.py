@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import SimpleITK as sitk
 
 from evaluation.measures.lesions import Detection
 from evaluation.measures.metrics import ALL_METRICS, COUNTS, Overlap, voxel_ml
@@ -22,6 +21,7 @@ from pipeline.core.atomic import write_csv
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_CODES, LABEL_MAPS, LABEL_NAMES, LabelMap
 from pipeline.scans.scan import Geometry, read_geometry, read_label, read_scan
+from pipeline.scans.simpleitk import sitk
 
 VOLUMES = ("reference_ml", "prediction_ml", "volume_error_ml")
 LESIONS = ("lesions", "lesions_found", "lesions_predicted", "lesions_false")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import SimpleITK as sitk
+
+from pipeline.scans.simpleitk import sitk
 
 
 def distances_mm(places: np.ndarray, mask: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from evaluation.measures.cases import read_labels
 from evaluation.measures.metrics import volume_ml
@@ -27,6 +26,7 @@ from pipeline.core.text_table import aligned, listed
 from pipeline.scans.bounding_box import bounding_box
 from pipeline.scans.front import Front
 from pipeline.scans.scan import GREY_255, Geometry, case_name, intensity_domain, read_scan
+from pipeline.scans.simpleitk import sitk
 
 # A case whose Dice is below has failed; where models agree less than that with one another, most of them have
 FAILED_BELOW = 0.6

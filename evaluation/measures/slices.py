@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from evaluation.measures.averaging import mean_scores, pooled_scores
 from evaluation.measures.cases import Row, belongs, read_labels
@@ -23,6 +22,7 @@ from evaluation.measures.metrics import COUNTS, Overlap
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.scans.scan import read_geometry
+from pipeline.scans.simpleitk import sitk
 
 # In the order of the Anam-Net paper's tables
 SLICE_METRICS = ("dice", "specificity", "sensitivity", "accuracy")

@@ -54,15 +54,14 @@ def panels(stack: Stack, structures: Mapping[str, Sequence[int]], structure: str
     # The scan's picture is on the page once; the other two drawings refer to it
     again = svg.element("use", href=f"#{anchor}")
     told = f"{name}, slice {shown.numbers[0]}"
+    likely = [] if shown.probability is None else [_coloured(hu, shown.probability[0], height)]
     return Panels(
         drawing(f"{told}: reference", height, (scan, *labels(expected, others, here))),
         drawing(f"{told}: prediction", height, (again, *labels(found, others, there))),
         drawing(f"{told}: agreement", height, (again, *_agreement(here, there))),
         shown.numbers[0],
         shown.of,
-        None
-        if shown.probability is None
-        else drawing(f"{told}: probability", height, [_coloured(hu, shown.probability[0], height)]),
+        drawing(f"{told}: probability", height, likely) if likely else None,
     )
 
 

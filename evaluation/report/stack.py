@@ -7,19 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from PIL import Image
 
 from evaluation.measures.cases import read_labels
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LEFT_LUNG, RIGHT_LUNG, LabelMap
 from pipeline.scans.scan import GREY_255, intensity_domain, read_scan
+from pipeline.scans.simpleitk import sitk
 
 # Rows run from front to back and columns from the patient's right to left, as a radiologist looks at a slice
 ORIENTATION = "LPS"
 # Denser than this is body; a row or column of the scan belongs to it where it holds at least this share
 BODY_HU, BODY_SHARE = -300, 0.02
 MARGIN_MM = 10.0
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Stack:
     grey: bool = False
     probability: np.ndarray | None = None
 
-    def taken(self, slices: Sequence[int], rows: slice = slice(None), columns: slice = slice(None)) -> Stack:
+    def taken(self, slices: Sequence[int], rows: slice = ALL, columns: slice = ALL) -> Stack:
         """Some of the slices, and a box of each."""
         places = list(slices)
         return replace(
@@ -147,14 +148,13 @@ def thinned(stack: Stack, slices: int, pixels: int) -> Stack:
     extent_mm = (rows * stack.spacing_mm[1], columns * stack.spacing_mm[2])
     pixel_mm = max(min(stack.spacing_mm[1:]), max(extent_mm) / pixels)
     height, width = (max(round(extent / pixel_mm), 1) for extent in extent_mm)
+    likely = chosen.probability
     return replace(
         chosen,
         hu=_resized(chosen.hu.astype(np.float32), (width, height), Image.Resampling.HAMMING),
         reference=_resized(chosen.reference, (width, height), Image.Resampling.NEAREST),
         prediction=_resized(chosen.prediction, (width, height), Image.Resampling.NEAREST),
-        probability=None
-        if chosen.probability is None
-        else _resized(chosen.probability, (width, height), Image.Resampling.HAMMING),
+        probability=None if likely is None else _resized(likely, (width, height), Image.Resampling.HAMMING),
         spacing_mm=(stack.spacing_mm[0], extent_mm[0] / height, extent_mm[1] / width),
     )
 

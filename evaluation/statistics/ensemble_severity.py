@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
-
 from evaluation.measures.severity import GRADES, Severity, severity
 from evaluation.measures.whole_lungs import whole_lungs
 from evaluation.tables.severity_table import predicted_severity
 from pipeline.core.atomic import write_csv
 from pipeline.core.labels import LabelMap, infected
 from pipeline.core.text_table import WIDTH, aligned, shortened
+from pipeline.scans.simpleitk import sitk
 
 SPREAD = "smallest and largest infected share that a voting member alone finds; not a confidence interval"
 COLUMNS = (

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from evaluation.measures.cases import OWN_CODES, Job, Row, case_rows, each_case, read_pair
 from evaluation.measures.flags import EVERY, Flag, case_flags
@@ -31,6 +30,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.text_table import WIDTH, listed, sentence
 from pipeline.scans.scan import read_scan
+from pipeline.scans.simpleitk import sitk
 
 SEVERITY_FILE, FLAGS_FILE = "severity.csv", "flags.csv"
 FLAG_COLUMNS = ("case", "fold", "flag", "value", "unit", "low", "high", "suspicion", "raised", "sentence")

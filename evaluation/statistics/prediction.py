@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from evaluation.measures.cases import OWN_CODES, belongs
 from evaluation.measures.flags import Flag, case_flags
@@ -16,6 +15,7 @@ from evaluation.measures.severity import GRADES, Severity, grade, severity
 from evaluation.measures.whole_lungs import whole_lungs
 from evaluation.statistics.severity_interval import ShareErrors, share_interval
 from pipeline.core.labels import BACKGROUND, LEFT_LUNG, RIGHT_LUNG, LabelMap
+from pipeline.scans.simpleitk import sitk
 
 NO_INTERVAL = "there are no held-out cases of this model's run with a known severity to tell it from"
 INTERVAL = (

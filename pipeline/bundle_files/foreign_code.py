@@ -83,7 +83,7 @@ def _is_own_file(file: Path, name: Path) -> bool:
                 isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) for line in ast.parse(text).body
             )
         dotted = ".".join(Path(*inner).with_suffix("").parts).removesuffix(".__init__")
-    except (UnicodeDecodeError, SyntaxError, ValueError):
+    except (SyntaxError, ValueError):
         return False
     module = module_of(dotted) if inner and is_own(dotted) else None
     return module is not None and module.file == ROOT.joinpath(*inner) and relative_imports(module) == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -103,8 +104,8 @@ def check_masks(listing: Listing, masks: Sequence[Case], labelled: Collection[st
             "as MosMed's, look so"
         )
         mend = (
-            f'if they are, say so in DATA/manifest.json, {{"label_codes": {{"{LEFT_LUNG}": "infection"}}}}, and REPAIR '
-            f"writes a copy with code {INFECTION}"
+            f"if they are, say so in DATA/manifest.json, {json.dumps({'label_codes': {LEFT_LUNG: 'infection'}})}, and "
+            f"REPAIR writes a copy with code {INFECTION}"
         )
         return [Finding(WARNING, "", "masks", None, what, mend)]
     what, repair = f"marks infection by code {LEFT_LUNG}", f"code {INFECTION} in its place"

@@ -20,6 +20,8 @@ from pipeline.core.errors import InputError
 # Numbers of glibc's malloc.h
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 TOP_PAD_BYTES = 64 * 2**20
+# Where Linux tells the control groups of this process, and their limits
+CONTROL_GROUPS, CONTROLLED = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 # torch's names of instructions and people's, the best first
 AMX, BFLOAT16 = "AMX with bfloat16", "AVX-512 with bfloat16"
 BEYOND_AVX2 = {"amx_bf16": AMX, "avx512_bf16": BFLOAT16, "avx512_vnni": "AVX-512 with VNNI", "avx512_f": "AVX-512"}
@@ -88,9 +90,7 @@ def _mapped_mib() -> float:
         return 0.0
 
 
-def _control_groups(
-    groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
-) -> Iterator[tuple[float, float]]:
+def _control_groups(groups: Path = CONTROL_GROUPS, root: Path = CONTROLLED) -> Iterator[tuple[float, float]]:
     """Limit and use in MiB of every control group that this process is in; files that can be dropped are no use."""
     try:
         lines = groups.read_text().splitlines()

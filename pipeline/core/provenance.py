@@ -14,9 +14,10 @@ from pipeline.core.machine import cores
 
 PACKAGES = ("pneumobundle", "monai", "numpy", "SimpleITK")
 CPU_INFO = Path("/proc/cpuinfo")
+CHECKOUT = Path(__file__).parents[2]
 
 
-def provenance(device: torch.device, folder: Path = Path(__file__).parents[2]) -> dict[str, str]:
+def provenance(device: torch.device, folder: Path = CHECKOUT) -> dict[str, str]:
     """Name -> version or description; what cannot be found out is left out.
 
     `folder` lies in the checkout whose commit is told.

@@ -19,13 +19,13 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import INFECTION, LABEL_CODES, LEFT_LUNG
 from pipeline.folders.layouts import Listing, by_case, image_files, list_cases, recognise
 from pipeline.folders.public_set import are_public
 from pipeline.scans.scan import Geometry, read_geometry, read_label, read_scan
+from pipeline.scans.simpleitk import sitk
 
 logger = logging.getLogger(__name__)
 

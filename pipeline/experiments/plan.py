@@ -26,6 +26,7 @@ from pipeline.experiments.prepared_slices import Piece, check_lungs, code_counts
 EXPERIMENTS = (1, 2, 3)
 TRAIN_PART, TEST_PART = "train", "test"
 PARTS = ("F1", "F2", "F3", "F4")
+EQUAL = (1.0,) * len(PARTS)
 # A slice is kept where it has more labelled pixels; set I's are all kept that have any.
 PAPERS_FILTER, ANY_LABEL = 100, 0
 LABELLED = (LEFT_LUNG, RIGHT_LUNG, *INFECTED)
@@ -147,7 +148,7 @@ def equal_parts(kept: Sequence[Kept]) -> list[list[Kept]]:
     return [grouped(flat[start:end]) for start, end in pairwise(cuts)]
 
 
-def whole_patients(kept: Sequence[Kept], shares: Sequence[float] = (1.0,) * len(PARTS)) -> list[list[Kept]]:
+def whole_patients(kept: Sequence[Kept], shares: Sequence[float] = EQUAL) -> list[list[Kept]]:
     """Parts of whole patients, with slices in proportion to the shares as nearly as in the best of many orders.
 
     Each time the same. Each patient goes to the part that is emptiest so far.

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.errors import InputError
@@ -30,6 +29,7 @@ from pipeline.data.slice_sets import Stack, read_codes, read_image
 from pipeline.scans.front import resample
 from pipeline.scans.resampling import majority
 from pipeline.scans.scan import GREY_255, Geometry, file_sha256, intensity_domain
+from pipeline.scans.simpleitk import sitk
 
 logger = logging.getLogger(__name__)
 

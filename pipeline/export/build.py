@@ -44,7 +44,7 @@ class Details:
     license_file: Path | None = None
 
 
-def export(source: Source, output_dir: Path, details: Details = Details()) -> Path:
+def export(source: Source, output_dir: Path, details: Details | None = None) -> Path:
     """Write `<output_dir>/<name>/` anew, its zip file and checksums; returns the folder.
 
     An older bundle stays as it is until the new one is complete. Raises InputError where weights do not fit, or where
@@ -57,7 +57,7 @@ def export(source: Source, output_dir: Path, details: Details = Details()) -> Pa
     # Absolute, since the weights are scripted by a process in another folder
     with TemporaryDirectory(dir=output_dir.absolute(), prefix=".") as scratch:
         draft = Path(scratch) / source.name
-        described = write_bundle(source, draft, details)
+        described = write_bundle(source, draft, details or Details())
         shutil.rmtree(bundle, ignore_errors=True)
         draft.rename(bundle)
     archive = zip_bundle(bundle, described["version"])

@@ -167,7 +167,7 @@ def check_torchscript(bundle: Path, scratch: Path, schema: str | None) -> Told:
 def write_chests(folder: Path, infection: tuple[int, int] = (3, 3)) -> None:
     """Two tiny scans with both lungs and an infection of two codes, for what MONAI makes to see whether it is there."""
     import numpy as np
-    import SimpleITK as sitk
+    import SimpleITK as sitk  # noqa: N813
 
     label = np.zeros((16, 32, 32), np.uint8)
     # Columns go towards the patient's left

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import pprint
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,9 +20,9 @@ from pipeline.core.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, label_m
 
 TEMPLATE = Path(__file__).parent / "templates" / "unit_test.txt"
 # Voxels (D, H, W) of the unit test's scans
+SCAN_SHAPE = (24, 64, 64)
 # Of a voxel: lungs of this shape are those of a large man
 LARGEST_MM = (3.0, 3.0, 6.0)
-SCAN_SHAPE = (24, 64, 64)
 # Both sides of a patch or slice of the unit test at most, of which networks with five halvings make 2
 SMALL_SIDE, SMALL_DEPTH = 64, 32
 
@@ -81,7 +80,8 @@ def unit_test(name: str, train: Mapping[str, Any]) -> str:
     values = {
         "name": name,
         "class_name": "Test" + "".join(part.capitalize() for part in name.split("_")),
-        "small": pprint.pformat({key: value for key, value in small.items() if key in train}, width=110),
+        # In the form that the Model Zoo's formatters leave it in
+        "small": "".join(["{\n", *(f'    "{key}": {value},\n' for key, value in small.items() if key in train), "}"]),
         # An ensemble is trained member by member
         "trained": "member_files=[model]" if "member_def" in train else "model_file=model",
         "shape": SCAN_SHAPE,

@@ -71,13 +71,9 @@ def _with_manifest(listing: Listing, folder: Path) -> Listing:
     """With what manifest.json says of patients and label codes, in every layout."""
     manifest = _json_object(folder / "manifest.json")
     told = {str(entry.get("case")): str(entry["patient"]) for entry in _objects(manifest, "cases", "patient")}
-    cases = (
-        # A scan of the public set has its known patient
-        case
-        if public_name(case.name) in PUBLIC_PATIENTS
-        else replace(case, patient_id=told.get(case.name, case.patient_id))
-        for case in listing.cases
-    )
+    # A scan of the public set has its known patient
+    told = {name: patient for name, patient in told.items() if public_name(name) not in PUBLIC_PATIENTS}
+    cases = (replace(case, patient_id=told.get(case.name, case.patient_id)) for case in listing.cases)
     names = _label_names(manifest.get("label_codes")) or listing.label_names
     return replace(listing, cases=tuple(cases), label_names=names)
 

@@ -16,8 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
-
 from evaluation.measures.cases import (
     Job,
     Row,
@@ -41,6 +39,7 @@ from pipeline.folders.output_folder import claim_output
 from pipeline.inference.ensemble import VOTE, parse_weights
 from pipeline.inference.members import Member, ensemble_configuration, find_members, is_among
 from pipeline.scans.scan import Geometry, file_sha256
+from pipeline.scans.simpleitk import sitk
 
 logger = logging.getLogger(__name__)
 

@@ -58,7 +58,7 @@ def _rewrite(node: Any) -> None:
 
 def _bias(node: Any) -> tuple[Any, np.ndarray] | None:
     """The addition of a number a channel where that is all that follows, and the numbers."""
-    (addition, *others) = [target.get_node() for target in node.output(0).get_target_inputs()]
+    addition, *others = [target.get_node() for target in node.output(0).get_target_inputs()]
     if others or addition.get_type_name() != ADD:
         return None
     constants = [value.get_node() for value in addition.input_values() if value.get_node().get_type_name() == CONSTANT]

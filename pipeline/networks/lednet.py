@@ -49,8 +49,8 @@ def branch(
 
 def shuffle(x: torch.Tensor) -> torch.Tensor:
     """Interleave the two halves of the channels."""
-    B, C, H, W = x.shape
-    return x.reshape(B, 2, C // 2, H, W).transpose(1, 2).reshape(B, C, H, W)
+    batch, channels, *size = x.shape
+    return x.reshape(batch, 2, channels // 2, *size).transpose(1, 2).reshape(x.shape)
 
 
 class SplitShuffle(nn.Module):

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
 from pipeline.core.atomic import read_json, replacing, write_json
@@ -44,6 +43,7 @@ from pipeline.phantom.anatomy import (
     tubes,
 )
 from pipeline.scans.scan import GREY_255, HOUNSFIELD, Geometry, file_sha256
+from pipeline.scans.simpleitk import sitk
 
 GENERATOR_VERSION = 2  # raise it whenever a voxel changes, so that old folders are written anew
 GREY_WINDOW_HU = (-1250.0, 250.0)

@@ -78,7 +78,7 @@ class Geometry:
             return cls(size[:3], spacing_mm[:3], origin_mm[:3], tuple(axes.ravel().tolist()))
         if image.GetDimension() != 2:
             return cls(size, spacing_mm, origin_mm, image.GetDirection())
-        (xx, xy, yx, yy) = image.GetDirection()
+        xx, xy, yx, yy = image.GetDirection()
         direction = (xx, xy, 0.0, yx, yy, 0.0, 0.0, 0.0, 1.0)
         return cls((*size, 1), (*spacing_mm, SLICE_MM), (*origin_mm, 0.0), direction)
 

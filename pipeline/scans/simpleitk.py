@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from monai.utils import optional_import
 
 if TYPE_CHECKING:
-    import SimpleITK as sitk
+    import SimpleITK as sitk  # noqa: N813
 else:
     sitk, has_sitk = optional_import("SimpleITK")
     if has_sitk:

@@ -25,6 +25,7 @@ from pipeline.export.build import export
 from pipeline.export.source import ensemble_from_run
 from pipeline.phantom.dataset import write_phantom
 from pipeline.prediction.predict import predict
+from transforms.disagreement import UNCERTAINTY
 
 ENSEMBLE, MEMBERS = "ensemble", "unet_3d"
 # In 3D, in 2D, a cascade, and two folds as one
