@@ -20,7 +20,7 @@ from pipeline.export.configs import EVALUATE, MULTI_GPU, evaluation_overlay, mul
 from pipeline.export.documents import data_license, readme
 from pipeline.export.metadata import foreign_names, metadata
 from pipeline.export.source import Member, Source
-from pipeline.export.weights import write_torchscript, write_weights
+from pipeline.export.weights import write_program, write_torchscript, write_weights
 from pipeline.folders.output_folder import check_output
 
 logger = logging.getLogger(__name__)
@@ -83,6 +83,7 @@ def write_bundle(source: Source, bundle: Path, details: Details) -> dict[str, An
         for model in member.models:
             write_weights(member.state_dict(model), bundle / f"models/{model}.pt")
             write_torchscript(bundle, f"configs/{config}.json", f"models/{model}.pt", f"models/{model}.ts")
+            write_program(bundle, f"configs/{config}.json", f"models/{model}.pt", f"models/{model}.pt2")
     write_large_files(bundle, details.url)
     return described
 

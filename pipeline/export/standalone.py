@@ -14,15 +14,15 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
 OWN = ("pipeline", "transforms", "evaluation")
 FRAMEWORKS = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
-# Largest difference of TorchScript's output from eager's; the operations are the same ones
-TORCHSCRIPT_TOLERANCE = 1e-4
+# Largest difference of a program's output from eager's; the operations are the same ones
+TOLERANCE = 1e-4
 # An outcome, `ok` or `note`, and what there is to say; what fails is raised
 Told = tuple[str, str]
 
@@ -149,19 +149,30 @@ def check_load(bundle: Path, scratch: Path, schema: str | None) -> Told:
 def check_torchscript(bundle: Path, scratch: Path, schema: str | None) -> Told:
     import torch
 
-    file = bundle / "models" / "model.ts"
+    return check_program(bundle, "model.ts", torch.jit.load)
+
+
+def check_exported(bundle: Path, scratch: Path, schema: str | None) -> Told:
+    import torch
+
+    return check_program(bundle, "model.pt2", lambda file: torch.export.load(file).module())
+
+
+def check_program(bundle: Path, name: str, read: Callable[[Path], Any]) -> Told:
+    """Does a program made of the network answer as the network does?"""
+    import torch
+
+    file = bundle / "models" / name
     if not file.is_file():
-        return "note", "there is no models/model.ts; the Model Zoo has to be told so"
+        return "note", f"there is no models/{name}{'; the Model Zoo has to be told so' if name == 'model.ts' else ''}"
     image = json.loads((bundle / "configs" / "metadata.json").read_text())["network_data_format"]["inputs"]["image"]
     torch.manual_seed(0)
     example = torch.rand(1, image["num_channels"], *image["spatial_shape"])
     with torch.inference_mode():
-        difference = (torch.jit.load(file)(example) - loaded_network(bundle)(example)).abs().max().item()
-    if not difference <= TORCHSCRIPT_TOLERANCE:
-        raise ValueError(
-            f"model.ts differs from model.pt by {difference:.1e}, at most {TORCHSCRIPT_TOLERANCE} is allowed"
-        )
-    return "ok", f"largest difference from eager {difference:.1e}, tolerance {TORCHSCRIPT_TOLERANCE}"
+        difference = (read(file)(example) - loaded_network(bundle)(example)).abs().max().item()
+    if not difference <= TOLERANCE:
+        raise ValueError(f"{name} differs from model.pt by {difference:.1e}, at most {TOLERANCE} is allowed")
+    return "ok", f"largest difference from eager {difference:.1e}, tolerance {TOLERANCE}"
 
 
 def write_chests(folder: Path, infection: tuple[int, int] = (3, 3)) -> None:
@@ -228,6 +239,7 @@ CHECKS = {
     "ckpt_export": check_export,
     "monai.bundle.load": check_load,
     "TorchScript": check_torchscript,
+    "torch.export": check_exported,
     "check_properties": check_properties,
     "inference of a scan": check_segmentation,
 }

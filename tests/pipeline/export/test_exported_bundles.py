@@ -181,7 +181,8 @@ def test_a_second_export_has_the_same_bytes(bundle_of, folder, overrides):
 
 def test_a_folder_may_be_named_from_where_one_stands(folder, overrides, monkeypatch):
     monkeypatch.chdir(folder)
-    assert (exported("small_covid_net", Path("here"), overrides) / "models" / "model.ts").is_file()
+    models = exported("small_covid_net", Path("here"), overrides) / "models"
+    assert {file.name for file in models.iterdir()} == {"model.pt", "model.ts", "model.pt2"}
 
 
 def test_two_bundles_in_one_process_have_classes_of_their_own(bundle_of, folder):
