@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import re
 
 import pytest
 import torch
 from ignite.engine import Engine
+from trainings import workflow
 
 from pipeline.core.errors import InputError
 from pipeline.networks.miscnn_unet import MIScnnUNet
+from pipeline.phantom.dataset import write_phantom
 from pipeline.training.transfer import FrozenAtFirst, Transferred, begin_with, weights_file
 
 LAST = {"output.weight", "output.bias"}
@@ -94,3 +97,21 @@ def test_what_was_transferred_stays_for_the_first_epochs_alone(model):
     trainer.run([0], max_epochs=3)
     assert changed[:2] == [LAST, LAST]
     assert changed[2] > LAST
+
+
+def test_lungs_learnt_first_make_infection_learn_faster(tiny_training, tmp_path):
+    """On the phantom, in every epoch."""
+    write_phantom(tmp_path / "phantom", patients=3, coarsening=4.0)
+    settings = {**tiny_training(features=[4, 8]), "iterations_per_epoch": 8, "mixed_precision": False}
+
+    def losses(name, **more):
+        training = workflow(settings, tmp_path, tmp_path / name, **more)
+        training.run()
+        training.finalize()
+        with (tmp_path / name / "fold0" / "history.csv").open() as table:
+            return [float(row["train_loss"]) for row in csv.DictReader(table)]
+
+    losses("lungs", label_map="lungs", max_epochs=8)
+    anew = losses("anew", label_map="infection", max_epochs=3)
+    begun = losses("begun", label_map="infection", max_epochs=3, begin_with=str(tmp_path / "lungs" / "fold0"))
+    assert [after < before for after, before in zip(begun, anew, strict=True)] == [True, True, True]
