@@ -14,20 +14,17 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from exported import exported, small_run
 from monai.bundle import ConfigParser
 from monai.transforms import Compose, LoadImage, SaveImaged
 from network_table import NETWORKS
 
 from pipeline.core.configuration import INFERENCE, cascades
 from pipeline.core.errors import innermost
-from pipeline.export.build import export
-from pipeline.export.source import ensemble_from_run
 from pipeline.phantom.dataset import write_phantom
 from pipeline.prediction.predict import predict
 from transforms.disagreement import UNCERTAINTY
 
-ENSEMBLE, MEMBERS = "ensemble", "unet_3d"
+ENSEMBLE, MEMBERS = "ensemble", "small_covid_net"
 # In 3D, in 2D, a cascade, and two folds as one
 REPRESENTATIVE = ("unet_3d", "small_covid_net", "chs_net", ENSEMBLE)
 OTHERS = sorted({network.bundle for network in NETWORKS} | {*cascades()} - {*REPRESENTATIVE})
@@ -48,18 +45,12 @@ def scan(folder):
 
 
 @pytest.fixture(scope="module")
-def bundle_of(folder, tiny_training):
-    """A network's bundle, exported once, and the label that `make predict` finds with it, (W, H, D)."""
-
-    settings = {**tiny_training(), "mixed_precision": False}
+def found_by_predict(folder, bundle_of, ensemble_of):
+    """A bundle, and the label that `make predict` finds with it, (W, H, D)."""
 
     @cache
     def made(network):
-        if network == ENSEMBLE:
-            run = small_run(MEMBERS, folder / "run", settings)
-            bundle = export(ensemble_from_run(MEMBERS, run), folder / "bundles")
-        else:
-            bundle = exported(network, folder / "bundles", settings)
+        bundle = ensemble_of(MEMBERS) if network == ENSEMBLE else bundle_of(network)
         predict(bundle, folder / "phantom" / "images", folder / f"labels_{network}")
         (file,) = (folder / f"labels_{network}").glob("*.nii.gz")
         return bundle, voxels(file)
@@ -145,8 +136,8 @@ CONSUMERS = (by_server, in_memory, without_initialize)
 
 @pytest.mark.parametrize("consumer", CONSUMERS)
 @pytest.mark.parametrize("network", REPRESENTATIVE)
-def test_a_consumer_gets_what_predict_finds(network, consumer, bundle_of, scan, tmp_path):
-    bundle, expected = bundle_of(network)
+def test_a_consumer_gets_what_predict_finds(network, consumer, found_by_predict, scan, tmp_path):
+    bundle, expected = found_by_predict(network)
     found = consumer(bundle, scan, tmp_path / "out")
     assert found.shape == expected.shape
     assert np.count_nonzero(found != expected) == 0
@@ -155,13 +146,13 @@ def test_a_consumer_gets_what_predict_finds(network, consumer, bundle_of, scan, 
 @pytest.mark.slow
 @pytest.mark.parametrize("consumer", CONSUMERS)
 @pytest.mark.parametrize("network", OTHERS)
-def test_a_consumer_gets_of_every_network_what_predict_finds(network, consumer, bundle_of, scan, tmp_path):
-    test_a_consumer_gets_what_predict_finds(network, consumer, bundle_of, scan, tmp_path)
+def test_a_consumer_gets_of_every_network_what_predict_finds(network, consumer, found_by_predict, scan, tmp_path):
+    test_a_consumer_gets_what_predict_finds(network, consumer, found_by_predict, scan, tmp_path)
 
 
 def test_a_consumer_with_weights_of_another_network_is_told(bundle_of, scan):
     """Programs load what fits and pass over the rest."""
-    parser = parser_of(bundle_of("unet_3d")[0])
+    parser = parser_of(bundle_of("unet_3d"))
     network = parser.get_parsed_content("network_def")
     network.load_state_dict({"weights.of.another": torch.zeros(1)}, strict=False)
     image = parser.get_parsed_content("preprocessing")({"image": str(scan)})["image"]
@@ -172,12 +163,12 @@ def test_a_consumer_with_weights_of_another_network_is_told(bundle_of, scan):
 
 @pytest.mark.parametrize("consumer", [by_server, in_memory])
 def test_a_consumer_that_writes_for_itself_finds_nothing_written(consumer, bundle_of, scan, tmp_path):
-    consumer(bundle_of("unet_3d")[0], scan, tmp_path / "out")
+    consumer(bundle_of("unet_3d"), scan, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_an_evaluator_without_weights_segments_nothing(bundle_of, scan, tmp_path):
-    bundle, _ = bundle_of("unet_3d")
+    bundle = bundle_of("unet_3d")
     places = {"model_file": tmp_path / "none.pt", "dataset_dir": scan.parent, "output_dir": tmp_path / "out"}
     parser = parser_of(bundle, **{name: str(path) for name, path in places.items()})
     with pytest.raises(RuntimeError) as failed:

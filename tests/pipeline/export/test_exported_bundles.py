@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from exported import exported, monai_alone, run_alone, small, small_run
+from exported import exported, monai_alone, run_alone, small
 from monai.bundle import ConfigWorkflow
 
 from pipeline.core.atomic import write_json
@@ -40,30 +39,6 @@ def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("exported")
     write_phantom(place / "phantom", patients=1, coarsening=4.0)
     return place
-
-
-@pytest.fixture(scope="module")
-def overrides(tiny_training):
-    # A CPU computes alike in float32 whatever else it can
-    return {**tiny_training(), "mixed_precision": False}
-
-
-@pytest.fixture(scope="module")
-def bundle_of(folder, overrides):
-    """A network's bundle, exported once."""
-    return cache(lambda network: exported(network, folder / "bundles", overrides))
-
-
-@pytest.fixture(scope="module")
-def run_of(folder, overrides):
-    """The run of two members of a network, made once."""
-    return cache(lambda network: small_run(network, folder / "runs" / network, overrides))
-
-
-@pytest.fixture(scope="module")
-def ensemble_of(folder, run_of):
-    """The bundle of that run's two members, exported once."""
-    return cache(lambda network: export(ensemble_from_run(network, run_of(network)), folder / "ensembles"))
 
 
 def failures(bundle):
