@@ -70,7 +70,9 @@ def probabilities(session: Any, image: np.ndarray, told: dict[str, Any]) -> np.n
     """
     size, steps = ((*told[key], 1)[:3] for key in ("input_size", "steps"))
     if told["inputs"] == "slices" and (image.shape[0] > size[0] or image.shape[1] > size[1]):
-        sys.exit(f"A prepared slice has {image.shape[:2]} pixels, the file takes {size[:2]}; export it with INPUT=scan.")
+        sys.exit(
+            f"Prepared slices have {image.shape[:2]} pixels, the file takes {size[:2]}: export it with INPUT=scan."
+        )
     missing = [max(0, least - length) for least, length in zip(size, image.shape, strict=True)]
     edges = [(count // 2, count - count // 2) for count in missing]
     how: dict[str, Any] = {"mode": "symmetric"} if told["padding"] == "mirrored" else {"constant_values": image.min()}
@@ -120,7 +122,9 @@ def opened(file: str) -> tuple[Any, dict[str, Any]]:
         sys.exit(f"{file}: ONNX Runtime cannot open it ({error}); give an ONNX file.")
     props = session.get_modelmeta().custom_metadata_map
     if props.get("scheme") != SCHEME:
-        sys.exit(f"{file}: has scheme {props.get('scheme')}, expected {SCHEME}; take the run_onnx.py of its own export.")
+        sys.exit(
+            f"{file}: has scheme {props.get('scheme')}, expected {SCHEME}; take the run_onnx.py of its own export."
+        )
     told = {key: of_text(text) for key, text in props.items()}
     if told["needs"]:
         sys.exit(f"{file}: needs {' and '.join(told['needs'])} that another network finds, so it cannot run alone.")

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from pipeline.core.configuration import ROOT
 from pipeline.core.labels import label_map
 from pipeline.inference.features import Model, untrained
 from pipeline.scans.front import CUBIC, Front
@@ -53,7 +54,9 @@ def test_tiles_lie_side_by_side():
     assert (told["inputs"], told["steps"], told["at_once"]) == ("tiles", [32, 32], 16)
 
 
-@pytest.mark.parametrize(("model", "size", "padding"), [(windows, (16, 16, 8), "mirrored"), (slices, (96, 96), "minimum")])
+@pytest.mark.parametrize(
+    ("model", "size", "padding"), [(windows, (16, 16, 8), "mirrored"), (slices, (96, 96), "minimum")]
+)
 def test_what_is_beyond_a_scan_is_its_mirror_image_in_3d_and_air_in_2d(model, size, padding):
     assert scheme(model(), size)["padding"] == padding
 
@@ -76,7 +79,9 @@ def test_the_codes_of_a_class_and_the_value_that_is_written_are_told():
     assert (told["label_values"], told["project_codes"]["abnormal"]) == ([0, 1, 2], [3, 4, 5])
 
 
-@pytest.mark.parametrize(("setting", "found"), [({}, []), ({"within_lungs": True}, ["lungs"]), ({"guided": True}, ["infection"])])
+@pytest.mark.parametrize(
+    ("setting", "found"), [({}, []), ({"within_lungs": True}, ["lungs"]), ({"guided": True}, ["infection"])]
+)
 def test_a_second_network_of_a_cascade_needs_what_the_first_one_finds(setting, found):
     assert needed(Front(**setting)) == found
 
@@ -97,3 +102,8 @@ def test_other_normalisations_are_told_by_numbers(name, numbers):
 
 def test_a_cubic_spline_is_mirrored_at_the_edges():
     assert to_grid(Front(order=CUBIC))["interpolation_edges"].startswith("mirrored")
+
+
+def test_the_page_on_small_devices_explains_every_key():
+    page = (ROOT / "docs" / "small-devices.md").read_text(encoding="utf-8")
+    assert set(metadata(windows(), (16, 16, 8))) <= set(re.findall(r"`(\w+)`", page))
