@@ -195,7 +195,7 @@ def notes(model: Model, chosen: Scans, size: Sequence[int], repeats: int, differ
         f"repeat goes over all formats, and repeats differ by up to {differing:.0%} of their median. Measured "
         f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z} on {processor()}.",
         "The softmax is inside every file"
-        + ("." if flat else "; here overlapping windows are joined by the mean of their probabilities, eager ones too."),
+        + ("." if flat else "; here overlapping windows are joined by the mean of their probabilities, eager too."),
     ]
     return [UNTRAINED, *told] if model.weights is None else told
 
