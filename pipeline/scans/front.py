@@ -27,13 +27,17 @@ ORIENTATION = "LPS"
 # Of a prepared scan in float32, while it is made
 COPIES = 3
 NEAREST, LINEAR, CUBIC = 0, 1, 3
+# Of a voxel: a size that is whole but for rounding is
+SIZE_TOLERANCE = 1e-6
+# So that a scan of one value can be divided by it
+DEVIATION_PLUS = 1e-6
 # Cubic overshoots at edges; it is what scipy and SimpleITK call a B-spline of order 3.
 ORDERS = (NEAREST, LINEAR, CUBIC)
 
 
 def zscore(grey: np.ndarray) -> tuple[float, float]:
     """Zero mean and unit variance over the whole volume."""
-    return grey.mean(dtype=np.float64), grey.std(dtype=np.float64) + 1e-6
+    return grey.mean(dtype=np.float64), grey.std(dtype=np.float64) + DEVIATION_PLUS
 
 
 def window(grey: np.ndarray) -> tuple[float, float]:
@@ -104,7 +108,7 @@ class Front:
         wanted_mm = np.where(np.array(self.spacing_mm) > 0, self.spacing_mm, oriented.spacing_mm)
         if self.slice_pixels:
             wanted_mm[:2] = extent_mm[:2].max() / self.slice_pixels
-        target_size = np.maximum(np.floor(extent_mm / wanted_mm + 1e-6), 1).astype(int)
+        target_size = np.maximum(np.floor(extent_mm / wanted_mm + SIZE_TOLERANCE), 1).astype(int)
         target_mm = extent_mm / target_size
         axes = np.array(oriented.direction).reshape(3, 3)
         origin_mm = np.array(oriented.origin_mm) + axes @ ((target_mm - np.array(oriented.spacing_mm)) / 2)

@@ -1,7 +1,8 @@
 """A network as a small device gets it: prepared slices in, probabilities out, and what the device has to know.
 
 The softmax is inside: a device needs the largest channel and nothing else, and the probabilities of all formats can be
-compared. Of overlapping windows of a 3D network a device averages probabilities; the pipeline averages logits.
+compared. Windows can be joined by the mean of logits all the same: these are the probabilities' logarithms, but for a
+number that all classes of a voxel share.
 """
 
 from __future__ import annotations
@@ -14,18 +15,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.core.labels import LabelMap
 from pipeline.inference.features import TOLD_PARTS, UNTRAINED, Model
 from pipeline.scans.front import ORIENTATION, Front
 from pipeline.scans.scan import file_sha256
+from pipeline.small_devices.scheme import SLICES, WINDOWS, kind_of, scheme
 
 INPUT, OUTPUT = "image", "probabilities"
-AXES = ("left", "back", "head")
 NORMALISED = {
     "zscore": "(grey - mean) / standard deviation, both of the whole resampled scan with all that is outside the lungs",
     "window": "(grey - 127.5) / 127.5",
     "unit": "grey / 255",
 }
+MIRRORED = ("scan", "its mirror image, as often as it takes,")
+POSTPROCESSING = [
+    "logits are the logarithms of the probabilities, but for what all classes share; mean over windows, and softmax",
+    "multiply by class_factors, which are the infection's threshold",
+    "interpolate each class linearly onto the scan's own grid",
+    "the largest class of each voxel, of equal ones the first, as label_values has it",
+]
 
 
 class Probabilities(nn.Module):
@@ -44,21 +51,12 @@ def metadata(model: Model, input_size: Sequence[int]) -> dict[str, str]:
 
     `input_size` is (H, W) pixels of a slice, or (H, W, D) voxels of a window.
     """
-    front: Front = model.setting("front")
-    classes: LabelMap = model.setting("classes")
-    axes = [many(input_size), "channel", *AXES[: len(input_size)]]
     told: dict[str, Any] = {
         "network": model.setting("name"),
         "preset": model.setting("preset"),
-        "label_names": list(classes.classes),
-        "structures": {name: list(numbers) for name, numbers in classes.structures.items()},
-        "infection_threshold": model.setting("infection_threshold"),
-        "softmax": "inside",
-        "input_size": list(input_size),
-        "input_axes": axes,
-        "orientation": ORIENTATION,
-        **front_settings(front),
-        "padding": "the smallest value of the whole prepared scan, which is air",
+        **scheme(model, input_size),
+        "preprocessing": preprocessing(model.setting("front"), kind_of(model)),
+        "postprocessing": POSTPROCESSING,
         "weights": weights_told(model),
         "about": "For research. Not a medical device: do not use it for diagnosis.",
         "made_by": f"PneumoBundle {_version()}, torch {torch.__version__.partition('+')[0]}",
@@ -71,27 +69,21 @@ def many(size: Sequence[int]) -> str:
     return "slices" if len(size) == 2 else "windows"
 
 
-def front_settings(front: Front) -> dict[str, Any]:
-    """The steps of `pipeline.scans.front` in words, and their numbers."""
+def preprocessing(front: Front, kind: str) -> list[str]:
+    """The steps of `pipeline.scans.front` and `pipeline.inferers` in words; the numbers have keys of their own."""
     low, high = front.window_hu
-    return {
-        "preprocessing": [
-            f"orient to {ORIENTATION}",
-            f"clip to {low:g}..{high:g} HU, onto 0..255, rounded; scans in 0..255 grey stay as they are",
-            "resample to spacing_mm (0 keeps the scan's own), or to slice_pixels along a slice's longer side",
-            *(["all outside the lungs, which another network finds, becomes grey 0"] if front.within_lungs else []),
-            *(["second channel: the infection, which another network finds, as grey 255 on 0"] if front.guided else []),
-            NORMALISED[front.normalisation],
-            "pad to input_size",
-        ],
-        "window_hu": front.window_hu,
-        "spacing_mm": front.spacing_mm,
-        "slice_pixels": front.slice_pixels,
-        "interpolation_order": front.order,
-        "normalisation": front.normalisation,
-        "within_lungs": front.within_lungs,
-        "guided": front.guided,
-    }
+    least, around = ("slice", "air, the smallest value of the whole prepared scan") if kind != WINDOWS else MIRRORED
+    pieces = "one slice after the other" if kind == SLICES else f"{kind} every `steps`, the last one at the very end"
+    return [
+        f"orient to {ORIENTATION}",
+        f"clip to {low:g}..{high:g} HU, onto 0..255, rounded; scans in 0..255 grey stay as they are",
+        "resample to spacing_mm (0 keeps the scan's own), or to slice_pixels along a slice's longer side",
+        *(["all outside the lungs, which another network finds, becomes grey 0"] if front.within_lungs else []),
+        *(["second channel: the infection, which another network finds, as grey 255 on 0"] if front.guided else []),
+        NORMALISED[front.normalisation],
+        f"a {least} that has less than input_size goes on with {around} on both sides",
+        pieces,
+    ]
 
 
 def weights_told(model: Model) -> str:

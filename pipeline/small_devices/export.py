@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from datetime import datetime
@@ -54,6 +55,7 @@ from pipeline.small_devices.parity import (
     complaint,
 )
 from pipeline.small_devices.prepared import with_fixed_size
+from pipeline.small_devices.runner_agreement import RUN_ONNX, beside_predict
 from pipeline.small_devices.runners import RUNNERS, Runner, passes, spread, torch_runner
 
 ALL_FORMATS = tuple(FILE_NAMES)
@@ -63,6 +65,8 @@ def export(
     model: Model, source: str | Path | None, formats: Sequence[str], output: str | Path, repeats: int = 5
 ) -> str:
     """Write a model's files in these formats, and export.md, .json and .csv beside them; the tables as text.
+
+    Beside ONNX files lies `run_onnx.py`, which segments scans with them and needs nothing of this project.
 
     `source` is what it is compared on in place of the scans held out from its fold. Raises InputError for a network
     that cannot be exported, and, with the tables written, for a format beyond its tolerance, whose file is not kept.
@@ -79,12 +83,17 @@ def export(
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export") as unfinished:
         files = write_formats(model, network, size, chosen, formats, Path(unfinished))
         rows, complaints, differing = measured(model, network, chosen, files, repeats)
+        of_onnx = [kind for kind in (ONNX, ONNX_INT8) if kind in files]
+        beside = [told for kind in of_onnx for told in beside_predict(model, chosen, kind, files[kind])]
+        if {*of_onnx} - {*complaints}:
+            shutil.copyfile(RUN_ONNX, Path(unfinished) / RUN_ONNX.name)
+            os.replace(Path(unfinished) / RUN_ONNX.name, folder / RUN_ONNX.name)
         for kind in formats:
             kept = folder / FILE_NAMES[kind].format(name)
             kept.unlink(missing_ok=True)
             if kind not in complaints:
                 os.replace(files[kind], kept)
-    title, remarks = f"{name} for small devices", notes(model, chosen, size, repeats, differing)
+    title, remarks = f"{name} for small devices", [*notes(model, chosen, size, repeats, differing), *beside]
     told = {"network": name, "metadata": metadata(model, size), "parameters": parameters(network)}
     write_tables(folder, title, rows, cores(), remarks, told)
     table = text(title, rows, cores(), remarks)
@@ -174,7 +183,7 @@ def notes(model: Model, chosen: Scans, size: Sequence[int], repeats: int, differ
     what = "slice" if flat else "window"
     told: list[Any] = [
         f"Compared on {chosen.told} ({', '.join(case['case'] for case in chosen.compared)}), every {what} as the "
-        f"pipeline prepares it, padded with air to {' x '.join(map(str, size))}; 8 bits are calibrated on "
+        f"pipeline prepares it, of {' x '.join(map(str, size))}; 8 bits are calibrated on "
         f"{chosen.calibrated_on}.",
         f"{EAGER}: the network in PyTorch; its MB are its parameters, 4 bytes each. MB are 10^6 bytes.",
         "Difference: the largest of any probability. Labels changed: share of the voxels in which either network finds "
@@ -186,7 +195,7 @@ def notes(model: Model, chosen: Scans, size: Sequence[int], repeats: int, differ
         f"repeat goes over all formats, and repeats differ by up to {differing:.0%} of their median. Measured "
         f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z} on {processor()}.",
         "The softmax is inside every file"
-        + ("." if flat else "; overlapping windows are joined by the mean of their probabilities, eager ones too."),
+        + ("." if flat else "; here overlapping windows are joined by the mean of their probabilities, eager too."),
     ]
     return [UNTRAINED, *told] if model.weights is None else told
 
@@ -214,6 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     claim_output(folder, *([source] if source else []))
     print(export(model, source, given.formats.split(), folder, given.repeats))
     print(f"\n{folder}: the files, and export.md, export.json and export.csv beside them")
+    if (folder / RUN_ONNX.name).is_file():
+        print(f"{folder / RUN_ONNX.name}: segments a scan with an ONNX file, without this project")
 
 
 def refuse_optional(network: str) -> None:

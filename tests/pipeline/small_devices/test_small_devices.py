@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from pipeline.small_devices.export import check_formats, export, refuse_optional
 from pipeline.small_devices.formats import operation_in, write_onnx
 from pipeline.small_devices.parity import Agreement, agreements, complaint
 from pipeline.small_devices.prepared import with_fixed_size
+from pipeline.small_devices.runner_agreement import RUN_ONNX
 from pipeline.small_devices.runners import onnx_runner, passes, spread, torch_runner
 
 for needed in ("onnx", "onnxscript", "onnxruntime"):
@@ -116,8 +118,18 @@ def test_a_network_that_onnx_cannot_express_names_the_operation(bundle, tmp_path
 
 
 def test_every_format_is_written_with_the_tables(exported):
-    names = {"anam_net.onnx", "anam_net_int8.onnx", "anam_net.ts", "export.md", "export.json", "export.csv"}
-    assert {file.name for file in exported[0].iterdir()} == names
+    files = {"anam_net.onnx", "anam_net_int8.onnx", "anam_net.ts", "run_onnx.py"}
+    assert {file.name for file in exported[0].iterdir()} == files | {"export.md", "export.json", "export.csv"}
+
+
+def test_the_table_tells_how_far_the_runner_agrees_with_make_predict(exported):
+    notes = json.loads((exported[0] / "export.json").read_text())["notes"]
+    told = [note for note in notes if note.startswith("run_onnx.py, onnx: beside the label of make predict MODE=exact")]
+    assert re.search(r", (\d+) of 5760 voxels differ; Dice ", told[0])
+
+
+def test_the_runner_that_lies_beside_the_files_is_the_projects_own(exported):
+    assert (exported[0] / "run_onnx.py").read_bytes() == RUN_ONNX.read_bytes()
 
 
 @pytest.mark.slow
