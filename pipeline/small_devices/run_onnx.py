@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import sys
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -167,12 +168,13 @@ def main() -> None:
     image, grid = prepared(scan, told)
     label = label_map(probabilities(session, image, told), grid, scan, told)
     # Whole, or not there
-    unfinished = os.path.join(os.path.dirname(target), f"unfinished_{os.path.basename(target)}")
-    try:
-        sitk.WriteImage(label, unfinished)
-    except RuntimeError as error:
-        sys.exit(f"{target}: cannot be written ({str(error).splitlines()[-1]}).")
-    os.replace(unfinished, target)
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(target) or ".") as unfinished:
+        whole = os.path.join(unfinished, os.path.basename(target))
+        try:
+            sitk.WriteImage(label, whole)
+        except RuntimeError as error:
+            sys.exit(f"{target}: cannot be written ({str(error).splitlines()[-1]}).")
+        os.replace(whole, target)
 
 
 if __name__ == "__main__":
