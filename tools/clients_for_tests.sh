@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Make the environments of the tests marked `clients`, each with a program that runs bundles and with what the bundles
+# need, below a folder (build/clients):
+#   tools/clients_for_tests.sh [FOLDER] [monai_label] [deploy]
+# What is there already stays. Both programs ask for more than they use here, gigabytes of CUDA among it; so they come
+# without their dependencies, and what they do use is named. $PYTHON (python3) must be 3.10 or 3.11: MONAI Label 0.8.5
+# imports distutils, which ended with 3.11.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+FOLDER=${1:-build/clients}
+shift || true
+CLIENTS=("${@:-monai_label deploy}")
+
+begin() { # NAME: a new environment with the torch and MONAI that the bundles are of
+  environment=$FOLDER/$1
+  echo "Making $environment (a few minutes)"
+  "${PYTHON:-python3}" -m venv --clear "$environment"
+  pip=("$environment/bin/python" -m pip --disable-pip-version-check install --quiet)
+  # By itself and before all others: asked for as a dependency, pip may choose another build, gigabytes larger
+  "${pip[@]}" "$(grep '^torch==' constraints.txt)"
+}
+
+finish() { # IMPORTED: marked as whole only when that can be imported
+  (cd "$environment" && bin/python -W ignore -c "import $1")
+  touch "$environment/complete"
+  echo "Ready: $environment"
+}
+
+# Of bundles: required_packages_version of their metadata.json
+BUNDLES=(fire jsonschema nibabel pytorch-ignite SimpleITK batchgenerators scipy numpy pyyaml)
+
+monai_label() {
+  begin monai_label
+  # torchvision 0.15.2 is the last one that can be imported beside another torch than its own; MONAI Label uses its
+  # grids of pictures. itk-core and itk-io, in place of itk: 0.5 of 1.5 GB. numpymaxflow has wheels up to 0.0.6. Without
+  # sam2, which MONAI Label then does not offer
+  "${pip[@]}" --no-deps monailabel==0.8.5 "$(grep '^monai==' constraints.txt)" pydicom==2.4.4 dicomweb-client==0.59.1 \
+    pynetdicom==2.0.2 pydicom-seg==0.4.1 torchvision==0.15.2 itk-core==5.4.6 itk-io==5.4.6 numpymaxflow==0.0.6
+  # pydicom-seg and dicomweb-client want older ones of what is here; pip says so and goes on
+  grep -vE '^(pydicom|highdicom)==' constraints.txt >"$environment/constraints.txt"
+  "${pip[@]}" -c "$environment/constraints.txt" "${BUNDLES[@]}" \
+    bcrypt cachetools einops expiring_dict expiringdict fastapi filelock girder-client google-auth httpx passlib pillow \
+    psutil pydantic pydantic-settings pyjwt pynrrd python-dotenv python-multipart requests requests-toolbelt retrying \
+    schedule scikit-image shapely timeloop tqdm uvicorn watchdog
+  finish monailabel.main
+}
+
+deploy() {
+  begin deploy
+  # Of holoscan the import alone is used, which does without CUDA and cupy
+  "${pip[@]}" --no-deps monai-deploy-app-sdk==4.0.0 holoscan-cu13==4.2.0 "$(grep '^monai==' constraints.txt)"
+  "${pip[@]}" -c constraints.txt "${BUNDLES[@]}" pydicom highdicom cloudpickle colorama typeguard 'tritonclient[http,grpc]' \
+    'wheel-axle-runtime<1.0'
+  finish monai.deploy.operators.monai_bundle_inference_operator
+}
+
+for client in ${CLIENTS[*]}; do
+  case $client in monai_label | deploy) ;; *) sed -n '2,8s/^# //p' "$0"; exit 2 ;; esac
+  [ -e "$FOLDER/$client/complete" ] || "$client"
+done
