@@ -114,6 +114,8 @@ def in_memory(bundle, scan, folder):
         for name in ("preprocessing", "postprocessing")
     }
     case = Compose(steps["preprocessing"])({"image": LoadImage()(scan)})
+    # It would give the network all of them
+    assert [name for name, value in case.items() if isinstance(value, torch.Tensor)] == ["image"]
     found = Compose(steps["postprocessing"])(predicted(parser, bundle, case))
     return found["pred"].numpy().squeeze()
 
