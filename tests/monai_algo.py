@@ -1,4 +1,4 @@
-"""Two rounds of federated learning by `MonaiAlgo` with one client: `python monai_algo.py BUNDLE DATA`, says them as JSON."""
+"""Two rounds of federated learning by `MonaiAlgo` with one client, told as JSON: `python monai_algo.py BUNDLE DATA`."""
 
 import json
 import sys
@@ -18,7 +18,9 @@ def main(bundle: str, data: str) -> None:
     kept = {kind.name: algo.get_weights({ExtraItems.MODEL_TYPE: kind}).weights for kind in ModelType}
     statistics = MonaiAlgoStats(bundle, workflow=algo.train_workflow)
     statistics.initialize({})
-    found = statistics.get_data_stats({FlStatistics.HIST_BINS: [10], FlStatistics.HIST_RANGE: [[-1500, 500]]}).statistics
+    found = statistics.get_data_stats(
+        {FlStatistics.HIST_BINS: [10], FlStatistics.HIST_RANGE: [[-1500, 500]]}
+    ).statistics
     trained = torch.load(Path(bundle, "eval", "fold0", "model.pt"), weights_only=True)
     told = {
         "rounds": rounds,

@@ -27,21 +27,21 @@ finish() { # IMPORTED: marked as whole only when that can be imported
 }
 
 # Of bundles: required_packages_version of their metadata.json
-BUNDLES=(fire jsonschema nibabel pytorch-ignite SimpleITK batchgenerators scipy numpy pyyaml)
+BUNDLES=(fire jsonschema nibabel pytorch-ignite SimpleITK batchgenerators scipy numpy pyyaml tensorboard tqdm)
 
 monai_label() {
   begin monai_label
-  # torchvision 0.15.2 is the last one that can be imported beside another torch than its own; MONAI Label uses its
-  # grids of pictures. itk-core and itk-io, in place of itk: 0.5 of 1.5 GB. numpymaxflow has wheels up to 0.0.6. Without
-  # sam2, which MONAI Label then does not offer
+  # torchvision, of which MONAI Label uses the grids of pictures: 0.15.2 can be imported beside another torch than its
+  # own, 0.28 cannot. itk-core and itk-io in place of itk: 0.5 of 1.5 GB. numpymaxflow: 0.0.6 is the newest that installs.
+  # Without sam2, whose models are then not offered
   "${pip[@]}" --no-deps monailabel==0.8.5 "$(grep '^monai==' constraints.txt)" pydicom==2.4.4 dicomweb-client==0.59.1 \
     pynetdicom==2.0.2 pydicom-seg==0.4.1 torchvision==0.15.2 itk-core==5.4.6 itk-io==5.4.6 numpymaxflow==0.0.6
-  # pydicom-seg and dicomweb-client want older ones of what is here; pip says so and goes on
+  # pip says what of it asks for others than these, and goes on
   grep -vE '^(pydicom|highdicom)==' constraints.txt >"$environment/constraints.txt"
   "${pip[@]}" -c "$environment/constraints.txt" "${BUNDLES[@]}" \
     bcrypt cachetools einops expiring_dict expiringdict fastapi filelock girder-client google-auth httpx passlib pillow \
     psutil pydantic pydantic-settings pyjwt pynrrd python-dotenv python-multipart requests requests-toolbelt retrying \
-    schedule scikit-image shapely timeloop tqdm uvicorn watchdog
+    schedule scikit-image shapely timeloop uvicorn watchdog
   finish monailabel.main
 }
 

@@ -51,4 +51,6 @@ def _file(case: Mapping[str, Any], key: str) -> str:
     try:
         return str(case[key])
     except KeyError as error:
-        raise InputError(f"a case has no {key}: {dict(case)}; expected the paths of a scan and of its label.") from error
+        raise InputError(
+            f"a case has no {key}: {dict(case)}; expected the paths of a scan and of its label."
+        ) from error

@@ -1,4 +1,4 @@
-"""Of MONAI Deploy's environment: its operator for bundles on a scan in memory, `python deploy_operator.py MODEL SCAN OUT`.
+"""MONAI Deploy's operator on a scan in memory, in its environment: `python deploy_operator.py MODEL SCAN OUT`.
 
 MODEL is a bundle's folder or a model.ts in it. OUT, a .npy file, gets the label, (W, H, D).
 """

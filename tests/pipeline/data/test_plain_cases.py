@@ -55,7 +55,7 @@ def test_a_missing_file_is_named(case, tmp_path):
 
 
 def test_a_case_without_a_label_is_named():
-    with pytest.raises(InputError, match="^a case has no label: "):
+    with pytest.raises(InputError, match=r"^a case has no label: "):
         completed([{"image": "a.nii.gz"}])
 
 
