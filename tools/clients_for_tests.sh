@@ -47,10 +47,11 @@ monai_label() {
 
 deploy() {
   begin deploy
-  # Of holoscan the import alone is used, which does without CUDA and cupy
+  # Of holoscan the import alone is used, which does without CUDA and cupy; wheel-axle-runtime, with which it is laid out,
+  # has to be there first
+  "${pip[@]}" 'wheel-axle-runtime<1.0'
   "${pip[@]}" --no-deps monai-deploy-app-sdk==4.0.0 holoscan-cu13==4.2.0 "$(grep '^monai==' constraints.txt)"
-  "${pip[@]}" -c constraints.txt "${BUNDLES[@]}" pydicom highdicom cloudpickle colorama typeguard 'tritonclient[http,grpc]' \
-    'wheel-axle-runtime<1.0'
+  "${pip[@]}" -c constraints.txt "${BUNDLES[@]}" pydicom highdicom cloudpickle colorama typeguard 'tritonclient[http,grpc]'
   finish monai.deploy.operators.monai_bundle_inference_operator
 }
 
