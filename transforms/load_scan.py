@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from monai.config import KeysCollection
 from monai.data import ImageReader
@@ -26,7 +26,7 @@ class LoadScanImaged(LoadImaged):
         # None of MONAI's readers, which `LoadImaged` would all look for, and one of which warns
         MapTransform.__init__(self, keys)
         # MONAI Label sets that of every `LoadImaged`; here it changes nothing
-        self._loader = SimpleNamespace(image_only=True)
+        self._loader = cast(Any, SimpleNamespace(image_only=True))
 
     def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
         loaded = dict(data)
