@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from monai.config import KeysCollection
 from monai.data import ImageReader
@@ -22,8 +23,10 @@ class LoadScanImaged(LoadImaged):
     """
 
     def __init__(self, keys: KeysCollection) -> None:
-        # None of MONAI's readers, which `LoadImaged` would all look for
+        # None of MONAI's readers, which `LoadImaged` would all look for, and one of which warns
         MapTransform.__init__(self, keys)
+        # MONAI Label sets that of every `LoadImaged`; here it changes nothing
+        self._loader = cast(Any, SimpleNamespace(image_only=True))
 
     def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
         loaded = dict(data)

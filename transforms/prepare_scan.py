@@ -39,6 +39,6 @@ class PrepareScand(MapTransform):
     def _found(data: Mapping[Hashable, Any], scan: sitk.Image) -> sitk.Image | None:
         if "found" not in data:
             return None
-        found = sitk.GetImageFromArray(data["found"].numpy())
+        found = sitk.GetImageFromArray(data["found"])
         found.CopyInformation(scan)
         return found

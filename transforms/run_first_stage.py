@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
@@ -33,5 +32,6 @@ class RunFirstStaged(MapTransform):
         found = dict(data)
         for key in self.key_iterator(data):
             label = self.first_stage(scan_of(data, key), name_of(data, key), data.get("voters"))
-            found["found"] = torch.from_numpy(sitk.GetArrayFromImage(label))
+            # No tensor: MONAI Deploy gives the network every tensor of a case
+            found["found"] = sitk.GetArrayFromImage(label)
         return found

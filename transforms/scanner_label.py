@@ -33,7 +33,9 @@ class ToScannerLabeld(MapTransform):
         for key in self.key_iterator(data):
             label = self.front.probabilities_to_label(plain(data[key]).cpu(), scanner(data, self.scan_key))
             if self.front.within_lungs:
-                both = sitk.GetImageFromArray(joined(data["found"].cpu().numpy(), sitk.GetArrayViewFromImage(label)))
+                # An array, or what a data loader made of it
+                found = torch.as_tensor(data["found"]).cpu().numpy()
+                both = sitk.GetImageFromArray(joined(found, sitk.GetArrayViewFromImage(label)))
                 both.CopyInformation(label)
                 label = both
             labelled[key] = as_tensor(label)[None]

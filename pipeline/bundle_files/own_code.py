@@ -16,15 +16,20 @@ from pipeline.bundle_files.package import imported, is_own
 
 OWN_CODE, ON_PATH = "own_code", "on_path"
 NEEDED_IMPORTS = [f"$import {name}" for name in ("inspect", "os", "pathlib", "pkgutil", "sys")]
-# MONAI tells a configuration nowhere which file it is from: the callers know, its workflow or its command.
+# MONAI tells a configuration nowhere which file it is from: the callers know, its workflow or its command, or the
+# operator of MONAI Deploy, which has the bundle's folder or a file of its folder `models`.
 FIND_ITSELF = {
     "workflow": "$next((call.frame.f_locals['self'].config_root_path for call in inspect.stack(0) "
     "if 'config_root_path' in getattr(call.frame.f_locals.get('self'), '__dict__', ())), None)",
     "command": "$next((os.path.dirname(monai.utils.ensure_tuple(call.frame.f_locals['config_file_'])[0]) "
     "for call in inspect.stack(0) if 'config_file_' in call.frame.f_locals), None)",
+    "operator": "$next((os.path.dirname(path) if os.path.isfile(path) else os.path.join(path, 'configs') for path in "
+    "[getattr(call.frame.f_locals.get('self'), '__dict__', {}).get('_bundle_path') for call in inspect.stack(0)] "
+    "if path), None)",
     ON_PATH: "$@bundle_root in sys.path or sys.path.append(@bundle_root) is None",
 }
-BUNDLE_ROOT = f"$str(pathlib.Path(@{OWN_CODE}::workflow or @{OWN_CODE}::command or 'configs').resolve().parent)"
+CALLERS = " or ".join(f"@{OWN_CODE}::{caller}" for caller in ("workflow", "command", "operator"))
+BUNDLE_ROOT = f"$str(pathlib.Path({CALLERS} or 'configs').resolve().parent)"
 # What a bundle has instead of the values of a machine or a cross-validation
 PUBLISHED = {
     "bundle_root": BUNDLE_ROOT,

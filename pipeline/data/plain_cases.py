@@ -10,6 +10,13 @@ from pipeline.core.errors import InputError
 from pipeline.scans.scan import case_name, file_sha256
 
 HASHES = {"image": "image_sha256", "label": "label_sha256"}
+# What a training reads of an entry of the datalist; `slices` are those of a pseudo label alone
+READ = ("case", *HASHES, *HASHES.values(), "found", "found_sha256", "slices")
+
+
+def as_read(cases: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Entries with what a training reads of them and nothing else: MONAI's statistics take every value for a path."""
+    return [{key: case[key] for key in READ if key in case} for case in cases]
 
 
 def completed(cases: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

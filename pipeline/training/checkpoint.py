@@ -155,8 +155,8 @@ class TrainingCheckpoint:
         save_atomically(self.objects["network"].state_dict(), file.with_name(f"{file.stem}_final{file.suffix}"))
 
     def finish(self, engine: Workflow) -> None:
-        """Mark the training as finished and drop what was only needed to go on."""
-        if idist.get_rank() > 0:
+        """Mark the training as finished and drop what was only needed to go on; nothing where it never began."""
+        if idist.get_rank() > 0 or not self.resumed:
             return
         summary = {
             "epochs": engine.state.epoch,

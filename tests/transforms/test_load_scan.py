@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
-from monai.transforms import LoadImage
+from monai.transforms import LoadImage, LoadImaged
 
 from pipeline.core.errors import InputError
 from pipeline.scans.front import Front
@@ -87,3 +87,9 @@ def test_a_case_is_named_after_its_file_unless_it_has_a_name(file):
 def test_what_is_no_scan_in_memory_is_named(voxels, told):
     with pytest.raises(InputError, match=f"^some case: .*{told}"):
         PrepareScand("image", FRONT)({"image": voxels, "case": "some case"})
+
+
+def test_it_has_the_loader_that_a_server_sets_up():
+    reader = LoadScanImaged("image")
+    reader._loader.image_only = False
+    assert isinstance(reader, LoadImaged)

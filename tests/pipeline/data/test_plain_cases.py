@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.data.plain_cases import completed
+from pipeline.data.plain_cases import as_read, completed
 from pipeline.scans.scan import file_sha256
 
 
@@ -57,3 +57,12 @@ def test_a_missing_file_is_named(case, tmp_path):
 def test_a_case_without_a_label_is_named():
     with pytest.raises(InputError, match=r"^a case has no label: "):
         completed([{"image": "a.nii.gz"}])
+
+
+def test_a_training_reads_texts_alone_of_an_entry():
+    entry = {"case": "a", "image": "a.nii.gz", "label": "b.nii.gz", "image_sha256": "1", "label_sha256": "2"}
+    assert as_read([{**entry, "spacing_mm": [1.0, 1.0, 2.0], "volume_ml": {"lungs": 1.5}}]) == [entry]
+
+
+def test_a_training_reads_which_slices_of_a_pseudo_label_count():
+    assert as_read([{"case": "a", "slices": [3, 5], "round": 1}]) == [{"case": "a", "slices": [3, 5]}]

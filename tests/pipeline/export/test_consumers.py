@@ -7,9 +7,10 @@ evaluator and runs it without `initialize` (3D Slicer's module for bundles).
 from __future__ import annotations
 
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
+import exported_once
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -45,12 +46,18 @@ def scan(folder):
 
 
 @pytest.fixture(scope="module")
-def found_by_predict(folder, bundle_of, ensemble_of):
+def bundle_of(shared_folder):
+    """A network's bundle."""
+    return partial(exported_once.bundle, shared_folder)
+
+
+@pytest.fixture(scope="module")
+def found_by_predict(folder, bundle_of, shared_folder):
     """A bundle, and the label that `make predict` finds with it, (W, H, D)."""
 
     @cache
     def made(network):
-        bundle = ensemble_of(MEMBERS) if network == ENSEMBLE else bundle_of(network)
+        bundle = exported_once.ensemble(shared_folder, MEMBERS) if network == ENSEMBLE else bundle_of(network)
         predict(bundle, folder / "phantom" / "images", folder / f"labels_{network}")
         (file,) = (folder / f"labels_{network}").glob("*.nii.gz")
         return bundle, voxels(file)
@@ -116,6 +123,8 @@ def in_memory(bundle, scan, folder):
         for name in ("preprocessing", "postprocessing")
     }
     case = Compose(steps["preprocessing"])({"image": LoadImage()(scan)})
+    # It would give the network all of them
+    assert [name for name, value in case.items() if isinstance(value, torch.Tensor)] == ["image"]
     found = Compose(steps["postprocessing"])(predicted(parser, bundle, case))
     return found["pred"].numpy().squeeze()
 

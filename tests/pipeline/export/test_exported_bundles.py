@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
+import exported_once
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -39,6 +41,29 @@ def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("exported")
     write_phantom(place / "phantom", patients=1, coarsening=4.0)
     return place
+
+
+@pytest.fixture(scope="module")
+def overrides():
+    return dict(exported_once.OVERRIDES)
+
+
+@pytest.fixture(scope="module")
+def bundle_of(shared_folder):
+    """A network's bundle."""
+    return partial(exported_once.bundle, shared_folder)
+
+
+@pytest.fixture(scope="module")
+def run_of(shared_folder):
+    """The run of two members of a network."""
+    return partial(exported_once.run, shared_folder)
+
+
+@pytest.fixture(scope="module")
+def ensemble_of(shared_folder):
+    """The bundle of that run's two members."""
+    return partial(exported_once.ensemble, shared_folder)
 
 
 def failures(bundle):

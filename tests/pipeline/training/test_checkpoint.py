@@ -13,7 +13,11 @@ from ignite.engine import Events
 from trainings import workflow
 
 from pipeline.core.errors import InputError, input_error_in, one_sentence
+<<<<<<< HEAD
 from pipeline.training.checkpoint import TrainingCheckpoint, check_finished, load_weights
+=======
+from pipeline.training.checkpoint import FINISHED, TrainingCheckpoint, check_finished, load_weights
+>>>>>>> real_clients
 
 # Noise too, whose random numbers are drawn on the device
 ON_DEVICE = {"augment_on": "device", "augmentation_probability": 0.5}
@@ -206,6 +210,11 @@ def test_the_model_is_that_of_the_best_or_the_last_epoch(tmp_path, weights_of, k
 def test_other_weights_than_the_best_or_the_last_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"^weights_of is 'lats', expected best or last\.$"):
         TrainingCheckpoint(tmp_path, {}, patience=9, weights_of="lats")
+
+
+def test_a_training_that_never_began_is_not_finished(tmp_path):
+    TrainingCheckpoint(tmp_path, {}, patience=1).finish(SimpleNamespace(state=None))
+    assert not (tmp_path / FINISHED).exists()
 
 
 def test_of_several_processes_only_the_first_one_writes(tmp_path, monkeypatch):
