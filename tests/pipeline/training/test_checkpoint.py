@@ -13,11 +13,7 @@ from ignite.engine import Events
 from trainings import workflow
 
 from pipeline.core.errors import InputError, input_error_in, one_sentence
-<<<<<<< HEAD
-from pipeline.training.checkpoint import TrainingCheckpoint, check_finished, load_weights
-=======
 from pipeline.training.checkpoint import FINISHED, TrainingCheckpoint, check_finished, load_weights
->>>>>>> real_clients
 
 # Noise too, whose random numbers are drawn on the device
 ON_DEVICE = {"augment_on": "device", "augmentation_probability": 0.5}
