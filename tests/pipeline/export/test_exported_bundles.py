@@ -31,8 +31,8 @@ TWO_BUNDLES = """
 import sys, warnings
 from monai.bundle import load
 warnings.simplefilter("ignore")
-for name in {names!r}:
-    print("class of", type(load(name=name, bundle_dir={folder!r}, device="cpu")).__module__)
+for folder, name in {bundles!r}:
+    print("class of", type(load(name=name, bundle_dir=folder, device="cpu")).__module__)
 """
 
 
@@ -187,7 +187,7 @@ def test_a_folder_may_be_named_from_where_one_stands(folder, overrides, monkeypa
 
 def test_two_bundles_in_one_process_have_classes_of_their_own(bundle_of, folder):
     first, second = bundle_of("unet_3d"), bundle_of("small_covid_net")
-    script = TWO_BUNDLES.format(names=[first.name, second.name], folder=str(first.parent))
+    script = TWO_BUNDLES.format(bundles=[(str(bundle.parent), bundle.name) for bundle in (first, second)])
     done = run_alone(["-c", script], first, folder / "two")
     assert re.findall(r"^class of (\w+)", done.stdout, re.MULTILINE) == [f"{first.name}_code", f"{second.name}_code"]
 
