@@ -42,7 +42,8 @@ def rounds_of(algo: MonaiAlgo, weights: dict[str, torch.Tensor]) -> list[dict]:
         weights = {name: value + changes[name] for name, value in weights.items()}
         metrics = algo.evaluate(ExchangeObject(weights=weights), {}).metrics
         changed = sum(bool(change.any()) for change in changes.values())
-        rounds.append({"metrics": metrics, "changed": changed, "epoch": algo.trainer.state.epoch})
+        # A copy, since the evaluator measures into the same one again
+        rounds.append({"metrics": dict(metrics), "changed": changed, "epoch": algo.trainer.state.epoch})
     return rounds
 
 

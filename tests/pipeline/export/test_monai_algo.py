@@ -36,6 +36,11 @@ def test_an_evaluation_tells_dice(told):
         assert math.isfinite(one["metrics"]["val_loss"])
 
 
+def test_each_round_measures_the_weights_that_it_is_given(told):
+    first, second = (one["metrics"]["val_loss"] for one in told["rounds"])
+    assert first != second
+
+
 def test_the_best_model_is_one_that_was_trained(told):
     assert told["best_is_trained"]
 
