@@ -49,8 +49,8 @@ def branch(
 
 def shuffle(x: torch.Tensor) -> torch.Tensor:
     """Interleave the two halves of the channels."""
-    batch, channels, *size = x.shape
-    return x.reshape(batch, 2, channels // 2, *size).transpose(1, 2).reshape(x.shape)
+    batch, channels, height, width = x.shape
+    return x.reshape(batch, 2, channels // 2, height, width).transpose(1, 2).reshape(batch, channels, height, width)
 
 
 class SplitShuffle(nn.Module):
