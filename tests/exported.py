@@ -31,11 +31,12 @@ standalone.hide_packages(json.load(open({metadata!r})))
 
 
 def small(network: str, overrides: Mapping[str, Any]) -> Source:
-    """A network or cascade with initial weights and few of them."""
+    """A network or cascade with initial weights and few of them; a network of no use alone has all of its own."""
     stages = stages_of(network)
     arguments = {
         f"{stage.name}::network_def::{name}" if stage.name else f"network_def::{name}": value
         for stage in stages
+        if stage.network in BY_BUNDLE
         for name, value in BY_BUNDLE[stage.network].tiny.items()
     }
     return initial(network, "demo", {**overrides, **arguments})
