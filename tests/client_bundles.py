@@ -17,7 +17,7 @@ import SimpleITK as sitk
 from exported import small_run
 
 from pipeline.core.configuration import ROOT
-from pipeline.export.build import Details, export
+from pipeline.export.build import export
 from pipeline.export.source import ensemble_from_run, from_run
 from pipeline.phantom.dataset import write_phantom
 from pipeline.prediction.predict import predict
@@ -46,7 +46,7 @@ def bundle_maker(folder: Path, overrides: dict[str, Any]) -> Callable[[str], Sam
     def made(network: str) -> Sample:
         run = small_run(network, folder / f"run_{network}", {**overrides, "mixed_precision": False})
         source = (ensemble_from_run if network == ENSEMBLE else from_run)(network, run)
-        bundle = export(source, folder / "bundles", Details())
+        bundle = export(source, folder / "bundles")
         return Sample(bundle, scan, found_by_predict(bundle, scan, folder / f"labels_{network}"))
 
     return made

@@ -16,7 +16,7 @@ from network_table import BY_BUNDLE
 from pipeline.core.atomic import write_json
 from pipeline.core.configuration import INFERENCE, TRAIN
 from pipeline.core.stages import stages_of
-from pipeline.export.build import Details, export
+from pipeline.export.build import export
 from pipeline.export.source import Source, initial
 from pipeline.export.verify import STANDALONE
 from pipeline.training.checkpoint import FINISHED, MODEL
@@ -74,7 +74,7 @@ def learn_grey_levels(network: torch.nn.Module, dims: int, classes: int) -> None
 
 
 def exported(network: str, folder: Path, overrides: Mapping[str, Any]) -> Path:
-    return export(small(network, overrides), folder, Details())
+    return export(small(network, overrides), folder)
 
 
 def run_alone(words: Sequence[str], bundle: Path, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:

@@ -64,26 +64,20 @@ def write_program(bundle: Path, config_file: str, weights: str, target: str) -> 
         logger.info("%s: %s takes images of sizes %s", bundle.name, target, found["sizes"])
 
 
-def run_monai(
-    command: str,
-    values: Sequence[str],
-    arguments: Mapping[str, Any],
-    folder: Path,
-    environment: Mapping[str, str] | None = None,
-) -> str:
+def run_monai(command: str, values: Sequence[str], arguments: Mapping[str, Any], folder: Path) -> str:
     """`python -m monai.bundle <command>`, as `run_python`."""
     options = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
-    return run_python(["-m", "monai.bundle", command, *values, *options], folder, environment)
+    return run_python(["-m", "monai.bundle", command, *values, *options], folder)
 
 
-def run_python(words: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> str:
+def run_python(words: Sequence[str], folder: Path) -> str:
     """Python with these words in a folder, without anything of this project on its path.
 
     Returns what it printed; raises RuntimeError with that where it ends with another status than 0.
     """
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     # The order of sets of strings must not differ from one process to the next
-    clean |= {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", **(environment or {})}
+    clean |= {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
     told = subprocess.run(
         [sys.executable, *words],
         cwd=folder,

@@ -13,8 +13,8 @@ from pathlib import Path
 import exported_once
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
+from client_bundles import voxels
 from monai.bundle import ConfigParser
 from monai.transforms import Compose, LoadImage, SaveImaged
 from network_table import NETWORKS
@@ -28,7 +28,7 @@ from transforms.disagreement import UNCERTAINTY
 ENSEMBLE, MEMBERS = "ensemble", "small_covid_net"
 # In 3D, in 2D, a cascade, and two folds as one
 REPRESENTATIVE = ("unet_3d", "small_covid_net", "chs_net", ENSEMBLE)
-OTHERS = sorted({network.bundle for network in NETWORKS} | {*cascades()} - {*REPRESENTATIVE})
+OTHERS = sorted({*(network.bundle for network in NETWORKS), *cascades()} - {*REPRESENTATIVE})
 MODEL = Path("models", "model.pt")
 
 
@@ -69,10 +69,6 @@ def found_by_predict(folder, bundle_of, shared_folder):
 def path_of_python(monkeypatch):
     """A bundle adds itself to it."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-
-
-def voxels(file):
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(file))).transpose(2, 1, 0)
 
 
 def parser_of(bundle, **replaced):
