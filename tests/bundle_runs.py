@@ -14,8 +14,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from pipeline.core.atomic import write_json
-from pipeline.core.configuration import COMMON, METADATA, ROOT, TRAIN
+from pipeline.core.configuration import COMMON, METADATA, TRAIN
 from pipeline.core.labels import label_map
+from pipeline.core.project import ROOT
 from pipeline.core.run_files import PREDICTIONS
 from pipeline.core.stages import Stage
 from pipeline.data.study import load_study

@@ -16,7 +16,7 @@ import pytest
 import SimpleITK as sitk
 from exported import small_run
 
-from pipeline.core.configuration import ROOT
+from pipeline.core.project import ROOT
 from pipeline.export.build import export
 from pipeline.export.source import ensemble_from_run, from_run
 from pipeline.phantom.dataset import write_phantom

@@ -26,7 +26,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from pipeline.core.configuration import ROOT
+from pipeline.core.project import ROOT
 from pipeline.scans.scan import Geometry
 
 # What must appear in no message, log, or name of a file

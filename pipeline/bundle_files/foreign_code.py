@@ -30,8 +30,9 @@ from pipeline.bundle_files.own_code import (
 )
 from pipeline.bundle_files.package import imported, is_own, module_of, relative_imports
 from pipeline.core.atomic import read_json
-from pipeline.core.configuration import BUNDLES, LOGGING, ROOT
+from pipeline.core.configuration import BUNDLES, LOGGING
 from pipeline.core.errors import InputError
+from pipeline.core.project import ROOT, inner_name
 
 PACKAGE = re.compile(r"\w+_code")
 OF_THE_BUNDLE = re.compile(r"\$@bundle_root \+ '/(models/\w+\.pt|configs/\w+\.json)'")
@@ -133,7 +134,7 @@ def _own_configurations() -> list[Any]:
 
 @cache
 def _known_targets() -> frozenset[str]:
-    return frozenset(_targets(_own_configurations()))
+    return frozenset(inner_name(target) or target for target in _targets(_own_configurations()))
 
 
 def _targets(content: Any) -> Iterator[str]:

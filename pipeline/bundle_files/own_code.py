@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.bundle_files.package import imported, is_own
+from pipeline.core.project import inner_name
 
 OWN_CODE, ON_PATH = "own_code", "on_path"
 NEEDED_IMPORTS = [f"$import {name}" for name in ("inspect", "os", "pathlib", "pkgutil", "sys")]
@@ -45,7 +46,7 @@ PUBLISHED = {
 }
 # Members that a bundle's train.json made, in place of its own
 TRAINED_MEMBERS = {
-    "+imports": ["$import pipeline.inference.ensemble as ensemble"],
+    "+imports": ["$import pneumobundle.pipeline.inference.ensemble as ensemble"],
     "member_files": None,
     "+initialize": ["$@member_files and ensemble.load_members(@network_def, @member_files)"],
 }
@@ -61,7 +62,7 @@ def standalone(content: Mapping[str, Any], package: str) -> dict[str, Any]:
     aliases = {alias: name for (name, alias), _ in pairs if is_own(name)}
     foreign = [line for (name, _), line in pairs if not is_own(name)]
     body = {name: _rewritten(value, package, aliases) for name, value in content.items() if name != "imports"}
-    modules = {alias: module_expression(f"{package}.{name}") for alias, name in sorted(aliases.items())}
+    modules = {alias: module_expression(f"{package}.{inner_name(name)}") for alias, name in sorted(aliases.items())}
     return {"imports": union(NEEDED_IMPORTS, foreign), OWN_CODE: {**FIND_ITSELF, **modules}, **body}
 
 
@@ -78,7 +79,7 @@ def _rewritten(value: Any, package: str, aliases: Mapping[str, str]) -> Any:
         if isinstance(target, str) and is_own(target):
             if "_requires_" in parts:
                 raise ValueError(f"{target} requires {parts['_requires_']} already; expected nothing")
-            return {**parts, "_target_": f"{package}.{target}", "_requires_": f"@{OWN_CODE}::{ON_PATH}"}
+            return {**parts, "_target_": f"{package}.{inner_name(target)}", "_requires_": f"@{OWN_CODE}::{ON_PATH}"}
         return parts
     if isinstance(value, list):
         return [_rewritten(part, package, aliases) for part in value]

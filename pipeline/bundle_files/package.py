@@ -14,9 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.configuration import ROOT
+from pipeline.core.project import ROOT, inner_name
 
-OWN = ("pipeline", "transforms", "evaluation")
 # Of what is imported as this: the distribution is another one's optional part, which no import names
 HIDDEN_IMPORTS = {"torch.utils.tensorboard": "tensorboard"}
 
@@ -26,7 +25,7 @@ class Module:
     """A source file of this project.
 
     Args:
-        name: dotted, such as `pipeline.losses.focal`; of a package that of its folder.
+        name: dotted, such as `pipeline.losses.focal`; of a package that of its folder. No `pneumobundle` comes first.
         file: where it is.
     """
 
@@ -52,9 +51,15 @@ class Module:
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                yield node.module
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            if isinstance(node, ast.ImportFrom):
+                name = self._absolute(node)
+                yield from [name] if name else []
+                yield from (f"{name}.{alias.name}".lstrip(".") for alias in node.names)
+
+    def _absolute(self, node: ast.ImportFrom) -> str:
+        """What an import is from; in a wheel those of this project are relative already."""
+        above = self.package[: len(self.package) - node.level + 1] if node.level else []
+        return ".".join([*above, *([node.module] if node.module else [])])
 
     def data_files(self) -> Iterator[Path]:
         """Files beside it that it reads, written as `Path(__file__).parent / "folder" / "file"`."""
@@ -75,12 +80,12 @@ def _beside(node: ast.AST, file: Path) -> Path | None:
 
 
 def is_own(name: str) -> bool:
-    return name.partition(".")[0] in OWN
+    return bool(inner_name(name))
 
 
 def module_of(name: str, root: Path = ROOT) -> Module | None:
     """The module that a dotted name is of, which may end in names within it; None where it is none of this project."""
-    parts = name.split(".")
+    parts = inner_name(name).split(".")
     for length in range(len(parts), 0, -1) if is_own(name) else ():
         path = root.joinpath(*parts[:length])
         for file in (path.with_suffix(".py"), path / "__init__.py"):

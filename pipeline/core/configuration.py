@@ -18,8 +18,8 @@ from typing import Any
 from monai.bundle import ConfigComponent, ConfigParser, run
 
 from pipeline.core.errors import InputError
+from pipeline.core.project import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = ROOT / "bundles"
 COMMON = BUNDLES / "common"
 RECIPES, PRESETS, STAGES = COMMON / "recipes", COMMON / "presets", COMMON / "stages"

@@ -14,8 +14,9 @@ from typing import Any
 from pipeline.bundle_files.archive import write_large_files, zip_bundle
 from pipeline.bundle_files.own_code import standalone
 from pipeline.bundle_files.package import closure, foreign_imports, names_in, write_package
-from pipeline.core.configuration import INFERENCE, LOGGING, ROOT, TRAIN
+from pipeline.core.configuration import INFERENCE, LOGGING, TRAIN
 from pipeline.core.errors import InputError
+from pipeline.core.project import ROOT
 from pipeline.export.configs import EVALUATE, MULTI_GPU, evaluation_overlay, multi_gpu_overlay, published
 from pipeline.export.documents import data_license, readme
 from pipeline.export.metadata import foreign_names, metadata

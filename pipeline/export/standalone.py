@@ -19,7 +19,7 @@ from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
-OWN = ("pipeline", "transforms", "evaluation")
+OWN = ("pneumobundle", "pipeline", "transforms", "evaluation")
 FRAMEWORKS = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
 # Largest difference of a program's output from eager's; the operations are the same ones
 TOLERANCE = 1e-4

@@ -22,8 +22,8 @@ import torch
 
 from pipeline.bundle_files.archive import LARGE_BYTES, check_checksums, checksum_file, files_of, read_large_files
 from pipeline.core.atomic import read_json
-from pipeline.core.configuration import ROOT
 from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.project import ROOT
 from pipeline.scans.scan import file_sha256
 
 OK, NOTE, FAIL = "ok", "note", "FAIL"

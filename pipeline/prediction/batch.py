@@ -51,8 +51,8 @@ MOST_ENDED = 3
 KILLS = "{} processes ended while they worked on it; it probably needs more memory than there is."
 # What torch says where there is no memory beside a processor's
 _ALLOCATION = "DefaultCPUAllocator"
-# Loggers of this project's modules; of a bundle they are below a package of its own
-_OWN = re.compile(r"(\w+_code\.)?(pipeline|transforms)\.")
+# Loggers of this project's modules; of a bundle and a wheel they are below a package of its own
+_OWN = re.compile(r"(\w+\.)?(pipeline|transforms)\.")
 
 
 @dataclass

@@ -10,7 +10,8 @@ from jsonschema import Draft201909Validator
 from monai.bundle import ConfigWorkflow
 from network_table import BY_BUNDLE
 
-from pipeline.core.configuration import COMMON, INFERENCE, METADATA, ROOT, TRAIN, merged, networks
+from pipeline.core.configuration import COMMON, INFERENCE, METADATA, TRAIN, merged, networks
+from pipeline.core.project import ROOT
 from pipeline.phantom.dataset import write_phantom
 
 SCHEMA = ROOT.parent / "shared" / "reference" / "meta_schema_20240725.json"

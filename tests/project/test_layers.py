@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.configuration import ROOT
+from pipeline.core.project import ROOT
 
 TOPS = ("pipeline", "transforms", "evaluation", "benchmarks")
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")

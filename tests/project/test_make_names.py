@@ -14,7 +14,7 @@ import pytest
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
-from pipeline.core.configuration import ROOT
+from pipeline.core.project import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 PROGRAMS = re.findall(

@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from pipeline.core.configuration import ROOT
+from pipeline.core.project import ROOT
 
 FILES = sorted(
     file for folder in ("pipeline", "transforms", "evaluation", "benchmarks") for file in (ROOT / folder).rglob("*.py")

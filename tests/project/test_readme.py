@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
-from pipeline.core.configuration import ROOT, TRAIN, cascades, merged, networks, presets
+from pipeline.core.configuration import TRAIN, cascades, merged, networks, presets
+from pipeline.core.project import ROOT
 
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"]
 PAGES += [f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))]

@@ -10,8 +10,8 @@ import SimpleITK as sitk
 import torch
 
 from evaluation.measures.metrics import dice
-from pipeline.core.configuration import ROOT
 from pipeline.core.labels import STRUCTURES
+from pipeline.core.project import ROOT
 from pipeline.data.datalist import read_datalist
 from pipeline.folders.scan_list import scans
 from pipeline.scans.front import Front

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 
 from evaluation.measures.whole_lungs import whole_lungs
-from pipeline.core.configuration import ROOT
+from pipeline.core.project import ROOT
 from pipeline.scans.scan import read_scan
 
 SPACING_MM = (3.0, 1.0, 1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.bundle_files.package import Module, closure, foreign_imports, module_of, relative_imports, write_package
-from pipeline.core.configuration import ROOT
+from pipeline.core.project import ROOT
 
 
 @pytest.fixture

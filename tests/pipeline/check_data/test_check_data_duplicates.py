@@ -15,7 +15,7 @@ from pipeline.check_data.check import all_findings, check_each, check_scan
 from pipeline.check_data.duplicates import MAYBE_SAME, lungs_look
 from pipeline.check_data.finding import ERROR, NOTE, WARNING
 from pipeline.check_data.overview import overview
-from pipeline.core.configuration import ROOT
+from pipeline.core.project import ROOT
 from pipeline.folders.layouts import list_cases
 from pipeline.phantom.dataset import phantom_case
 

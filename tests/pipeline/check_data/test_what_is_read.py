@@ -19,8 +19,8 @@ from pydicom.dataset import FileMetaDataset
 
 from pipeline.check_data.finding import ERROR, WARNING, of_level
 from pipeline.check_data.scan_gate import look_at_scan
-from pipeline.core.configuration import ROOT
 from pipeline.core.errors import InputError
+from pipeline.core.project import ROOT
 from pipeline.scans.dicom.choice import choose_series
 from pipeline.scans.dicom.series import find_series
 from pipeline.scans.dicom.volume import NOTES, read_series

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.claims import Claims, each_when_done
-from pipeline.core.configuration import ROOT
+from pipeline.core.project import ROOT
 
 HOLD = """
 import sys, time

@@ -9,8 +9,8 @@ import sys
 import pytest
 from torch._utils import ExceptionWrapper
 
-from pipeline.core.configuration import ROOT
 from pipeline.core.errors import SHOW_TRACEBACK, InputError, input_error_in, one_sentence
+from pipeline.core.project import ROOT
 
 MISTAKE = 'raise InputError("case a: is damaged; copy it again.")'
 WRAPPED = f"""

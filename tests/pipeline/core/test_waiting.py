@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pipeline.core.configuration import ROOT
+from pipeline.core.project import ROOT
 from pipeline.core.waiting import SETTINGS, wait_briefly
 
 NAMES = {*SETTINGS, "OMP_WAIT_POLICY"}

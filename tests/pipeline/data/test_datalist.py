@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from pipeline.core.configuration import ROOT
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_MAPS, label_map
+from pipeline.core.project import ROOT
 from pipeline.data.datalist import check_kinds, load_datalist, main, read_datalist, write_datalist
 from pipeline.folders.scan_list import scans
 

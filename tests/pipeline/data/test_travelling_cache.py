@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.configuration import COMMON, ROOT
+from pipeline.core.configuration import COMMON
 from pipeline.core.errors import InputError
+from pipeline.core.project import ROOT
 from pipeline.data.cache import CaseCache
 from pipeline.phantom.dataset import write_phantom
 from pipeline.scans.front import Front

@@ -72,7 +72,7 @@ def results(folder: Path) -> list[dict[str, str]]:
 
 def loss(name: str) -> torch.nn.Module:
     parser = ConfigParser({"classes": "$labels.label_map('infection')", "loss": LOSSES[name]})
-    parser["imports"] = ["$import pipeline.core.labels as labels"]
+    parser["imports"] = ["$import pneumobundle.pipeline.core.labels as labels"]
     return parser.get_parsed_content("loss")
 
 

@@ -15,7 +15,8 @@ from exported import exported, monai_alone, run_alone, small
 from monai.bundle import ConfigWorkflow
 
 from pipeline.core.atomic import write_json
-from pipeline.core.configuration import INFERENCE, METADATA, ROOT, cascades, networks
+from pipeline.core.configuration import INFERENCE, METADATA, cascades, networks
+from pipeline.core.project import ROOT
 from pipeline.export.build import export
 from pipeline.export.source import ensemble_from_run
 from pipeline.export.verify import FAIL, verify

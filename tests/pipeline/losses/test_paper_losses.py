@@ -26,7 +26,7 @@ LOSSES = {
     "focal_unbalanced": {**FOCAL, "weight": [2 * 0.8, 2 * 0.8]},
     # MONAI's alpha weights false positives, its beta false negatives; the paper's the other way round
     "tversky": {"_target_": "TverskyLoss", **OVERLAP, "alpha": 0.3, "beta": 0.7, "smooth_nr": 1.0, "smooth_dr": 1.0},
-    "focal_tversky": {"_target_": "pipeline.losses.focal_tversky.FocalTverskyLoss"},
+    "focal_tversky": {"_target_": "pneumobundle.pipeline.losses.focal_tversky.FocalTverskyLoss"},
 }
 
 

@@ -14,7 +14,7 @@ from exported import small_run
 from fuzz.images import damaged_image, sound
 
 from pipeline.core.atomic import read_json
-from pipeline.core.configuration import ROOT
+from pipeline.core.project import ROOT
 from pipeline.folders.inputs import find_inputs
 from pipeline.folders.manifest import DONE, FAILED, RESULTS
 from pipeline.scans.scan import Geometry, read_geometry, read_scan

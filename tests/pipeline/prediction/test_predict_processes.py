@@ -17,7 +17,7 @@ import SimpleITK as sitk
 from conftest import chest, tiny_overrides
 from exported import small_run
 
-from pipeline.core.configuration import ROOT
+from pipeline.core.project import ROOT
 from pipeline.folders.manifest import DONE
 
 pytestmark = pytest.mark.slow

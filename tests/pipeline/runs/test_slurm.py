@@ -22,8 +22,8 @@ import pytest
 import torch
 from bundle_runs import run_here
 
-from pipeline.core.configuration import ROOT
 from pipeline.core.errors import InputError
+from pipeline.core.project import ROOT
 from pipeline.phantom.dataset import write_phantom
 from pipeline.runs import cross_validation
 from pipeline.runs.cross_validation import CrossValidation

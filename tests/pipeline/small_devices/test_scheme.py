@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from pipeline.core.configuration import ROOT
 from pipeline.core.labels import label_map
+from pipeline.core.project import ROOT
 from pipeline.inference.features import Model, untrained
 from pipeline.scans.front import CUBIC, Front
 from pipeline.small_devices.deployed import changed, metadata

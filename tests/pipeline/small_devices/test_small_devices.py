@@ -16,8 +16,9 @@ from network_table import NETWORKS
 from torch import nn
 
 from pipeline.core.atomic import write_json
-from pipeline.core.configuration import INFERENCE, ROOT, merged
+from pipeline.core.configuration import INFERENCE, merged
 from pipeline.core.errors import InputError
+from pipeline.core.project import ROOT
 from pipeline.data.study import load_study, open_study
 from pipeline.inference.features import UNTRAINED, Model, parsed, trained, untrained
 from pipeline.inference.fold_scans import calibration_inputs, chosen_scans, inputs_of, prepared
