@@ -2,8 +2,8 @@
 
 In a wheel this package holds all of the project: `pneumobundle.pipeline`, `pneumobundle.transforms`,
 `pneumobundle.evaluation` and the YAML files of `pneumobundle/bundles`, so that it needs no other name. In a checkout
-these are the folders beside this one, and the names above stand for them: `pneumobundle.pipeline.scans.front` is then the
-module `pipeline.scans.front`. Configurations have the long names, and so run in either.
+these are the folders beside this one, and the names above stand for them: there `pneumobundle.pipeline.scans.front`
+is the module `pipeline.scans.front`. Configurations have the long names, and so run in either.
 """
 
 from __future__ import annotations

@@ -1,14 +1,12 @@
 """What every network costs, measured in one run, beside Table II of the Anam-Net paper.
 
-python -m evaluation.costs.cost --networks "anam_net enet" --output runs/profile
+pneumobundle profile anam_net enet
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import logging
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -20,8 +18,8 @@ from monai.bundle import ConfigParser
 from evaluation.costs.network_cost import BATCH_SIZE, Cost, Subject, measure, precision
 from pipeline.core.atomic import replacing, write_csv
 from pipeline.core.configuration import TRAIN, merged, networks, optional_networks
-from pipeline.core.errors import InputError, report_plainly
-from pipeline.core.machine import cores, keep_allocations
+from pipeline.core.errors import InputError
+from pipeline.core.machine import cores
 from pipeline.core.provenance import processor
 from pipeline.core.text_table import aligned
 from pipeline.folders.output_folder import claim_output
@@ -171,24 +169,3 @@ def notes(costs: Sequence[Cost]) -> list[str]:
         "epochs of its experiment 1, inference. Its times are of a Quadro RTX 8000 GPU: they compare with ours in "
         "order only, not in seconds.",
     ]
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    keep_allocations()
-    # By default oneDNN keeps 1024 compiled operations, fewer than all networks together have.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.costs.cost", description="Measure what the networks cost."
-    )
-    parser.add_argument("--networks", default="", help="names with spaces between them (default: all)")
-    parser.add_argument("--output", default="runs/profile", help="folder for the table (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="timed passes after the warm-up (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=512, help="pixels a side of a slice (default: %(default)s)")
-    given = parser.parse_args(arguments)
-    print(profile(given.networks.split(), given.output, given.repeats, given.size))
-
-
-if __name__ == "__main__":
-    main()

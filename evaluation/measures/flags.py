@@ -1,6 +1,6 @@
 """Signs that a segmentation failed, without a reference: each a number, its limits, and a sentence for a clinician.
 
-    python -m evaluation.measures.flags LABELS.nii.gz [--scan SCAN.nii.gz] [--other LABELS.nii.gz ...]
+    pneumobundle flags LABELS.nii.gz [OTHER_LABELS.nii.gz ...] [--scan SCAN.nii.gz]
 
 A raised flag means: look before you use this. None raised does not mean that the segmentation is right. How well each
 flag tells failed cases from others is not known until it is measured: `evaluation.statistics.flag_worth`.
@@ -8,7 +8,6 @@ flag tells failed cases from others is not known until it is measured: `evaluati
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from evaluation.measures.cases import read_labels
 from evaluation.measures.metrics import volume_ml
 from evaluation.measures.plausibility import agreement, infection_outside, largest_part, left_share, typical_lung
 from evaluation.measures.whole_lungs import whole_lungs
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_CODES, LEFT_LUNG, RIGHT_LUNG, infected
 from pipeline.core.text_table import aligned, listed
 from pipeline.scans.bounding_box import bounding_box
@@ -260,19 +259,8 @@ def bounds(limits: Limits) -> str:
     return f"at least {limits.low:g}" if math.isinf(limits.high) else f"{limits.low:g} to {limits.high:g}"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    about = "Signs that a segmentation failed, without a reference."
-    parser = argparse.ArgumentParser(prog="python -m evaluation.measures.flags", description=about)
-    parser.add_argument("labels", type=Path, metavar="LABELS", help="a predicted label map, codes 0 to 5")
-    parser.add_argument("--scan", type=Path, help="the scan that was segmented")
-    parser.add_argument("--other", type=Path, nargs="+", default=[], metavar="LABELS", help="by other models")
-    chosen = parser.parse_args(arguments)
-    name = case_name(chosen.labels)
-    labels, *others = [read_labels(path, name, LABEL_CODES) for path in (chosen.labels, *chosen.other)]
-    scan = read_scan(chosen.scan) if chosen.scan else None
-    print(flag_table(case_flags(labels, scan, others, name)))
-
-
-if __name__ == "__main__":
-    main()
+def flags_of_files(labels: Path, scan: Path | None = None, others: Sequence[Path] = ()) -> str:
+    """The table of the flags of a label file, of its scan and of labels by other models where they are given."""
+    name = case_name(labels)
+    own, *rest = [read_labels(path, name, LABEL_CODES) for path in (labels, *others)]
+    return flag_table(case_flags(own, read_scan(scan) if scan else None, rest, name))

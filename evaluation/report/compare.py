@@ -1,6 +1,6 @@
 """Several cross-validations of the same folds of the same data side by side, as one HTML file.
 
-    python -m evaluation.report.compare runs/unet_3d/cv runs/anam_net/cv --out runs/compare/comparison.html
+    pneumobundle compare-runs runs/unet_3d/cv runs/anam_net/cv --out runs/compare/comparison.html
 
 also prints the tables and writes `comparison.json` and `comparison.csv` beside the file. To build a network and count
 its multiplications, it runs what the run's train.json names: give it runs of your own.
@@ -8,7 +8,6 @@ its multiplications, it runs what the run's train.json names: give it runs of yo
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +25,6 @@ from evaluation.report.facts import data_facts
 from evaluation.report.page import document
 from evaluation.report.published_numbers import Printed, bundle_of, printed_of
 from pipeline.core.atomic import replacing, write_csv, write_json
-from pipeline.core.errors import report_plainly
 
 PAGE = "comparison.html"
 SCORE_COLUMNS = ("network", "structure", "metric", "statistic", "patients", "infinite", "value", "sd", "low", "high")
@@ -167,22 +165,3 @@ def compare_runs(
     report = Report(read_compared(folders, structures, against))
     report.write(Path(file))
     return report.text()
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.report.compare", description="Compare finished cross-validations on one page."
-    )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders that make cv wrote")
-    parser.add_argument("--out", type=Path, default=Path("runs", "compare", PAGE), help="file to write (%(default)s)")
-    parser.add_argument("--against", default="", help="test every run against this one alone; choose before looking")
-    parser.add_argument("--structure", action="append", default=[], help="test on this one alone; may be repeated")
-    given = parser.parse_args(arguments)
-    print(compare_runs(given.runs, given.out, given.structure, given.against))
-    size_mb = given.out.stat().st_size / 1e6
-    print(f"\n{given.out}: {size_mb:.1f} MB; the numbers are in {given.out.stem}.json and .csv beside it.")
-
-
-if __name__ == "__main__":
-    main()

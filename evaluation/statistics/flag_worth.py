@@ -1,13 +1,12 @@
 """What each failure flag is worth: how well it tells failed cases of a cross-validation from the others.
 
-    python -m evaluation.statistics.flag_worth runs/unet_3d/cv [runs/anam_net/cv ...] [--structure infection]
+    pneumobundle flag-worth runs/unet_3d/cv [runs/anam_net/cv ...] [--structure infection]
 
 The first cross-validation is judged; with the others' predictions of the same cases its agreement is taken.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import math
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from evaluation.measures.cases import read_labels
 from evaluation.measures.flags import EVERY, FAILED_BELOW, Flag, case_flags
 from evaluation.statistics.comparison import read_runs
 from pipeline.core.atomic import read_json
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_CODES, STRUCTURES
 from pipeline.core.run_files import DATALIST, METRICS_FILE, PREDICTIONS
 from pipeline.core.text_table import aligned, listed, number
@@ -154,23 +153,3 @@ def chance(found: Worth, tried: int) -> str:
         f"{cases}: a flag that knows nothing has an AUROC of 1 with probability {found.by_chance:.2g}, and "
         f"{tried} flags are tried."
     )
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    about = "How well failure flags tell failed cases of a cross-validation from the others."
-    parser = argparse.ArgumentParser(prog="python -m evaluation.statistics.flag_worth", description=about)
-    parser.add_argument("folders", nargs="+", metavar="RUN", help="folder of a cross-validation")
-    parser.add_argument("--structure", default="infection", choices=STRUCTURES)
-    parser.add_argument("--failed-below", type=float, default=FAILED_BELOW, metavar="DICE")
-    chosen = parser.parse_args(arguments)
-    print(
-        worth_table(
-            measure(chosen.folders, chosen.structure, chosen.failed_below), chosen.structure, chosen.failed_below
-        )
-    )
-
-
-if __name__ == "__main__":
-    main()

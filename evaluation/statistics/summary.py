@@ -1,13 +1,12 @@
 """A table of metrics in a few numbers: over all cases, and in the reference paper's own way.
 
-    python -m evaluation.statistics.summary METRICS.csv
+    pneumobundle summary METRICS.csv
 
 prints the tables and writes `summary.json` beside the file.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import statistics
 from collections import Counter
@@ -24,7 +23,7 @@ from evaluation.measures.roc import AUC_RULE
 from evaluation.measures.surfaces import SURFACE_EMPTY_RULE, SURFACE_METRICS, TOLERANCE_MM
 from evaluation.tables.scores import tables
 from pipeline.core.atomic import write_json
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.errors import InputError
 from pipeline.core.labels import in_order
 from pipeline.core.run_files import SUMMARY_FILE
 
@@ -155,20 +154,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return statistics.fmean(present) if present else None
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.statistics.summary", description="Summarise a table of metrics."
-    )
-    parser.add_argument("metrics", type=Path, metavar="METRICS.csv", help="written by an evaluation")
-    metrics: Path = parser.parse_args(arguments).metrics
+def summarise_file(metrics: Path) -> str:
+    """The tables of a metrics.csv, whose summary.json is written beside it; InputError for a table without rows."""
     rows = read_metrics_csv(metrics)
     if not rows:
         raise InputError(f"{metrics}: has no rows; expected one for each case and structure; evaluate again.")
     summary = summarise(rows)
     write_json(metrics.with_name(SUMMARY_FILE), summary)
-    print(tables(rows, summary))
-
-
-if __name__ == "__main__":
-    main()
+    return tables(rows, summary)

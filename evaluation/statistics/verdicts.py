@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from evaluation.statistics.comparison import Comparison, Rows
+from evaluation.measures.metrics import METRICS
+from evaluation.statistics.comparison import Comparison, Rows, compare, read_runs, shared_structures
 from evaluation.statistics.intervals import RESAMPLES, Estimate, estimate, patient_means
 from evaluation.statistics.paired import smallest_p
+from pipeline.core.errors import InputError
 from pipeline.core.text_table import aligned, listed, number
 
 LEVEL = 0.05
@@ -146,3 +148,19 @@ def _p(value: float | None) -> str:
     if value is None:
         return "-"
     return "<0.0001" if value < 1e-4 else f"{value:.4f}"
+
+
+def statistics_of(folders: Sequence[str], metric: str = "dice", structures: Sequence[str] = ()) -> str:
+    """Intervals of cross-validations of the same cases, and paired comparisons between them, as tables.
+
+    Each is a folder with `metrics.csv`, or such a file; one alone gives its intervals. `structures` are compared alone.
+    InputError for a metric that there is not.
+    """
+    if metric not in METRICS:
+        raise InputError(f"METRIC is {metric!r}, expected one of: {', '.join(METRICS)}.")
+    runs = read_runs(folders)
+    shared = shared_structures(runs, list(structures))
+    tables = [estimate_table(runs, metric, shared)]
+    if len(runs) > 1:
+        tables.append(comparison_table(compare(runs, metric, shared)))
+    return "\n\n".join((*tables, "\n".join(listed([interval_note(), SCOPE]))))

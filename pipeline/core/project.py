@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 PROJECT = "pneumobundle"
@@ -9,6 +10,11 @@ PROJECT = "pneumobundle"
 ROOT = Path(__file__).resolve().parents[2]
 # That configurations name classes of
 FOLDERS = ("pipeline", "transforms", "evaluation")
+
+
+def program(*words: str) -> list[str]:
+    """The words that start a command of this program in another process of this Python."""
+    return [sys.executable, "-m", PROJECT, *words]
 
 
 def inner_name(name: str) -> str:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
+from pipeline.core.commit import commit
 from pipeline.core.machine import cores
+from pipeline.core.project import ROOT
 
 PACKAGES = ("pneumobundle", "monai", "numpy", "SimpleITK")
 CPU_INFO = Path("/proc/cpuinfo")
-CHECKOUT = Path(__file__).parents[2]
 
 
-def provenance(device: torch.device, folder: Path = CHECKOUT) -> dict[str, str]:
+def provenance(device: torch.device, folder: Path = ROOT) -> dict[str, str]:
     """Name -> version or description; what cannot be found out is left out.
 
     `folder` lies in the checkout whose commit is told.
@@ -32,16 +31,6 @@ def provenance(device: torch.device, folder: Path = CHECKOUT) -> dict[str, str]:
         "graphics processor": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
     }
     return {name: fact for name, fact in facts.items() if fact}
-
-
-def commit(folder: Path) -> str | None:
-    """Twelve digits of the commit of a git checkout, `with changes` where files differ from it; None elsewhere."""
-    try:
-        asked = ["git", "-C", os.fspath(folder), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty"]
-        told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return told.replace("-dirty", " with changes")
 
 
 def processor(file: Path = CPU_INFO) -> str:

@@ -1,22 +1,20 @@
 """A data folder as a MONAI-style datalist, every file read to its end before anything is trained on it.
 
-python -m pipeline.data.datalist DATA --out datalist.json
+pneumobundle datalist DATA --out datalist.json
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
-from pipeline.check_data.cases_table import table
 from pipeline.check_data.finding import ERROR, WARNING, Finding, of_level
 from pipeline.core.atomic import read_json, write_json
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.errors import InputError
 from pipeline.core.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, KINDS, LABEL_NAMES, UNSPECIFIED, LabelMap
 from pipeline.folders.layouts import (
     list_cases,
@@ -89,7 +87,7 @@ def write_datalist(dataset_dir: str | Path, file: str | Path) -> dict[str, Any]:
 
 def load_datalist(file: str | Path) -> dict[str, Any]:
     """A datalist from its JSON file; nothing is read of the data itself."""
-    make_it = f"make it with `python -m pipeline.data.datalist DATA --out {file}`"
+    make_it = f"make it with `pneumobundle datalist DATA --out {file}`"
     try:
         datalist = read_json(file)
     except FileNotFoundError as error:
@@ -122,16 +120,3 @@ def raise_errors(folder: Path, findings: Iterable[Finding]) -> None:
         raise InputError(told[0])
     if told:
         raise InputError(f"{folder}: {len(told)} problems were found.", *told)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    parser = argparse.ArgumentParser(prog="python -m pipeline.data.datalist", description="Check a data folder.")
-    parser.add_argument("data", help="folder with scans and labels")
-    parser.add_argument("--out", help="JSON file for the datalist")
-    given = parser.parse_args(arguments)
-    print(table(write_datalist(given.data, given.out) if given.out else read_datalist(given.data)))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,12 @@
 """Downloading the public 20-CT set (Ma et al. 2020, for non-commercial use) from Zenodo, resumable and verified.
 
-    python -m pipeline.data.fetch data/covid20
+    pneumobundle fetch
 
 Also from a mirror: --url FOLDER-URL, and --record for the description of the files, which carries their checksums.
 """
 
 from __future__ import annotations
 
-import argparse
 import errno
 import hashlib
 import http.client
@@ -27,7 +26,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.errors import InputError
 from pipeline.folders.layouts import image_files
 from pipeline.scans.scan import SUFFIXES
 
@@ -213,17 +212,3 @@ def _image_members(zipped: zipfile.ZipFile) -> list[str]:
     if not images:
         raise InputError(f"{zipped.filename}: holds no {', '.join(SUFFIXES)} file; give the address of the set.")
     return images
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    parser = argparse.ArgumentParser(prog="python -m pipeline.data.fetch", description="Download the public 20-CT set.")
-    parser.add_argument("target", help="folder to put it in, e.g. data/covid20")
-    parser.add_argument("--url", default=FILES_URL, help="folder of the zip files (default: %(default)s)")
-    parser.add_argument("--record", default=RECORD_URL, help="description with checksums (default: %(default)s)")
-    given = parser.parse_args(arguments)
-    fetch(given.target, given.url, given.record)
-
-
-if __name__ == "__main__":
-    main()

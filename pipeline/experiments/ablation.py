@@ -1,6 +1,6 @@
 """Run the rows of a paper's ablation table on one data set and put the results beside the paper's.
 
-    python -m pipeline.experiments.ablation --paper chs_net --data data/phantom --preset demo --folds 2
+    pneumobundle ablation --paper chs_net --preset demo --folds 2
 
 A row is a network with overrides, listed in `bundles/common/ablations/<paper>.yaml`, and an ordinary cross-validation:
 all rows have the same cases and folds, and the same command goes on where it was interrupted. OUTPUT/<row>/ is what
@@ -9,11 +9,9 @@ all rows have the same cases and folds, and the same command goes on where it wa
 
 from __future__ import annotations
 
-import argparse
-import logging.config
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,18 +21,15 @@ from evaluation.measures.cases import Row, read_metrics_csv
 from evaluation.measures.metrics import EMPTY_RULE
 from evaluation.measures.slices import EMPTY_SLICE_RULE, file_slice_rows
 from evaluation.tables.paper_table import Means, Published, published, text, with_references, write_results
-from pipeline.core.configuration import COMMON, LOGGING, load, parse_overrides
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.configuration import COMMON, load, parse_overrides
+from pipeline.core.errors import InputError
 from pipeline.core.labels import label_map
 from pipeline.core.run_files import METRICS_FILE
 from pipeline.core.stages import STAGES
 from pipeline.data.study import Study, load_study
-from pipeline.folders.output_folder import claim_output
 from pipeline.folders.public_set import are_public
-from pipeline.runs.arguments import add_launch_options, add_shared_options, shared
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.in_turn import Several, run_in_turn
-from pipeline.runs.launch import launch
 
 ABLATIONS = COMMON / "ablations"
 HEADS = ("row", "structure")
@@ -192,23 +187,3 @@ def _overlap(one: str, other: str) -> bool:
 def _without_stage(key: str) -> str:
     stage, _, rest = key.replace("#", "::").partition("::")
     return rest if stage in STAGES and rest else key.replace("#", "::")
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    logging.config.fileConfig(LOGGING, disable_existing_loggers=False)
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.experiments.ablation", description="Run a paper's ablation table."
-    )
-    parser.add_argument("--paper", required=True, help=f"one of: {', '.join(ablations())}")
-    add_shared_options(parser, output="gets <paper>/<row>/ (default: runs/ablation/<paper>/<preset>)")
-    add_launch_options(parser)
-    given = parser.parse_args(arguments)
-    output = Path(given.output, given.paper) if given.output else Path("runs", "ablation", given.paper, given.preset)
-    claim_output(given.output or output, given.data)
-    ablation = Ablation(paper=given.paper, **vars(replace(shared(given), output_dir=str(output))))
-    launch(ablation, given.launch, given.cluster)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Run a paper's experiment and put the results beside the paper's.
 
-    python -m pipeline.experiments.experiment --paper anam_net --experiment 2 --data data/phantom --preset demo
+    pneumobundle experiment --paper anam_net --exp 2 --preset demo
 
 What an experiment is stands in `bundles/common/experiments/<paper>.yaml`, and how it chooses the slices to train and
 test on in `pipeline.experiments.plan` and `pipeline.experiments.random_plan`. Every model is an ordinary one-fold
@@ -10,7 +10,6 @@ OUTPUT/experiment<N>/ gets `data/`, `<network>/model<k>/`, `slices.csv`, `result
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import logging.config
@@ -24,18 +23,17 @@ from evaluation.measures.cases import Row
 from evaluation.measures.slices import averaged, file_slice_rows
 from evaluation.tables.paper_table import published, slice_columns, text, with_references, write_results
 from pipeline.core.atomic import read_json, write_csv, write_json
-from pipeline.core.configuration import INFERENCE, LOGGING, TRAIN, merged, parse_overrides
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.configuration import INFERENCE, TRAIN, merged, parse_overrides
+from pipeline.core.errors import InputError
 from pipeline.core.labels import label_map
 from pipeline.core.run_files import PREDICTIONS
 from pipeline.core.stages import stage_overrides, stages_of
 from pipeline.data.study import check_unchanged, open_study
-from pipeline.experiments.description import PAPER, described, papers
+from pipeline.experiments.description import PAPER
 from pipeline.experiments.notes import notes, title
 from pipeline.experiments.plan import Model
 from pipeline.experiments.prepared_slices import check_preparation, is_written, write_dataset
-from pipeline.experiments.setting import ANAM_NET, Setting
-from pipeline.folders.output_folder import claim_output
+from pipeline.experiments.setting import Setting
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.scans.scan import file_sha256
 from pipeline.training.checkpoint import MODEL
@@ -194,47 +192,3 @@ def refuse_other_model(folder: Path, weights: Path) -> None:
         write_json(note, {"model": str(weights), "sha256": sha256})
     if read_json(note)["sha256"] != sha256:
         raise InputError(f"{folder}: holds predictions of an earlier {weights}; delete that folder and run again.")
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    logging.config.fileConfig(LOGGING, disable_existing_loggers=False)
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.experiments.experiment", description="Run a paper's experiment."
-    )
-    parser.add_argument("--paper", default=ANAM_NET, help=f"one of: {', '.join(papers())} (default: %(default)s)")
-    parser.add_argument(
-        "--experiment", type=int, default=0, help="number of the paper's experiment, where it has several"
-    )
-    parser.add_argument("--data", required=True, help="folder with the sets, or with folders of them")
-    parser.add_argument("--networks", help="names with spaces between (default: the paper's)")
-    parser.add_argument("--preset", default="paper", help="paper (default), quick or demo")
-    parser.add_argument("--output", default="", help="folder for the results (default: runs/<paper>_paper/<preset>)")
-    parser.add_argument("--overrides", default="{}", help="a dictionary of keys to change: \"{'max_epochs': 20}\"")
-    parser.add_argument("--preparation", default="", help="of the slices (default: the paper's)")
-    parser.add_argument("--by-patient", action="store_true", help="no patient in two parts of a set")
-    given = parser.parse_args(arguments)
-    description = described(given.paper)
-    known = description.networks
-    networks = tuple(dict.fromkeys(known if given.networks is None else given.networks.split()))
-    if not networks:
-        raise InputError(f"NETWORKS is empty; expected names such as {' '.join(known)}.")
-    output = given.output or f"runs/{given.paper}_paper/{given.preset}"
-    claim_output(output, given.data)
-    experiment = Experiment(
-        given.experiment or description.default,
-        given.data,
-        networks,
-        given.preset,
-        output,
-        parse_overrides(given.overrides),
-        given.preparation,
-        given.by_patient,
-        given.paper,
-    )
-    print(experiment.run(), flush=True)
-    print(f"Results are in {experiment.folder}.", flush=True)
-
-
-if __name__ == "__main__":
-    main()

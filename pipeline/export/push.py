@@ -1,21 +1,19 @@
 """Publish a bundle as a repository of the Hugging Face hub, by MONAI's own function.
 
-python -m pipeline.export.push --bundle build/bundles/lung_ct_covid_unet_3d_segmentation --repo user/name
+pneumobundle push build/bundles/lung_ct_covid_unet_3d_segmentation --repo user/name
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from monai.bundle import push_to_hf_hub
 from monai.utils import optional_import
 
-from pipeline.bundle_files.archive import bundle_sha256, check_checksums, copy_files
+from pipeline.bundle_files.archive import check_checksums, copy_files
 from pipeline.core.atomic import read_json
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.errors import InputError
 
 
 def push(bundle: Path, repo: str, private: bool = True) -> str:
@@ -39,18 +37,3 @@ def push(bundle: Path, repo: str, private: bool = True) -> str:
         # A copy: MONAI writes the hub's page into the folder that it uploads
         copy_files(bundle, Path(scratch) / bundle.name)
         return str(push_to_hf_hub(repo=repo, name=bundle.name, bundle_dir=scratch, private=private, version=version))
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    parser = argparse.ArgumentParser(prog="python -m pipeline.export.push", description="Publish a bundle.")
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--repo", required=True, help="user/name on the Hugging Face hub")
-    parser.add_argument("--public", action="store_true", help="visible to everybody (default: to the owner alone)")
-    given = parser.parse_args(arguments)
-    print(push(given.bundle.resolve(), given.repo, private=not given.public))
-    print(f"SHA-256 {bundle_sha256(given.bundle.resolve())}")
-
-
-if __name__ == "__main__":
-    main()

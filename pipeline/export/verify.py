@@ -1,11 +1,10 @@
 """Check a bundle by what the Model Zoo's contribution guide asks for: a line a finding, status 1 if something fails.
 
-python -m pipeline.export.verify build/bundles/lung_ct_covid_unet_3d_segmentation
+pneumobundle verify build/bundles/lung_ct_covid_unet_3d_segmentation
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import json
 import os
@@ -22,7 +21,7 @@ import torch
 
 from pipeline.bundle_files.archive import LARGE_BYTES, check_checksums, checksum_file, files_of, read_large_files
 from pipeline.core.atomic import read_json
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.errors import InputError
 from pipeline.core.project import ROOT
 from pipeline.scans.scan import file_sha256
 
@@ -305,25 +304,3 @@ def verify(bundle: Path, schema: Path | None = None) -> list[Finding]:
     if (bundle / "configs" / "metadata.json").is_file():
         found += run_findings(bundle, schema)
     return found
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    parser = argparse.ArgumentParser(prog="python -m pipeline.export.verify", description="Check a bundle.")
-    parser.add_argument("bundles", nargs="+", type=Path, help="folders of bundles")
-    parser.add_argument("--schema", default="", help=f"{SCHEMA_NAME} (default: that of data/, if there)")
-    given = parser.parse_args(arguments)
-    schema = schema_file(given.schema)
-    failed = 0
-    for bundle in given.bundles:
-        print(bundle, flush=True)
-        for finding in verify(bundle.resolve(), schema):
-            print(f"  {finding}", flush=True)
-            failed += finding.outcome == FAIL
-    if failed:
-        print(f"{failed} checks failed.")
-        raise SystemExit(1)
-
-
-if __name__ == "__main__":
-    main()

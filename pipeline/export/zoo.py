@@ -1,21 +1,20 @@
 """Lay a bundle and a generated unit test into a clone of the Model Zoo, ready for a pull request.
 
-python -m pipeline.export.zoo --bundle build/bundles/lung_ct_covid_unet_3d_segmentation --zoo ../model-zoo
+pneumobundle zoo-pr build/bundles/lung_ct_covid_unet_3d_segmentation --zoo ../model-zoo
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from pipeline.bundle_files.archive import copy_files, read_large_files
 from pipeline.core.atomic import read_json
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.errors import InputError
 from pipeline.core.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, label_map
 
 TEMPLATE = Path(__file__).parent / "templates" / "unit_test.txt"
@@ -89,19 +88,3 @@ def unit_test(name: str, train: Mapping[str, Any]) -> str:
         "infection": (GROUND_GLASS, CONSOLIDATION) if kinds else (INFECTION, INFECTION),
     }
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    parser = argparse.ArgumentParser(prog="python -m pipeline.export.zoo", description="Prepare a pull request.")
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--zoo", type=Path, required=True, help="a clone of Project-MONAI/model-zoo")
-    given = parser.parse_args(arguments)
-    if not (given.bundle / "configs" / "metadata.json").is_file():
-        raise InputError(f"BUNDLE is {given.bundle}, which has no configs/metadata.json; give the folder of a bundle.")
-    for path in lay_into(given.bundle.resolve(), given.zoo):
-        print(path)
-
-
-if __name__ == "__main__":
-    main()

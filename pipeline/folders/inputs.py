@@ -1,6 +1,6 @@
 """What INPUT of `make predict` stands for: scans to segment, each with a name of its own.
 
-    python -m pipeline.folders.inputs INPUT      # lists them
+    pneumobundle scans INPUT      # lists them
 
 A file, or zip file, gives its case the name that the user gave it, with the folders between INPUT and it. A DICOM study
 is named by a hash of its UID: names of folders and files that a hospital's archive made hold names of patients.
@@ -8,16 +8,15 @@ is named by a hash of its UID: names of folders and files that a hospital's arch
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.core.errors import InputError, in_one_line, report_plainly
+from pipeline.core.errors import InputError, in_one_line
 from pipeline.core.text_table import aligned
 from pipeline.folders.layouts import (
     UNDERSTOOD,
@@ -313,18 +312,11 @@ def hashed_uid(uid: str) -> str:
     return hashlib.sha256(uid.encode()).hexdigest()[:12]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.folders.inputs", description="List the scans of a folder."
-    )
-    parser.add_argument("input", help="an image file, a zip file of DICOM files, or a folder of any of them")
-    found = find_inputs(parser.parse_args(arguments).input)
-    print(aligned([["case", "kind", "path"], *([each.case, each.kind, str(each.paths[0])] for each in found)]))
-    for each in found:
-        if each.kind == DICOM:
-            print("", each.case, *(f"  {series}" for series in _series(each)), sep="\n")
-
-
-if __name__ == "__main__":
-    main()
+def listed(source: str | Path) -> str:
+    """A line for each scan of an input, and of DICOM studies the series, with the UIDs that choose one."""
+    found = find_inputs(source)
+    parts = [aligned([["case", "kind", "path"], *([each.case, each.kind, str(each.paths[0])] for each in found)])]
+    parts += [
+        "\n".join([each.case, *(f"  {series}" for series in _series(each))]) for each in found if each.kind == DICOM
+    ]
+    return "\n\n".join(parts)

@@ -78,7 +78,7 @@ def chosen_mode(member: Member, labels: LabelMap) -> Choice:
     measured = {mode: each for mode, each in read_measured(member).get(kind, {}).items() if _counts(member, each)}
     faithful = {mode: each for mode, each in measured.items() if mode != EXACT and each.is_faithful(labels)}
     if not measured:
-        how = f"python -m pipeline.inference.fidelity --model {member.weights.parent}"
+        how = f"pneumobundle fidelity {member.weights.parent}"
         return Choice(WHOLE, f"nothing was measured of this model on this kind of processor, {kind}; {how} measures it")
     if not faithful:
         told = ", ".join(mode for mode in measured if mode != EXACT)

@@ -1,11 +1,10 @@
 """Make the 8 bits of a trained network: calibrated on the training scans of its fold, and on nothing else.
 
-python -m pipeline.inference.calibration --model runs/unet_3d/cv/fold0/model.pt
+pneumobundle calibrate runs/unet_3d/cv/fold0/model.pt
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import logging.config
 import os
@@ -20,8 +19,7 @@ import numpy as np
 import torch
 
 from pipeline.core.atomic import read_json
-from pipeline.core.configuration import LOGGING
-from pipeline.core.errors import InputError, last_line, report_plainly
+from pipeline.core.errors import InputError, last_line
 from pipeline.core.quiet import quiet
 from pipeline.inference.eight_bits import eight_bits_file, write_eight_bits
 from pipeline.inference.ensemble import configuration_of
@@ -130,18 +128,3 @@ def choices(nncf: Any) -> dict[str, Any]:
         "target_device": nncf.TargetDevice.CPU,
         "advanced_parameters": nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
     }
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    logging.config.fileConfig(LOGGING, disable_existing_loggers=False)
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.inference.calibration", description="Make a model's 8 bits, and keep them beside it."
-    )
-    parser.add_argument("--model", type=Path, required=True, help="model.pt of a trained fold")
-    file = calibrate(parser.parse_args(arguments).model)
-    logger.info("%s: %.1f MB", file, file.stat().st_size / 1e6)
-
-
-if __name__ == "__main__":
-    main()

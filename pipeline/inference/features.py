@@ -1,11 +1,10 @@
 """Show what a network makes of a scan, block by block: a picture of each block's feature maps, and a page of them.
 
-python -m pipeline.inference.features --network amc_net --input scan.nii.gz
+pneumobundle features --network amc_net --input scan.nii.gz
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from evaluation.report.feature_page import BlockPicture, FeatureViews, Found, wr
 from pipeline.check_data.scan_gate import refuse_scan
 from pipeline.core.atomic import read_json
 from pipeline.core.configuration import INFERENCE, merged
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.stages import stages_of
 from pipeline.folders.output_folder import claim_output
@@ -160,31 +159,6 @@ def slab(depth: int, place: int, thickness: int) -> slice:
     return slice(first, min(first + thickness, depth))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.inference.features", description="Feature maps, block by block."
-    )
-    parser.add_argument("--network", required=True, help="whose fold 0 is taken, or its initial weights without one")
-    parser.add_argument("--model", type=Path, help="folder of a trained fold instead, such as runs/amc_net/cv/fold0")
-    parser.add_argument("--preset", default="demo", help="of the network with initial weights (%(default)s)")
-    parser.add_argument("--input", required=True, help="a scan, or a folder of scans, of which the first is taken")
-    parser.add_argument("--output", type=Path, help="folder (runs/<network>/features, or features beside the model)")
-    given = parser.parse_args(arguments)
-    home = Path("runs") / given.network.replace(">", "-")
-    case, *others = scans(given.input)
-    if others:
-        print(f"{given.input} holds {1 + len(others)} scans: {case['case']} is shown; INPUT=file chooses another.")
-    refuse_scan(Path(case["image"]), case["case"])
-    model = chosen_model(given.network, given.model, home / "cv" / "fold0", given.preset)
-    if model.weights is None:
-        print(UNTRAINED)
-    folder = given.output or (given.model.parent if given.model else home) / "features"
-    claim_output(folder, given.input)
-    page, *pictures = write_views(feature_views(model, case), folder)
-    print(f"{page}: {page.stat().st_size / 1e6:.1f} MB; {len(pictures)} pictures beside it")
-
-
 def chosen_model(network: str, model: Path | None, usual: Path, preset: str) -> Model:
     """What was asked for; else the network's usual fold, where that is trained; else the network untrained."""
     if model is not None:
@@ -193,5 +167,25 @@ def chosen_model(network: str, model: Path | None, usual: Path, preset: str) -> 
     return trained(usual) if has_weights else untrained(network, preset)
 
 
-if __name__ == "__main__":
-    main()
+def write_features(
+    network: str, model: Path | None, preset: str, source: str | Path, output: Path | None = None
+) -> str:
+    """Write the page and pictures of the first scan of an input; what to tell.
+
+    `model` is the folder of a trained fold, None for the network's usual one, or for initial weights of a preset where
+    there is none. `output` is `features` beside the model, or in runs/<network>, where it is None.
+    """
+    home = Path("runs") / network.replace(">", "-")
+    case, *others = scans(source)
+    refuse_scan(Path(case["image"]), case["case"])
+    chosen = chosen_model(network, model, home / "cv" / "fold0", preset)
+    told = []
+    if others:
+        told.append(f"{source} holds {1 + len(others)} scans: {case['case']} is shown; INPUT=file chooses another.")
+    if chosen.weights is None:
+        told.append(UNTRAINED)
+    folder = output or (model.parent if model else home) / "features"
+    claim_output(folder, source)
+    page, *pictures = write_views(feature_views(chosen, case), folder)
+    told.append(f"{page}: {page.stat().st_size / 1e6:.1f} MB; {len(pictures)} pictures beside it")
+    return "\n".join(told)

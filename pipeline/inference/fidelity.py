@@ -1,16 +1,14 @@
 """What the modes of inference change and take: Dice against `exact`, and seconds, on scans held out from a fold.
 
-python -m pipeline.inference.fidelity --model runs/unet_3d/cv/fold0 --modes "whole windows fast"
+pneumobundle fidelity runs/unet_3d/cv/fold0 --modes "whole windows fast"
 
 What is found is kept beside the model, for `MODE=auto`: see `pipeline.inference.auto_mode`.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import logging.config
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,8 +18,7 @@ import numpy as np
 import torch
 
 from evaluation.measures.metrics import dice
-from pipeline.core.configuration import LOGGING
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.text_table import aligned
 from pipeline.inference.auto_mode import EXACT, WHOLE, Measured, eight_bits_sha256, has_eight_bits, write_measured
@@ -122,22 +119,3 @@ def table(measured: Mapping[str, Measured]) -> str:
         shown = [f"{values[name]:.4f}" if name in values else "" for name in structures]
         rows.append([mode, f"{each.mean_seconds:.1f}", *shown])
     return aligned(rows)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    logging.config.fileConfig(LOGGING, disable_existing_loggers=False)
-    # MONAI warns on every run that a configuration is code; the documentation says so once
-    warnings.filterwarnings("ignore", category=UserWarning, module="monai.bundle.scripts")
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.inference.fidelity",
-        description="What modes of inference change, and what they take.",
-    )
-    parser.add_argument("--model", required=True, help="a trained fold, such as runs/unet_3d/cv/fold0")
-    parser.add_argument("--modes", default=" ".join(AT_FIRST_USE), help="compared with exact (default: %(default)s)")
-    given = parser.parse_args(arguments)
-    print(compare(given.model, given.modes.split()))
-
-
-if __name__ == "__main__":
-    main()

@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline.core.errors import CAUSE_FILE, InputError
+from pipeline.core.project import program
 from pipeline.inference.eight_bits import NoEightBitsError, read_eight_bits
 from pipeline.inference.members import Member
 from pipeline.inferers.openvino_network import package
 
 logger = logging.getLogger(__name__)
-CALIBRATION, FIDELITY = "pipeline.inference.calibration", "pipeline.inference.fidelity"
+# Commands of this program
+CALIBRATION, FIDELITY = "calibrate", "fidelity"
 
 
 def make_ready(members: Sequence[Member]) -> None:
@@ -51,12 +52,13 @@ def is_ready(model_file: Path) -> bool:
     return True
 
 
-def run(module: str, model_file: Path) -> None:
-    """Run a module for a model in a process of its own; InputError with the cause where it fails."""
-    command = [sys.executable, "-m", module, "--model", str(model_file)]
+def run(command: str, model_file: Path) -> None:
+    """Run a command of this program for a model in a process of its own; InputError with the cause where it fails."""
     with TemporaryDirectory() as folder:
         cause = Path(folder) / "cause.txt"
-        status = subprocess.run(command, env={**os.environ, CAUSE_FILE: str(cause)}, check=False).returncode
-        said = cause.read_text(encoding="utf-8") if cause.is_file() else f"{module} ended with status {status}"
+        status = subprocess.run(
+            program(command, str(model_file)), env={**os.environ, CAUSE_FILE: str(cause)}, check=False
+        ).returncode
+        said = cause.read_text(encoding="utf-8") if cause.is_file() else f"{command} ended with status {status}"
     if status:
         raise InputError(said)

@@ -1,4 +1,4 @@
-"""Synthetic chest CT with COVID-like lesions: the built-in demo data, `python -m pipeline.phantom data/phantom`.
+"""Synthetic chest CT with COVID-like lesions: the built-in demo data, `make data`.
 
 No patient's scan went into it, so it is free to share, and no result on it says anything about patients. The same seed
 gives the same bytes with the same library versions.
@@ -6,6 +6,7 @@ gives the same bytes with the same library versions.
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass, replace
 from functools import partial
@@ -45,6 +46,7 @@ from pipeline.phantom.anatomy import (
 from pipeline.scans.scan import GREY_255, HOUNSFIELD, Geometry, file_sha256
 from pipeline.scans.simpleitk import sitk
 
+logger = logging.getLogger(__name__)
 GENERATOR_VERSION = 2  # raise it whenever a voxel changes, so that old folders are written anew
 GREY_WINDOW_HU = (-1250.0, 250.0)
 SMALLEST_INFECTION_ML = 2.0
@@ -124,6 +126,23 @@ def _acquire(rng: np.random.Generator, image_hu: np.ndarray, noise_hu: float, in
         return np.round(np.clip(noisy_hu, -1024, 3071)).astype(np.int16), HOUNSFIELD
     low_hu, high_hu = GREY_WINDOW_HU
     return np.round(np.clip((noisy_hu - low_hu) / (high_hu - low_hu), 0, 1) * 255).astype(np.uint8), GREY_255
+
+
+def write_set(folder: str | Path, patients: int = 10, seed: int = 0, first: int = 1, unlabelled: bool = False) -> Path:
+    """The folder, with a synthetic data set that is written where it is not there already.
+
+    `first` is the number of the first labelled case; unlabelled ones have names of their own, and want another seed.
+    """
+    folder = Path(folder)
+    settings = unlabelled_settings(patients, seed) if unlabelled else generator_settings(patients, seed, first=first)
+    if is_complete(folder, settings):
+        return folder
+    logger.info("writing %d synthetic chests to %s", patients, folder)
+    if unlabelled:
+        write_unlabelled(folder, patients, seed)
+    else:
+        write_phantom(folder, patients, seed, first=first)
+    return folder
 
 
 def write_phantom(

@@ -142,11 +142,7 @@ def _beside(item: Input, reasons: Mapping[Series, str], damaged: Sequence[Damage
         if reason and all(each.stack.size) and LOCALIZER not in each.stack.image_type:
             why = without_names(f"{each}: {reason}", item)
             if not unsuitable(each):
-                listed = (
-                    "and python -m pipeline.folders.inputs INPUT lists the UIDs"
-                    if item.kind == DICOM
-                    else "once unpacked"
-                )
+                listed = "and `pneumobundle scans INPUT` lists the UIDs" if item.kind == DICOM else "once unpacked"
                 why += f"; SERIES=UID segments it, {listed}"
             yield LeftOut(f"{item.case}, series {hashed_uid(each.uid)}", why, missed=bool(each.damaged))
     if damaged:

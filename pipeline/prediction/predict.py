@@ -1,38 +1,30 @@
 """Segment scans with a trained model, or with several as an ensemble.
 
-python -m pipeline.prediction.predict --model runs/unet_3d/cv/fold0 --input scan.nii.gz
+pneumobundle predict scan.nii.gz --model runs/unet_3d/cv/fold0
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import logging.config
-import signal
-import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.core.claims import check_writable
-from pipeline.core.configuration import LOGGING
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.errors import InputError
 from pipeline.folders.inputs import find_all
 from pipeline.folders.left_out import LeftOut, any_missed
 from pipeline.folders.manifest import (
     DONE,
     Manifest,
     left_out_of,
-    manifests,
-    read_left_out,
     table,
     write_left_out,
-    write_results,
 )
 from pipeline.folders.output_folder import check_output, check_results, refuse_signs
 from pipeline.inference.chosen_model import open_model
-from pipeline.inference.ensemble import MEAN, VOTE, parse_weights
+from pipeline.inference.ensemble import VOTE
 from pipeline.prediction.batch import Batch
 from pipeline.prediction.case_segmenter import TRAINED_ON, CaseSegmenter
 
@@ -101,66 +93,3 @@ def summarised(every: Sequence[Manifest], left_out: Sequence[LeftOut] = ()) -> b
     if known := [manifest["case"] for manifest in every if TRAINED_ON in manifest.get("warnings", ())]:
         logger.warning("MODEL was trained on %d of these scans: %s", len(known), ", ".join(known))
     return all(manifest["status"] == DONE for manifest in every) and not any_missed(left_out)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    logging.config.fileConfig(LOGGING, disable_existing_loggers=False)
-    # What is asked to end gives its claim back
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    # MONAI warns on every run that a configuration is code; the README says so once.
-    warnings.filterwarnings("ignore", category=UserWarning, module="monai.bundle.scripts")
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.prediction.predict", description="Segment lungs and infection."
-    )
-    parser.add_argument(
-        "--model",
-        help="folder of a trained fold, such as runs/unet_3d/cv/fold0; several, or a folder of folds, are an ensemble; "
-        "or an exported bundle",
-    )
-    parser.add_argument(
-        "--input", help="a scan (.nii.gz, .nii, .mha, .nrrd), a DICOM folder or zip file, or folders of these"
-    )
-    parser.add_argument("--output", default="predictions", help="folder for the results (default: predictions)")
-    parser.add_argument("--method", default=VOTE, help=f"of an ensemble: {VOTE} (default) or {MEAN}")
-    parser.add_argument("--weights", default="", help=f"of a {MEAN}, one number a member: '2 1 1'")
-    parser.add_argument(
-        "--mode",
-        default=DEFAULT_MODE,
-        help="exact, whole, windows or fast; int8, int8-windows or int8-fast; or auto, the fastest that was measured "
-        "to be close to exact (default: what the model's configuration says)",
-    )
-    parser.add_argument(
-        "--series",
-        default="",
-        help="UID of the DICOM series, UID:2 for its second stack (default: of each study the largest CT)",
-    )
-    parser.add_argument("--no-pages", action="store_true", help="write no <case>.html, of an archive for instance")
-    parser.add_argument("--shard", action="store_true", help="as one of very many: leave results.csv to --merge")
-    parser.add_argument("--merge", action="store_true", help="only write results.csv from what is in the output folder")
-    parser.add_argument(
-        "--trust", action="store_true", help="run what a bundle holds that this project does not have itself"
-    )
-    parser.add_argument(
-        "--anyway", action="store_true", help="segment what make check-data calls an error of a scan; results say so"
-    )
-    given = parser.parse_args(arguments)
-    if given.merge:
-        every = manifests(given.output)
-        with told_plainly(given.output):
-            write_results(given.output, every)
-    else:
-        if not given.model or not given.input:
-            parser.error("--model and --input are required unless --merge is given")
-        weights = parse_weights(given.weights)
-        pages = not given.no_pages
-        every = predict(
-            given.model, given.input, given.output, given.method, weights, given.mode, pages, given.series,
-            not given.shard, given.trust, given.anyway,
-        )  # fmt: skip
-    if not summarised(every, read_left_out(given.output)):
-        raise SystemExit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Cross-validate several networks on the same folds of the same data and compare them on one page.
 
-    python -m pipeline.runs.compare --networks "unet_3d anam_net unet_3d>enet" --data data/phantom --preset demo
+    pneumobundle compare unet_3d anam_net "unet_3d>enet"
 
 Each network is an ordinary cross-validation, what `make cv` leaves: one that is finished is not repeated, and the same
 command goes on where it was interrupted. The comparison is `evaluation.report.compare`'s of their folders.
@@ -8,21 +8,15 @@ command goes on where it was interrupted. The comparison is `evaluation.report.c
 
 from __future__ import annotations
 
-import argparse
-import logging.config
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from evaluation.report.compare import PAGE, compare_runs
-from pipeline.core.configuration import LOGGING
-from pipeline.core.errors import InputError, report_plainly
-from pipeline.folders.output_folder import claim_output
-from pipeline.runs.arguments import add_launch_options, add_shared_options, shared
+from pipeline.core.errors import InputError
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.in_turn import Several, run_in_turn
-from pipeline.runs.launch import launch
 
 RUNS = Path("runs")
 
@@ -70,30 +64,3 @@ class Networks(Several):
             raise InputError(f"AGAINST is {self.against}, expected one of NETWORKS: {', '.join(names)}.")
         runs = Path(self.output_dir or RUNS)
         return {name: self.training(name, runs / name.replace(">", "-") / "cv", self.overrides) for name in names}
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    logging.config.fileConfig(LOGGING, disable_existing_loggers=False)
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.runs.compare", description="Compare networks on one data set."
-    )
-    parser.add_argument("--networks", required=True, help="names or cascades a>b, with spaces between them")
-    add_shared_options(parser, output="gets <network>/cv and the comparison (default: runs/)")
-    parser.add_argument("--structures", default="", help="test on these alone; choose before looking")
-    parser.add_argument("--against", default="", help="test all others against this network; choose before looking")
-    add_launch_options(parser)
-    given = parser.parse_args(arguments)
-    if given.output:
-        claim_output(given.output, given.data)
-    networks = Networks(
-        networks=given.networks.split(),
-        structures=given.structures.split(),
-        against=given.against,
-        **vars(shared(given)),
-    )
-    launch(networks, given.launch, given.cluster)
-
-
-if __name__ == "__main__":
-    main()

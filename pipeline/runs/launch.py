@@ -1,26 +1,24 @@
 """Where the units of a run are run: here, one after another or side by side, or on a SLURM cluster.
 
-    python -m pipeline.runs.launch runs/unet_3d/cv/slurm/work.json
+    pneumobundle finish runs/unet_3d/cv/slurm/work.json
 
 is what a cluster runs when all units are through: the same run here, which then only evaluates and reports.
 """
 
 from __future__ import annotations
 
-import argparse
-import logging.config
 import pydoc
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.core.atomic import read_json, write_json
+from pipeline.core.atomic import write_json
 from pipeline.core.bundle_process import signals_passed_on
-from pipeline.core.configuration import LOGGING, TRAIN, parse_overrides
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.configuration import TRAIN, parse_overrides
+from pipeline.core.errors import InputError
+from pipeline.core.project import PROJECT, inner_name
 from pipeline.data.study import load_study
 from pipeline.runs.arguments import LOCAL, SLURM
 from pipeline.runs.cluster import Cluster, bytes_of
@@ -103,10 +101,8 @@ def described(work: Any) -> dict[str, Any]:
     if not is_dataclass(work) or isinstance(work, type):
         raise TypeError(f"{work!r} is no instance of a dataclass")
     module = type(work).__module__
-    # Of `python -m pipeline.runs.compare`, whose own name stands here alone
-    if module == "__main__" and (spec := sys.modules[module].__spec__):
-        module = spec.name
-    return {"what": f"{module}.{type(work).__qualname__}", "arguments": asdict(work)}
+    # The same in a checkout and in a wheel
+    return {"what": f"{PROJECT}.{inner_name(module)}.{type(work).__qualname__}", "arguments": asdict(work)}
 
 
 def made(description: Mapping[str, Any]) -> Any:
@@ -134,21 +130,3 @@ def finish(work: Any, anyway: bool = False) -> None:
 
 def _is_done(unit: Unit) -> bool:
     return CrossValidation.of(unit.folder).is_done(load_study(unit.folder), unit.fold)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    logging.config.fileConfig(LOGGING, disable_existing_loggers=False)
-    parser = argparse.ArgumentParser(prog="python -m pipeline.runs.launch", description="Evaluate and report a run.")
-    parser.add_argument("work", help="the file work.json that LAUNCH=slurm wrote, or a folder")
-    parser.add_argument("--finished", action="store_true", help="evaluate what is done of the run in a folder")
-    given = parser.parse_args(arguments)
-    if given.finished:
-        CrossValidation.of(given.work).evaluate_finished()
-        return
-    description = read_json(given.work)
-    finish(made(description), description["anyway"])
-
-
-if __name__ == "__main__":
-    main()

@@ -1,20 +1,17 @@
 """Run one fold of a run that was begun, all its trainings and the segmentation of its held-out cases:
 
-    python -m pipeline.runs.run_unit runs/unet_3d/cv 3
+    pneumobundle run-unit runs/unet_3d/cv 3
 
 It does what is missing and ends with status 75 when it was stopped by SIGUSR1 or SIGTERM; the same command goes on.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging.config
-from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.core.bundle_process import signals_passed_on
-from pipeline.core.configuration import LOGGING
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.errors import InputError
 from pipeline.data.study import load_study
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.units import recorded
@@ -52,19 +49,3 @@ def _done_so_far(training: CrossValidation, fold: int) -> dict[str, int]:
     files += list(Path(training.output_dir).glob("predictions/*.nii.gz"))
     files += list(training.found_dir.glob(f"fold{fold}/*.nii.gz"))
     return {str(file): file.stat().st_mtime_ns for file in files if file.exists()}
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    logging.config.fileConfig(LOGGING, disable_existing_loggers=False)
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.runs.run_unit", description="Run one fold of a begun run."
-    )
-    parser.add_argument("folder", help="of a run that was begun, such as runs/unet_3d/cv")
-    parser.add_argument("fold", type=int, help="its number, from 0 on")
-    given = parser.parse_args(arguments)
-    run_unit(given.folder, given.fold)
-
-
-if __name__ == "__main__":
-    main()

@@ -13,13 +13,13 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.atomic import replacing, write_json
 from pipeline.core.errors import InputError, breaks_lines
+from pipeline.core.project import program
 from pipeline.core.stop_signal import STOP_WITHIN, STOPPED_STATUS
 from pipeline.runs.cluster import Cluster
 from pipeline.runs.preflight import NEEDS_CUDA
@@ -31,6 +31,8 @@ FINISH = "finish"
 WORK = Path(FOLDER, "work.json")
 # Of the seconds that SLURM warns before the end, what is left for ending
 ENDING_S = 30
+# Command of this program that runs one unit
+RUN_UNIT = "run-unit"
 
 
 def submit(folder: Path, units: Sequence[Unit], of: int, cluster: Cluster, dry: bool = False) -> str:
@@ -87,7 +89,7 @@ def write_files(folder: Path, units: Sequence[Unit], cluster: Cluster) -> dict[P
         name = f"units_{number}" if len(units) > size else "units"
         arrays[place / f"{name}.sbatch"] = part = list(units[first : first + size])
         write_script(place / f"{name}.sbatch", units_script(folder, name, part, cluster))
-    report = [sys.executable, "-m", "pipeline.runs.launch", str(folder / WORK)]
+    report = program("finish", str(folder / WORK))
     write_script(place / f"{FINISH}.sbatch", finish_script(folder, report, cluster))
     return arrays
 
@@ -133,7 +135,7 @@ def units_script(folder: Path, name: str, units: Sequence[Unit], cluster: Cluste
         *cases,
         "esac",
         "",
-        f'{shlex.quote(sys.executable)} -m pipeline.runs.run_unit "${{unit[@]}}" &',
+        f'{shlex.join(program(RUN_UNIT))} "${{unit[@]}}" &',
     ]
     return array_script(folder, name, len(units), lines, cluster)
 

@@ -1,7 +1,7 @@
 """What of a run is queued, running, done or failed, and why; and its end.
 
-    python -m pipeline.runs.status runs/unet_3d/cv
-    python -m pipeline.runs.status runs/unet_3d/cv --cancel
+    pneumobundle status runs/unet_3d/cv
+    pneumobundle cancel runs/unet_3d/cv
 
 It reads what the units write beside their results, and asks SLURM where the run was handed to it; so it tells of runs
 on this machine as well, and does without SLURM's accounting.
@@ -9,8 +9,6 @@ on this machine as well, and does without SLURM's accounting.
 
 from __future__ import annotations
 
-import argparse
-import logging.config
 import os
 import signal
 import time
@@ -20,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.atomic import read_json
-from pipeline.core.configuration import LOGGING
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.errors import InputError
 from pipeline.core.progress import PROGRESS, duration
 from pipeline.data.study import load_study
 from pipeline.runs.cross_validation import CrossValidation
@@ -186,19 +183,3 @@ def cancel_run(folder: str | Path) -> str:
 
 def _is_local(record: Mapping[str, Any]) -> bool:
     return record["job"] is None and lives(record)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    logging.config.fileConfig(LOGGING, disable_existing_loggers=False)
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.runs.status", description="The state of a run, or its end."
-    )
-    parser.add_argument("run", help="folder of a run, such as runs/unet_3d/cv")
-    parser.add_argument("--cancel", action="store_true", help="end its jobs and its processes on this machine")
-    given = parser.parse_args(arguments)
-    print(cancel_run(given.run) if given.cancel else status_text(given.run), flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,7 @@
 """The units of a run, a fold of a network each: what is known of one, written down beside its results.
 
 `run.json` in a cross-validation's folder has what a process needs to run one of its folds, so that units can run in any
-order on any machine that sees the folder: `python -m pipeline.runs.run_unit runs/unet_3d/cv 3`. `units/fold<k>.json`
+order on any machine that sees the folder: `pneumobundle run-unit runs/unet_3d/cv 3`. `units/fold<k>.json`
 says who ran a unit last and how that ended.
 """
 

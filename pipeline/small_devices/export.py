@@ -1,11 +1,10 @@
 """Export a trained network for small devices, compare every format with the network itself, and time it.
 
-python -m pipeline.small_devices.export --network anam_net --formats "onnx onnx-int8 torchscript"
+pneumobundle export --network anam_net --format "onnx onnx-int8 torchscript"
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import tempfile
@@ -20,7 +19,7 @@ import torch
 from evaluation.costs.export_table import Exported, text, write_tables
 from evaluation.costs.network_cost import parameters
 from pipeline.core.configuration import optional_networks
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.errors import InputError
 from pipeline.core.machine import cores
 from pipeline.core.provenance import processor
 from pipeline.folders.output_folder import claim_output
@@ -200,33 +199,6 @@ def notes(model: Model, chosen: Scans, size: Sequence[int], repeats: int, differ
     return [UNTRAINED, *told] if model.weights is None else told
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    parser = argparse.ArgumentParser(prog="python -m pipeline.small_devices.export", description=__doc__.split("\n")[0])
-    parser.add_argument("--network", required=True, help="whose fold 0 is taken, or its initial weights without one")
-    parser.add_argument("--model", type=Path, help="folder of a trained fold instead, such as runs/anam_net/cv/fold0")
-    parser.add_argument("--preset", default="demo", help="of the network with initial weights (%(default)s)")
-    parser.add_argument("--input", type=Path, help="scans to compare on (default: those held out from the fold)")
-    parser.add_argument("--data", type=Path, default="data/phantom", help="the same for initial weights (%(default)s)")
-    parser.add_argument("--formats", default=" ".join(ALL_FORMATS), help="some of: %(default)s")
-    parser.add_argument("--output", type=Path, help="folder (runs/<network>/export, or export beside the model)")
-    parser.add_argument("--repeats", type=int, default=5, help="timed inputs after the warm-up (default: %(default)s)")
-    given = parser.parse_args(arguments)
-    refuse_optional(given.network)
-    home = Path("runs") / given.network.replace(">", "-")
-    model = chosen_model(given.network, given.model, home / "cv" / "fold0", given.preset)
-    source = given.input
-    if model.weights is None:
-        print(UNTRAINED)
-        source = source or given.data
-    folder = given.output or (given.model.parent if given.model else home) / "export"
-    claim_output(folder, *([source] if source else []))
-    print(export(model, source, given.formats.split(), folder, given.repeats))
-    print(f"\n{folder}: the files, and export.md, export.json and export.csv beside them")
-    if (folder / RUN_ONNX.name).is_file():
-        print(f"{folder / RUN_ONNX.name}: segments a scan with an ONNX file, without this project")
-
-
 def refuse_optional(network: str) -> None:
     """Raise InputError for a detector, which finds a number of boxes that is not known before."""
     if network in optional_networks():
@@ -235,5 +207,34 @@ def refuse_optional(network: str) -> None:
         )
 
 
-if __name__ == "__main__":
-    main()
+def export_model(
+    network: str,
+    model: Path | None,
+    preset: str,
+    source: Path | None,
+    dataset: Path,
+    formats: Sequence[str],
+    output: Path | None = None,
+    repeats: int = 5,
+) -> str:
+    """Write and compare the formats of a model; what to tell.
+
+    `model` is the folder of a trained fold, None for the network's usual one, or for initial weights of a preset where
+    there is none. They are compared on `source`, by default on what was held out from the fold, and for initial weights
+    on `dataset`. `output` is `export` beside the model, or in runs/<network>, where it is None. `repeats` inputs are
+    timed.
+    """
+    refuse_optional(network)
+    home = Path("runs") / network.replace(">", "-")
+    chosen = chosen_model(network, model, home / "cv" / "fold0", preset)
+    told = []
+    if chosen.weights is None:
+        told.append(UNTRAINED)
+        source = source or dataset
+    folder = output or (model.parent if model else home) / "export"
+    claim_output(folder, *([source] if source else []))
+    told.append(export(chosen, source, formats, folder, repeats))
+    told.append(f"\n{folder}: the files, and export.md, export.json and export.csv beside them")
+    if (folder / RUN_ONNX.name).is_file():
+        told.append(f"{folder / RUN_ONNX.name}: segments a scan with an ONNX file, without this project")
+    return "\n".join(told)

@@ -6,10 +6,10 @@ import re
 import shutil
 
 import pytest
+from evaluation.report.__main__ import main
 from report_makers import SETTINGS, write_json, write_run
 
 from evaluation.report import sections
-from evaluation.report.__main__ import main
 from evaluation.report.cross_validation import report
 from evaluation.report.pictures import chosen_cases, pictures
 from evaluation.report.run import read_run

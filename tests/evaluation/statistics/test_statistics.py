@@ -6,10 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+from evaluation.statistics.__main__ import main
 
 from evaluation.measures.cases import COLUMNS, write_metrics_csv
 from evaluation.statistics import intervals
-from evaluation.statistics.__main__ import main
 from evaluation.statistics.comparison import Comparison
 from evaluation.statistics.intervals import Estimate, estimate
 from evaluation.statistics.paired import signed_rank, smallest_p

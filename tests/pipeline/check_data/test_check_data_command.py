@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from defects import changed, patient, swapped, write_case
 from dicom_makers import classic, write
-
 from pipeline.check_data.__main__ import main
+
 from pipeline.check_data.finding import ERROR, WARNING
 from pipeline.core.errors import InputError
 from pipeline.phantom.dataset import write_phantom

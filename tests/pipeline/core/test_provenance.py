@@ -9,7 +9,8 @@ import subprocess
 import pytest
 import torch
 
-from pipeline.core.provenance import commit, processor, provenance
+from pipeline.core.commit import commit
+from pipeline.core.provenance import processor, provenance
 
 CPU = torch.device("cpu")
 

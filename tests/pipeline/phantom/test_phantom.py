@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from pipeline.phantom.__main__ import main
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import CONSOLIDATION, GROUND_GLASS, LEFT_LUNG, RIGHT_LUNG, infected
-from pipeline.phantom.__main__ import main
 from pipeline.phantom.dataset import (
     CROPPED_CASE,
     GREY_CASES,

@@ -1,18 +1,9 @@
-"""Read every file of a data set to its end, and say what is wrong with it.
-
-    python -m pipeline.check_data DATA [--repair FOLDER] [--out FOLDER]
-
-prints the cases and a line a finding, writes `findings.json` and `card.html`, and ends with exit status 1 where there
-is an error, or something that looks like a scan or a label is left out. The card holds pictures of patients: share it
-as you would share the scans.
-"""
+"""Every file of a data set read to its end, and what is wrong with it told."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -25,7 +16,7 @@ from pipeline.check_data.finding import ERROR, LEVELS, Finding, of_level
 from pipeline.check_data.passed_over import passed_over
 from pipeline.check_data.repair import AS_IT_WAS, repair
 from pipeline.core.atomic import write_json
-from pipeline.core.errors import InputError, report_plainly
+from pipeline.core.errors import InputError
 from pipeline.core.text_table import aligned
 from pipeline.folders.layouts import Case, Listing, recognise
 from pipeline.folders.left_out import any_missed
@@ -121,15 +112,15 @@ def as_json(
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    report_plainly()
-    parser = argparse.ArgumentParser(prog="python -m pipeline.check_data", description="Check a data set.")
-    parser.add_argument("data", help="folder with scans, and labels if there are any")
-    parser.add_argument("--repair", type=Path, help="a new folder for a repaired copy of the data set")
-    parser.add_argument("--out", type=Path, help=f"folder for {FINDINGS} and {CARD} ({OUTPUT}/NAME)")
-    given = parser.parse_args(arguments)
-    folder = Path(os.path.abspath(given.data))
-    output = given.out or OUTPUT / folder.name
+def check_folder(data: str | Path, repaired: Path | None = None, output: Path | None = None) -> bool:
+    """Print the cases and a line a finding, write `findings.json` and `card.html`; whether nothing is wrong.
+
+    Something is where there is an error, or where something that looks like a scan or a label is left out. `repaired`
+    is a new folder for a mended copy. `output` is OUTPUT/<name of the folder> where it is None. The card holds pictures
+    of patients: share it as you would share the scans.
+    """
+    folder = Path(os.path.abspath(data))
+    output = output or OUTPUT / folder.name
     listing = read_listing(folder)
     claim_output(output, folder)
     checked, findings = check(listing, folder)
@@ -140,11 +131,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_json(output / FINDINGS, {**as_json(listing, folder, checked, findings), "left_out": told})
     write_card(output / CARD, listing, folder, checked, findings, left_out)
     print(f"written: {output / FINDINGS}, {output / CARD}")
-    if given.repair:
-        done = repair(listing, folder, findings, given.repair)
-        repaired = sum(AS_IT_WAS not in line for line in done)
-        print("\n".join([*done, f"{given.repair}: a copy with {repaired} file(s) repaired, every case kept."]))
-    sys.exit(1 if of_level(findings, ERROR) or any_missed(left_out) else 0)
+    if repaired:
+        done = repair(listing, folder, findings, repaired)
+        mended = sum(AS_IT_WAS not in line for line in done)
+        print("\n".join([*done, f"{repaired}: a copy with {mended} file(s) repaired, every case kept."]))
+    return not (of_level(findings, ERROR) or any_missed(left_out))
 
 
 def cases_table(listing: Listing, checked: Sequence[Checked]) -> str:
@@ -158,7 +149,3 @@ def cases_table(listing: Listing, checked: Sequence[Checked]) -> str:
         label = "read" if "volume_ml" in one.entry else "unusable" if one.case.label else "none"
         rows.append([one.case.name, str(one.entry.get("intensity") or "-"), size, spacing, label])
     return aligned(rows)
-
-
-if __name__ == "__main__":
-    main()

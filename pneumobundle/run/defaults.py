@@ -1,0 +1,76 @@
+"""What is meant where an option is not given: rules that need more than one option."""
+
+from __future__ import annotations
+
+import re
+from ast import literal_eval
+from types import SimpleNamespace
+from typing import Any
+
+from pipeline.core.errors import InputError
+from pipeline.phantom.dataset import write_set
+
+PHANTOM, PHANTOM_TEST, PHANTOM_UNLABELLED = "data/phantom", "data/phantom_test", "data/phantom_unlabelled"
+DEMO, QUICK, PAPER = "demo", "quick", "paper"
+CLUSTER_KEYS = ("partition", "account", "gres", "time", "cpus", "mem", "extra")
+
+
+def network_of(given: SimpleNamespace) -> str:
+    return str(given.network or given.cascade or "unet_3d")
+
+
+def usual(given: SimpleNamespace, what: str) -> str:
+    """The folder of a network's results: `runs/unet_3d/cv`."""
+    return f"runs/{network_of(given).replace('>', '-')}/{what}"
+
+
+def run_of(given: SimpleNamespace) -> str:
+    return str(given.run or given.out or usual(given, "cv"))
+
+
+def preset_of(given: SimpleNamespace) -> str:
+    """The demo of the synthetic chests, and the paper's of anybody's scans."""
+    return str(given.preset or (PAPER if given.data else DEMO))
+
+
+def dataset_of(given: SimpleNamespace) -> str:
+    """The folder that was given; else the synthetic chests, which are written where they are not there yet."""
+    return path(given.data) if given.data else str(write_set(PHANTOM))
+
+
+def side_by_side(given: SimpleNamespace) -> int:
+    """Folds at a time: what was given; small ones of the demo one a core, larger ones may not fit into memory."""
+    if given.jobs is not None:
+        return int(given.jobs)
+    return 0 if preset_of(given) == DEMO else 1
+
+
+def path(text: str) -> str:
+    """A path that no program takes for an option, and MONAI for no reference."""
+    return f"./{text}" if text[:1] in ("-", "@", "%", "$") else text
+
+
+def folder_for_training(name: str, text: str | None) -> str | None:
+    """A folder that MONAI's configurations can name; InputError for one with a sign of theirs."""
+    for sign in "#@":
+        if text and sign in text:
+            raise InputError(
+                f"{name} is {text}: MONAI reads {sign} in it as a sign of its own; choose a folder without."
+            )
+    return path(text) if text else None
+
+
+def cluster_of(given: SimpleNamespace) -> dict[str, Any]:
+    """What was said of a cluster, as `pipeline.runs.launch.launch` takes it."""
+    said: dict[str, Any] = {key: getattr(given, key) for key in CLUSTER_KEYS}
+    return {**said, "file": given.cluster or "", "dry": given.dry, "report_anyway": given.missing}
+
+
+def as_monai_reads(value: Any) -> Any:
+    """A value that a configuration of MONAI's takes for itself, where a text has signs that it would look up."""
+    if not isinstance(value, str) or not re.search(r"[@%$#]", value):
+        return value
+    escaped = "".join(f"\\x{ord(sign):02x}" if sign in "@%$#" else sign for sign in repr(value))
+    if literal_eval(escaped) != value:
+        raise ValueError(f"{escaped} is not {value!r}")
+    return f"${escaped}"

@@ -1,0 +1,45 @@
+"""Segmenting scans: here, or by the tasks of a cluster."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from pipeline.folders.manifest import read_left_out
+from pipeline.inference.chosen_model import open_model
+from pipeline.inference.ensemble import parse_weights
+from pipeline.prediction.predict import predict as segment
+from pipeline.prediction.predict import summarised
+from pipeline.runs.arguments import LOCAL
+from pipeline.runs.shards import submit_shards
+from pneumobundle.run.defaults import PHANTOM, cluster_of, path, usual
+from pneumobundle.run.process import end_on_sigterm
+
+OUT = "predictions"
+
+
+def predict(given: SimpleNamespace) -> None:
+    """Status 1 where a scan could not be segmented, or was left out."""
+    model = path(given.model) if given.model else f"{usual(given, 'cv')}/fold0"
+    source = path(given.input) if given.input else f"{PHANTOM}/images"
+    output_dir = path(given.out) if given.out else OUT
+    weights = parse_weights(given.weights)
+    if given.launch != LOCAL:
+        # Told now, not by every task hours later; of MODE=auto what it is here, so that no task takes another one
+        with open_model(model, output_dir, given.method, weights, given.mode, given.trust) as opened:
+            given.mode = opened.facts["mode"]
+        options = [
+            f"--{name}={value}" for name in ("method", "weights", "mode", "series") if (value := given.__dict__[name])
+        ]
+        options += [f"--{name}" for name in ("trust", "anyway") if given.__dict__[name]]
+        options += [] if given.pages else ["--no-pages"]
+        cluster = cluster_of(given)
+        print(submit_shards(model, source, output_dir, given.shards, options, cluster, series=given.series), flush=True)
+        return
+    # What is asked to end gives its claim back
+    end_on_sigterm()
+    every = segment(
+        model, source, output_dir, given.method, weights, given.mode, given.pages, given.series,
+        trusted=given.trust, anyway=given.anyway, merged=not given.shard,
+    )  # fmt: skip
+    if not summarised(every, read_left_out(output_dir)):
+        raise SystemExit(1)

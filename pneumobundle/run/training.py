@@ -1,0 +1,197 @@
+"""Commands that train, and what is made of a run: each is a workflow of bundles/common, or several of them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from monai.bundle import run as run_workflow
+
+from pipeline.core.configuration import COMMON, METADATA, parse_overrides
+from pipeline.core.errors import InputError
+from pipeline.experiments.ablation import Ablation
+from pipeline.experiments.description import described
+from pipeline.experiments.experiment import Experiment
+from pipeline.folders.output_folder import claim_output
+from pipeline.phantom.dataset import write_set
+from pipeline.runs.arguments import Shared
+from pipeline.runs.compare import Networks
+from pipeline.runs.cross_validation import CrossValidation
+from pipeline.runs.launch import launch
+from pipeline.runs.status import cancel_run, status_text
+from pneumobundle.run.defaults import (
+    PHANTOM_TEST,
+    PHANTOM_UNLABELLED,
+    QUICK,
+    as_monai_reads,
+    cluster_of,
+    dataset_of,
+    folder_for_training,
+    network_of,
+    path,
+    preset_of,
+    run_of,
+    side_by_side,
+    usual,
+)
+
+
+def workflow(name: str, wanted: str = "run", **values: Any) -> None:
+    """Run a workflow of bundles/common in this process, as `python -m monai.bundle run` does; None is not said."""
+    said = {key: as_monai_reads(value) for key, value in values.items() if value is not None}
+    # How things are told is settled: MONAI knows False for that, and does not declare it
+    settled: dict[str, Any] = {"logging_file": False}
+    run_workflow(wanted, config_file=str(COMMON / f"{name}.yaml"), meta_file=str(METADATA), **settled, **said)
+
+
+def _of_training(given: SimpleNamespace, out: str = "") -> dict[str, Any]:
+    """Keys that every workflow of a training has."""
+    return {
+        "network": network_of(given),
+        "dataset_dir": dataset_of(given),
+        "preset": preset_of(given),
+        "seed": given.seed,
+        "overrides": given.overrides,
+        "output_dir": folder_for_training("OUT", given.out) or out or None,
+    }
+
+
+def _where(given: SimpleNamespace) -> dict[str, Any]:
+    return {"gpus": given.gpus, "where": given.launch, "cluster": cluster_of(given)}
+
+
+def cross_validate(given: SimpleNamespace) -> None:
+    workflow(
+        "cross_validation",
+        **_of_training(given),
+        **_where(given),
+        folds=given.folds,
+        only_fold=given.fold,
+        split=given.split,
+        lungs=given.lungs,
+        jobs=side_by_side(given),
+    )
+
+
+def fill_cache(given: SimpleNamespace) -> None:
+    own = {"folds": given.folds, "split": given.split, "lungs": given.lungs}
+    workflow("cross_validation", "fill_cache", **_of_training(given), **own)
+
+
+def semi_supervised(given: SimpleNamespace) -> None:
+    unlabelled = given.unlabeled or ("" if given.data else str(write_set(PHANTOM_UNLABELLED, seed=1, unlabelled=True)))
+    if not unlabelled:
+        raise InputError("UNLABELED is needed with DATA: a folder of scans without labels.")
+    workflow(
+        "semi_supervised",
+        **_of_training(given),
+        unlabelled_dir=path(unlabelled),
+        folds=given.folds,
+        only_fold=given.fold,
+        split=given.split,
+        per_round=given.k,
+        rounds=given.rounds,
+        supervised_dir=folder_for_training("SUPERVISED", given.supervised),
+    )
+
+
+def leave_one_out(given: SimpleNamespace) -> None:
+    test = given.test or ("" if given.data else str(write_set(PHANTOM_TEST, first=11)))
+    # Two members are done in the time of one on two cores
+    jobs = 2 if given.jobs is None and preset_of(given) == QUICK else side_by_side(given)
+    workflow(
+        "leave_one_out",
+        **_of_training(given),
+        **_where(given),
+        test_dir=path(test) if test else None,
+        members=given.members,
+        lungs=given.lungs,
+        method=given.method,
+        leaky=given.leaky,
+        jobs=jobs,
+    )
+
+
+def score_ensemble(given: SimpleNamespace) -> None:
+    workflow(
+        "score_ensemble",
+        models=folder_for_training("MODEL", given.model) or f"{usual(given, 'cv')}/fold0",
+        dataset_dir=path(given.data) if given.data else str(write_set(PHANTOM_TEST, first=11)),
+        method=given.method,
+        weights=given.weights or None,
+        leaky=given.leaky,
+        output_dir=folder_for_training("OUT", given.out),
+    )
+
+
+def _shared(given: SimpleNamespace, out: str) -> dict[str, Any]:
+    """Fields of `pipeline.runs.arguments.Shared`."""
+    shared = Shared(
+        data_dir=dataset_of(given),
+        folds=given.folds,
+        preset=preset_of(given),
+        output_dir=out,
+        split=given.split,
+        seed=given.seed,
+        overrides=given.overrides,
+        jobs=side_by_side(given),
+        gpus=given.gpus,
+    )
+    return {field.name: getattr(shared, field.name) for field in fields(shared)}
+
+
+def compare(given: SimpleNamespace) -> None:
+    out = folder_for_training("OUT", given.out) or ""
+    if out:
+        claim_output(out, dataset_of(given))
+    networks = Networks(
+        networks=given.networks.split(),
+        structures=given.structure.split(),
+        against=given.against,
+        **_shared(given, out),
+    )
+    launch(networks, given.launch, cluster_of(given))
+
+
+def ablation(given: SimpleNamespace) -> None:
+    out = folder_for_training("OUT", given.out)
+    folder = Path(out, given.paper) if out else Path("runs", "ablation", given.paper, preset_of(given))
+    claim_output(out or folder, dataset_of(given))
+    launch(Ablation(paper=given.paper, **_shared(given, str(folder))), given.launch, cluster_of(given))
+
+
+def experiment(given: SimpleNamespace) -> None:
+    description = described(given.paper)
+    names = description.networks if given.networks is None else given.networks.split()
+    if not names:
+        raise InputError(f"NETWORKS is empty; expected names such as {' '.join(description.networks)}.")
+    data, preset = dataset_of(given), preset_of(given)
+    out = folder_for_training("OUT", given.out) or f"runs/{given.paper}_paper/{preset}"
+    claim_output(out, data)
+    work = Experiment(
+        given.exp or description.default,
+        data,
+        tuple(dict.fromkeys(names)),
+        preset,
+        out,
+        parse_overrides(given.overrides),
+        given.preparation,
+        given.by_patient,
+        given.paper,
+    )
+    print(work.run(), flush=True)
+    print(f"Results are in {work.folder}.", flush=True)
+
+
+def evaluate(given: SimpleNamespace) -> None:
+    CrossValidation.of(run_of(given)).evaluate_finished()
+
+
+def status(given: SimpleNamespace) -> None:
+    print(status_text(run_of(given)), flush=True)
+
+
+def cancel(given: SimpleNamespace) -> None:
+    print(cancel_run(run_of(given)), flush=True)
