@@ -17,7 +17,7 @@ from pneumobundle.options import FLAG
 
 
 def arguments(command: Command, given: Mapping[str, str]) -> Iterator[str]:
-    """The options of a command that variables stand for; an empty one is not given, and a flag is 0 or anything else."""
+    """The options of a command that variables stand for; an empty one is not given, a flag is 0 or anything else."""
     for option in command.every_option:
         text = given.get(option.variable, "").strip()
         if not text:

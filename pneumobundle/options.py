@@ -181,12 +181,7 @@ OPTIONS = {
             FLAG,
         ),
         Option("overrides", "keys of the YAML files to change: \"{'max_epochs': 20}\"", "{}", HOW, DICTIONARY),
-        Option(
-            "against",
-            "network that all others are tested against; choose before looking",
-            "",
-            HOW,
-            rule="none"),
+        Option("against", "network that all others are tested against; choose before looking", "", HOW, rule="none"),
         Option(
             "structure", "structure that is tested alone, such as infection; choose before looking", "", HOW, rule="all"
         ),

@@ -7,10 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from monai.bundle import ConfigWorkflow
 from monai.bundle import run as run_workflow
 
 from pipeline.core.configuration import COMMON, METADATA, parse_overrides
 from pipeline.core.errors import InputError
+from pipeline.core.quiet import quiet
 from pipeline.experiments.ablation import Ablation
 from pipeline.experiments.description import described
 from pipeline.experiments.experiment import Experiment
@@ -41,9 +43,10 @@ from pneumobundle.run.defaults import (
 def workflow(name: str, wanted: str = "run", **values: Any) -> None:
     """Run a workflow of bundles/common in this process, as `python -m monai.bundle run` does; None is not said."""
     said = {key: as_monai_reads(value) for key, value in values.items() if value is not None}
-    # How things are told is settled: MONAI knows False for that, and does not declare it
+    # How things are told is settled: MONAI knows False for that, does not declare it, and remarks on it
     settled: dict[str, Any] = {"logging_file": False}
-    run_workflow(wanted, config_file=str(COMMON / f"{name}.yaml"), meta_file=str(METADATA), **settled, **said)
+    with quiet(ConfigWorkflow.__module__):
+        run_workflow(wanted, config_file=str(COMMON / f"{name}.yaml"), meta_file=str(METADATA), **settled, **said)
 
 
 def _of_training(given: SimpleNamespace, out: str = "") -> dict[str, Any]:

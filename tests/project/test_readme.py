@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -12,10 +13,16 @@ from monai.bundle import ConfigParser
 
 from pipeline.core.configuration import TRAIN, cascades, merged, networks, presets
 from pipeline.core.project import ROOT
+from pneumobundle.commands import BY_NAME, OTHER_NAMES
+from pneumobundle.make_help import TARGETS
+from pneumobundle.options import ALWAYS, OPTIONS
 
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"]
 PAGES += [f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))]
-FOLDERS = "pipeline|evaluation|transforms|bundles|benchmarks|docs|tests|tools"
+FOLDERS = "pneumobundle|pipeline|evaluation|transforms|bundles|benchmarks|docs|tests|tools"
+
+# Of the program, and of no table
+OTHER_COMMANDS = ("completion",)
 
 
 def read(page: str) -> str:
@@ -23,8 +30,8 @@ def read(page: str) -> str:
 
 
 MAKEFILE = read("Makefile").replace("\\\n", " ")
-TARGETS = re.findall(r"^([a-z][a-z_-]*):", MAKEFILE, flags=re.MULTILINE)
-VARIABLES = re.findall(r"[A-Z_]+", " ".join(re.findall(r"^(?:PATHS|TEXTS) := (.*)", MAKEFILE, flags=re.MULTILINE)))
+RULES = re.findall(r"^([a-z][a-z_-]*):", MAKEFILE, flags=re.MULTILINE)
+PROGRAMS = MAKEFILE.partition("COMMANDS := ")[2].partition("\n")[0].split()
 
 
 def code(page: str) -> list[str]:
@@ -93,21 +100,14 @@ def make_help(target: str = "") -> str:
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
 
 
-def rule(target: str) -> str:
-    """What a target needs and does; where it does nothing itself, what makes the first thing that it needs."""
-    (found,) = re.findall(rf"^{re.escape(target)}: ?(.*\n(?:\t.*\n)*)", MAKEFILE, flags=re.MULTILINE)
-    needs = re.sub("##.*", "", found).split()
-    return found if "\t" in found or not needs else found + rule(needs[0])
+def variables(target: str) -> set[str]:
+    return {option.variable for option in TARGETS[target].every_option}
 
 
-def used(text: str, seen: set[str]) -> set[str]:
-    """Variables that a text names, and those that the definitions of these name."""
-    for name in {*re.findall(r"\$\(([A-Z_]+)\)|[(,]([A-Z_]+)\)", text)}:
-        name = "".join(name)
-        if name not in seen:
-            seen.add(name)
-            used(" ".join(re.findall(rf"^{name} [?:]?= (.*)", MAKEFILE, flags=re.MULTILINE)), seen)
-    return seen & {*VARIABLES}
+def command_words(page: str) -> list[list[str]]:
+    """The words of each command of the program itself."""
+    found = [re.match(r"(?:\S*python -m )?pneumobundle ([a-z].*)", line) for line in code(page)]
+    return [shlex.split(match[1]) for match in found if match]
 
 
 def test_the_readme_is_short():
@@ -123,7 +123,16 @@ def test_every_make_target_that_is_named_exists(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_every_variable_in_a_command_is_one_of_its_target(page):
     given = [(target, name) for target, names in make_commands(page) for name in names]
-    assert [(target, name) for target, name in given if name not in used(rule(target), set())] == []
+    assert [(target, name) for target, name in given if name not in variables(target)] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_the_program_is_one(page):
+    for command, *words in command_words(page):
+        if command in OTHER_COMMANDS:
+            continue
+        options = {f"--{option.name}" for option in (*BY_NAME[OTHER_NAMES.get(command, command)].every_option, *ALWAYS)}
+        assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options | {"--no-pages", "--help"}
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -147,6 +156,11 @@ def test_pictures_are_small():
     assert {name: size for name, size in sizes.items() if size > 150_000} == {}
 
 
+def test_the_makefile_has_a_rule_for_every_target_of_the_table():
+    assert sorted({*RULES, *PROGRAMS}) == sorted(TARGETS)
+    assert sorted(PROGRAMS) == sorted(name for name, command in TARGETS.items() if command.runs)
+
+
 def test_make_help_has_a_line_for_every_target():
     assert sorted(re.findall(r"^  make (\S+)  +\S", make_help(), flags=re.MULTILINE)) == sorted(TARGETS)
 
@@ -155,10 +169,18 @@ def test_make_help_begins_with_ten_for_every_day():
     assert len(re.findall(r"^  make ", make_help().split("\n\n")[0], flags=re.MULTILINE)) == 10
 
 
-@pytest.mark.parametrize("target", sorted({*TARGETS} - {"help"}))
-def test_make_help_of_a_target_tells_the_variables_that_it_uses(target):
-    told = re.findall(r"^  ([A-Z_]+) +\S.*  \S", make_help(target), flags=re.MULTILINE)
-    assert sorted(told) == sorted(used(rule(target), set()))
+def test_make_help_of_a_target_tells_its_variables():
+    told = re.findall(r"^  ([A-Z_]+) +\S.*  \S", make_help("predict"), flags=re.MULTILINE)
+    assert sorted(told) == sorted(variables("predict") - {"SHARD"})
+
+
+@pytest.mark.parametrize("target", sorted(name for name, command in TARGETS.items() if not command.runs))
+def test_a_rule_of_the_makefile_alone_uses_the_variables_that_its_help_tells(target):
+    (found,) = re.findall(rf"^{target}:(.*\n(?:\t.*\n)*)", MAKEFILE, flags=re.MULTILINE)
+    text = found.replace("$(USUAL)", MAKEFILE[MAKEFILE.index("USUAL =") :].partition("\n")[0])
+    used = {*re.findall(r"\b([A-Z]+)\b(?=[:)\"}])", text)} & {option.variable for option in OPTIONS.values()}
+    known = {"help": {"TARGET"}, "setup": {"PYTHON", "TORCH"}}
+    assert known.get(target, used - {"PYTHON"}) == variables(target)
 
 
 def test_make_help_refuses_a_target_that_is_none():

@@ -6,6 +6,7 @@ import csv
 
 import pytest
 import torch
+from commands import run_command
 from torch import nn
 
 from evaluation.costs import cost
@@ -14,7 +15,6 @@ from evaluation.costs.cost import (
     PUBLISHED,
     WIDTH,
     configured,
-    main,
     profile,
     published,
     shown,
@@ -243,7 +243,9 @@ def test_the_output_says_how_it_was_measured(tiny_networks, tmp_path, said):
 
 
 def test_the_command_takes_names_with_spaces_between_them(monkeypatch, capsys):
-    monkeypatch.setattr(cost, "profile", lambda *given: str(given))
-    monkeypatch.setattr(cost, "keep_allocations", lambda: True)
-    main(["--networks", "anam_net enet", "--output", "there", "--repeats", "1", "--size", "64"])
-    assert capsys.readouterr().out.strip() == "(['anam_net', 'enet'], 'there', 1, 64)"
+    monkeypatch.setattr("pneumobundle.run.looking.measure_costs", lambda *given: str(given))
+    monkeypatch.setattr("pneumobundle.run.looking.keep_allocations", lambda: True)
+    run_command("profile", "--networks", "anam_net enet", "--out", "there")
+    run_command("profile", "anam_net", "enet")
+    first, second = capsys.readouterr().out.splitlines()
+    assert (first, second) == ("(['anam_net', 'enet'], 'there')", "(['anam_net', 'enet'], 'runs/profile')")

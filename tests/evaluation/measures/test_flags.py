@@ -3,11 +3,11 @@
 import dataclasses
 import math
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from commands import run_command
 
 from evaluation.measures.flags import (
     AGREEMENT,
@@ -22,9 +22,9 @@ from evaluation.measures.flags import (
     case_flags,
     flag_table,
     judged,
-    main,
 )
 from pipeline.core.errors import InputError
+from pipeline.core.project import program
 
 # The chest of conftest.py in the size of a man's, with which its lungs hold 5 litres
 LARGE_MM = (13.0, 13.0, 25.0)
@@ -220,12 +220,11 @@ def test_the_table_gives_the_reason_of_what_is_raised_alone(chest):
     assert "Yamada" not in text
 
 
-def test_the_command_prints_the_table(chest, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the command sets it; put it back afterwards
+def test_the_command_prints_the_table(chest, tmp_path, capsys):
     scan, labels = (tmp_path / name for name in ("scan.nii.gz", "labels.nii.gz"))
     for image, path in zip(chest, (scan, labels), strict=True):
         sitk.WriteImage(image, str(path))
-    main([str(labels), "--scan", str(scan), "--other", str(labels)])
+    run_command("flags", labels, labels, "--scan", scan)
     printed = capsys.readouterr().out
     assert [line.split()[0] for line in printed.splitlines()[1:7]] == [limits.name for limits in EVERY]
     assert max(map(len, printed.splitlines())) <= 100
@@ -233,7 +232,7 @@ def test_the_command_prints_the_table(chest, tmp_path, capsys, monkeypatch):
 
 def test_the_command_tells_of_foreign_labels_in_one_line(chest, tmp_path):
     sitk.WriteImage(chest[1] * 2, str(tmp_path / "labels.nii.gz"))
-    command = [sys.executable, "-m", "evaluation.measures.flags", str(tmp_path / "labels.nii.gz")]
+    command = program("flags", str(tmp_path / "labels.nii.gz"))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stderr.startswith("error: case labels: ")
     assert done.stderr.count("\n") == 1

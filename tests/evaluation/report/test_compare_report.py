@@ -8,9 +8,10 @@ import re
 import shutil
 
 import pytest
+from commands import run_command
 from report_makers import write_json, write_network
 
-from evaluation.report.compare import Report, compare_runs, main
+from evaluation.report.compare import Report, compare_runs
 from evaluation.report.compare_tables import BEHIND, BEST, matrix, metric_table, published_table, standing
 from evaluation.report.compared import read_compared
 from evaluation.report.costs import cost_of
@@ -211,6 +212,6 @@ def test_a_wide_table_is_told_in_blocks_that_fit():
 
 
 def test_the_command_writes_the_page_where_it_is_told(runs, tmp_path, capsys):
-    main([*map(str, runs), "--out", str(tmp_path / "page.html"), "--structure", "infection"])
+    run_command("compare-runs", *runs, "--out", tmp_path / "page.html", "--structure", "infection")
     assert (tmp_path / "page.html").is_file()
     assert "page.json and .csv beside it" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import re
 import shutil
 
 import pytest
-from evaluation.report.__main__ import main
+from commands import run_command
 from report_makers import SETTINGS, write_json, write_run
 
 from evaluation.report import sections
@@ -151,11 +151,11 @@ def test_a_run_that_has_only_begun_has_a_page(tmp_path):
 
 def test_the_command_writes_the_page_into_the_run(tmp_path, capsys):
     write_json(tmp_path / "train.json", {**SETTINGS, "label_map": "lungs_infection"})
-    main([str(tmp_path), "--cases", "0"])
+    run_command("report", tmp_path, "--cases", 0)
     assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert "report.html" in capsys.readouterr().out
 
 
 def test_the_command_refuses_a_folder_without_a_run(tmp_path):
     with pytest.raises(InputError, match="holds no cross-validation"):
-        main([str(tmp_path)])
+        run_command("report", tmp_path)

@@ -1,15 +1,15 @@
 """What flags are worth, by hand, against scikit-learn, and on a cross-validation of synthetic chests."""
 
 import math
-import sys
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from commands import run_command
 
 from evaluation.measures.cases import Job, evaluate_cases, write_metrics_csv
 from evaluation.measures.flags import LUNG_VOLUME, Flag
-from evaluation.statistics.flag_worth import Worth, auroc, main, measure, worth, worth_table
+from evaluation.statistics.flag_worth import Worth, auroc, measure, worth, worth_table
 from pipeline.core.errors import InputError
 from pipeline.data.study import open_study
 
@@ -128,9 +128,8 @@ def test_other_label_maps_are_refused(cross_validation):
         measure([folder])
 
 
-def test_the_command_prints_the_table(cross_validation, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the command sets it; put it back afterwards
-    main([str(cross_validation("cv", {"case_2"}))])
+def test_the_command_prints_the_table(cross_validation, capsys):
+    run_command("flag-worth", cross_validation("cv", {"case_2"}))
     printed = capsys.readouterr().out
     assert "1 failed and 3 other cases: a flag that knows nothing has an AUROC of 1 with probability 0.25" in printed
     assert max(map(len, printed.splitlines())) <= 100

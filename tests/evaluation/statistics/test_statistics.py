@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from evaluation.statistics.__main__ import main
+from commands import run_command
 
 from evaluation.measures.cases import COLUMNS, write_metrics_csv
 from evaluation.statistics import intervals
@@ -21,6 +21,7 @@ from evaluation.statistics.verdicts import (
     verdict,
     verdicts,
 )
+from pipeline.core.project import program
 
 
 def comparison(differences, family=1, structure="infection"):
@@ -138,7 +139,7 @@ def printed(capsys, monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the command sets it; put it back afterwards
 
     def of(*arguments):
-        main(arguments)
+        run_command("statistics", *arguments)
         return capsys.readouterr().out
 
     return of
@@ -165,7 +166,7 @@ def test_the_tables_stay_within_a_hundred_characters(printed, two_runs):
 
 
 def test_the_command_tells_of_a_missing_run_in_one_line(tmp_path):
-    command = [sys.executable, "-m", "evaluation.statistics", str(tmp_path / "gone")]
+    command = program("statistics", str(tmp_path / "gone"))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stderr == f"error: {tmp_path / 'gone'}: there is no such file; check the path.\n"
 

@@ -3,15 +3,16 @@
 import json
 import math
 import subprocess
-import sys
 
 import pytest
+from commands import run_command
 
 from evaluation.measures.cases import NUMBERS, write_metrics_csv
 from evaluation.measures.metrics import EMPTY_RULE
-from evaluation.statistics.summary import main, summarise
+from evaluation.statistics.summary import summarise
 from evaluation.tables.scores import case_table, paper_table, structure_table, tables
 from pipeline.core.errors import InputError
+from pipeline.core.project import program
 from pipeline.core.text_table import aligned, shortened
 
 STRUCTURES = ("left_lung", "right_lung", "lungs", "infection")
@@ -212,16 +213,15 @@ def test_a_long_case_name_keeps_both_ends():
     assert shortened("first" + "x" * 60 + "last") == "first" + "x" * 16 + ".." + "x" * 17 + "last"
 
 
-def test_the_command_prints_the_tables_and_writes_the_summary(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the command sets it; put it back afterwards
+def test_the_command_prints_the_tables_and_writes_the_summary(tmp_path, capsys):
     write_metrics_csv(two_folds(), tmp_path / "metrics.csv")
-    main([str(tmp_path / "metrics.csv")])
+    run_command("summary", tmp_path / "metrics.csv")
     assert json.loads((tmp_path / "summary.json").read_text()) == summarise(two_folds())
     assert capsys.readouterr().out.strip() == tables(two_folds(), summarise(two_folds()))
 
 
 def test_the_command_tells_of_a_missing_table_in_one_line(tmp_path):
-    command = [sys.executable, "-m", "evaluation.statistics.summary", str(tmp_path / "gone.csv")]
+    command = program("summary", str(tmp_path / "gone.csv"))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == f"error: {tmp_path / 'gone.csv'}: there is no such file; check the path.\n"

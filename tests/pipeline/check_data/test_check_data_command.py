@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import html
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_command
 from defects import changed, patient, swapped, write_case
 from dicom_makers import classic, write
-from pipeline.check_data.__main__ import main
 
 from pipeline.check_data.finding import ERROR, WARNING
 from pipeline.core.errors import InputError
 from pipeline.phantom.dataset import write_phantom
 
 
-@pytest.fixture(autouse=True)
-def keep_hook(monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-
-
 def run(folder: Path, *arguments: str) -> tuple[int, dict]:
     """The exit status and the content of findings.json."""
     out = folder.parent / "out"
-    with pytest.raises(SystemExit) as ended:
-        main([str(folder), "--out", str(out), *arguments])
-    return int(ended.value.code or 0), json.loads((out / "findings.json").read_text())
+    status = 0
+    try:
+        run_command("check", folder, "--out", out, *arguments)
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    return status, json.loads((out / "findings.json").read_text())
 
 
 @pytest.fixture
@@ -104,7 +101,7 @@ def test_a_dicom_folder_is_to_be_converted(tmp_path):
     (tmp_path / "series").mkdir()
     (tmp_path / "series/1.dcm").touch()
     with pytest.raises(InputError, match=r"DICOM files, which make predict reads; .* convert each series"):
-        main([str(tmp_path)])
+        run_command("check", tmp_path)
 
 
 def test_the_phantom_has_neither_errors_nor_warnings(tmp_path):
@@ -146,4 +143,4 @@ def test_dicom_files_without_an_ending_are_told_as_dicom(tmp_path):
     for number, file in enumerate(sorted((tmp_path / "disk").iterdir())):
         file.rename(file.with_name(f"CT.{number}"))
     with pytest.raises(InputError, match="holds DICOM files, which make predict reads"):
-        main([str(tmp_path)])
+        run_command("check", tmp_path)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from commands import run_command
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_MAPS, label_map
 from pipeline.core.project import ROOT
-from pipeline.data.datalist import check_kinds, load_datalist, main, read_datalist, write_datalist
+from pipeline.data.datalist import check_kinds, load_datalist, read_datalist, write_datalist
 from pipeline.folders.scan_list import scans
 
 SPACING_MM = (0.8, 0.7, 5.0)
@@ -267,9 +267,8 @@ def test_no_scan_is_an_error(tmp_path, name, said):
         scans(tmp_path / name)
 
 
-def test_the_command_prints_a_table_and_writes_the_datalist(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    main([str(make_dataset(tmp_path, "a")), "--out", str(tmp_path / "list.json")])
+def test_the_command_prints_a_table_and_writes_the_datalist(tmp_path, capsys):
+    run_command("datalist", make_dataset(tmp_path, "a"), "--out", tmp_path / "list.json")
     header, row, counts = capsys.readouterr().out.splitlines()
     assert header.split()[:5] == ["case", "patient", "intensity", "size", "spacing"]
     assert row.split() == ["a", "a", "hu", "6x5x4", "0.8x0.7x5", "0.0", "0.0", "0.0"]

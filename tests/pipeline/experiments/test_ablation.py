@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from bundle_runs import Bundles, find_nothing
+from commands import run_command
 from monai.bundle import ConfigParser
 from slice_set_makers import write_cases
 
@@ -20,7 +20,6 @@ from pipeline.core.configuration import RECIPES, TRAIN, load, merged, presets
 from pipeline.core.errors import InputError
 from pipeline.core.labels import label_map
 from pipeline.core.stages import stages_of
-from pipeline.experiments import ablation as ablation_module
 from pipeline.experiments.ablation import ABLATIONS, AVERAGINGS, Ablation, ablations, folder_name
 from pipeline.runs.cross_validation import CrossValidation
 
@@ -297,12 +296,10 @@ def test_the_label_maps_of_the_rows_exist():
     assert [label_map(name).structures for name in names if name]
 
 
-def test_a_command_prints_the_table_and_where_it_lies(make, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(ablation_module.logging.config, "fileConfig", lambda *arguments, **named: None)
+def test_a_command_prints_the_table_and_where_it_lies(make, tmp_path, capsys):
     data = make("eamc_dilation").data_dir
     words = ["--paper", "eamc_dilation", "--data", data, "--folds", "2", "--preset", "demo"]
-    ablation_module.main([*words, "--output", str(tmp_path / "all")])
+    run_command("ablation", *words, "--out", tmp_path / "all")
     shown = capsys.readouterr().out
     assert "Table 4 of the EAMC paper" in shown
     assert shown.endswith(f"Results are in {tmp_path}/all/eamc_dilation.\n")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import csv
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bundle_runs import find_nothing
+from commands import run_command
 from slice_set_makers import write_cases, write_png_slices, write_set_one, write_set_two
 
 from pipeline.core.atomic import read_json
 from pipeline.core.configuration import INFERENCE, TRAIN, merged, networks
 from pipeline.core.errors import InputError
-from pipeline.experiments import experiment as experiments
 from pipeline.experiments.description import described
 from pipeline.experiments.experiment import Experiment
 from pipeline.training.checkpoint import MODEL
@@ -238,11 +237,9 @@ def test_wrong_settings_are_refused_before_anything_is_prepared(make, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_command_prints_the_table_and_where_it_lies(bundles, data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(experiments.logging.config, "fileConfig", lambda *arguments, **named: None)
-    words = ["--experiment", "1", "--data", str(data), "--networks", "anam_net enet", "--preset", "demo"]
-    experiments.main([*words, "--output", str(tmp_path / "out")])
+def test_a_command_prints_the_table_and_where_it_lies(bundles, data, tmp_path, capsys):
+    words = ["--exp", "1", "--data", str(data), "--networks", "anam_net enet", "--preset", "demo"]
+    run_command("experiment", *words, "--out", tmp_path / "out")
     shown = capsys.readouterr().out
     assert "enet" in shown
     assert f"Results are in {tmp_path}/out/experiment1." in shown
@@ -250,10 +247,9 @@ def test_a_command_prints_the_table_and_where_it_lies(bundles, data, tmp_path, c
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["--paper", "inf_net"], "PAPER is 'inf_net'"), (["--networks", " "], "NETWORKS is empty")],
+    [(["--paper", "inf_net"], "PAPER is 'inf_net'"), (["--networks", "anamnet"], "did you mean anam_net")],
 )
-def test_a_wrong_command_is_an_error(data, monkeypatch, words, said):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(experiments.logging.config, "fileConfig", lambda *arguments, **named: None)
-    with pytest.raises(InputError, match=said):
-        experiments.main(["--experiment", "1", "--data", str(data), *words])
+def test_a_wrong_command_is_an_error(data, capsys, words, said):
+    with pytest.raises(SystemExit, match="2"):
+        run_command("experiment", "--exp", 1, "--data", data, *words)
+    assert said in " ".join(capsys.readouterr().err.split())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import SimpleITK as sitk
 from bundle_runs import find_nothing
+from commands import run_command
 from slice_set_makers import write_cases, write_set_one
 
 from evaluation.report.published_numbers import SOURCES, sources
@@ -18,7 +18,6 @@ from evaluation.tables.paper_table import PUBLISHED, published
 from pipeline.core.atomic import read_json
 from pipeline.core.configuration import COMMON, INFERENCE, TRAIN, cascades, load, merged, networks, optional_networks
 from pipeline.core.errors import InputError
-from pipeline.experiments import experiment as experiments
 from pipeline.experiments.description import described, papers, recipe_overrides
 from pipeline.experiments.experiment import Experiment
 from pipeline.scans.scan import read_scan
@@ -244,11 +243,9 @@ def test_a_prepared_label_holds_the_projects_codes(make, tmp_path):
     assert {0, 1, 2, 3} == set(sitk.GetArrayFromImage(read_scan(label)).ravel().tolist())
 
 
-def test_a_command_takes_the_papers_networks_and_only_experiment(bundles, data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(experiments.logging.config, "fileConfig", lambda *arguments, **named: None)
-    words = ["--paper", "small_covid_net", "--data", str(data), "--preset", "demo", "--output", str(tmp_path / "out")]
-    experiments.main(words)
+def test_a_command_takes_the_papers_networks_and_only_experiment(bundles, data, tmp_path, capsys):
+    words = ["--paper", "small_covid_net", "--data", str(data), "--preset", "demo", "--out", str(tmp_path / "out")]
+    run_command("experiment", *words)
     shown = capsys.readouterr().out
     assert shown.startswith("SmallCovid-Net paper: a tenth of set I for testing")
     assert shown.endswith(f"Results are in {tmp_path}/out/experiment1.\n")

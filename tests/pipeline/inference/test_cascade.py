@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from bundle_runs import cross_validate
 
 from pipeline.core.configuration import BUNDLES, TRAIN, cascades, load, merged, networks
 from pipeline.core.errors import InputError
+from pipeline.core.project import program
 from pipeline.core.stages import FIRST, Stage, first_stage_model_of, joined, stage_overrides, stages_of
 from pipeline.data.found import with_found
 from pipeline.data.study import load_study
@@ -80,8 +80,8 @@ def test_the_second_stage_learns_within_what_its_own_folds_first_stage_found(fin
 
 
 def test_predict_runs_both_stages(finished, data, tmp_path):
-    arguments = ["--model", str(finished / "fold0"), "--input", str(data / "images"), "--output", str(tmp_path)]
-    command = [sys.executable, "-m", "pipeline.prediction.predict", *arguments]
+    arguments = ["--model", str(finished / "fold0"), "--input", str(data / "images"), "--out", str(tmp_path)]
+    command = program("predict", *arguments)
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     for case in load_study(finished).held_out(0):
@@ -94,8 +94,8 @@ def test_a_lung_model_that_is_not_there_is_named(finished, data, tmp_path):
     (only / "fold0").mkdir(parents=True)
     for file in ("fold0/model.pt", "inference.json"):
         (only / file).write_bytes((finished / "infection" / file).read_bytes())
-    arguments = ["--model", str(only / "fold0"), "--input", str(data / "images"), "--output", str(tmp_path / "out")]
-    command = [sys.executable, "-m", "pipeline.prediction.predict", *arguments]
+    arguments = ["--model", str(only / "fold0"), "--input", str(data / "images"), "--out", str(tmp_path / "out")]
+    command = program("predict", *arguments)
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert str(tmp_path / "lungs" / "inference.json") in done.stderr

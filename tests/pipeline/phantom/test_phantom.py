@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pipeline.phantom.__main__ import main
+from commands import run_command
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import CONSOLIDATION, GROUND_GLASS, LEFT_LUNG, RIGHT_LUNG, infected
@@ -262,16 +261,12 @@ def test_impossible_argument_is_named(tmp_path: Path, patients: int, seed: int, 
         write_phantom(tmp_path, patients, seed)
 
 
-def test_command_line_says_when_nothing_is_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["phantom", str(tmp_path), "--patients", "1"])
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main() replaces it; put it back afterwards
-    main()
-    main()
-    first, second = capsys.readouterr().out.splitlines()
-    assert "Wrote 1 synthetic" in first
-    assert "nothing to do" in second
+def test_the_command_writes_what_is_not_there_yet_and_nothing_twice(tmp_path: Path) -> None:
+    run_command("phantom", tmp_path, "--patients", 1)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    run_command("phantom", tmp_path, "--patients", 1)
+    assert len(before) == 5
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_smooth_noise_has_unit_spread() -> None:
@@ -306,8 +301,6 @@ def test_writing_an_unlabelled_set_twice_touches_no_file(unlabelled: Path) -> No
     assert {path: path.stat().st_mtime_ns for path in unlabelled.rglob("*")} == before
 
 
-def test_command_line_writes_an_unlabelled_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["phantom", str(tmp_path), "--patients", "1", "--unlabelled", "--seed", "1"])
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    main()
+def test_the_command_writes_an_unlabelled_set(tmp_path: Path) -> None:
+    run_command("phantom", tmp_path, "--patients", 1, "--unlabelled", "--seed", 1)
     assert [path.name for path in tmp_path.rglob("*.nii.gz")] == ["unlabelled_01.nii.gz"]

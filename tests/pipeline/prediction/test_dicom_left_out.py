@@ -6,6 +6,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from commands import run_command
 from conftest import chest, tiny_overrides
 from dicom_makers import CORONAL, classic, study, write
 from exported import small_run
@@ -16,7 +17,7 @@ from pipeline.folders.inputs import find_inputs
 from pipeline.folders.left_out import LeftOut
 from pipeline.folders.manifest import DONE
 from pipeline.prediction.opened_input import opened
-from pipeline.prediction.predict import main, predict
+from pipeline.prediction.predict import predict
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ def test_slices_of_one_series_that_tell_two_studies_are_refused(tmp_path):
 def test_what_was_left_out_stands_in_the_table_the_csv_and_the_json(run, tmp_path, capsys):
     large, small = study(2)
     write([*large, *small[:6]], tmp_path / "in")
-    main(["--model", str(run), "--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--no-pages"])
+    run_command("predict", tmp_path / "in", "--model", run, "--out", tmp_path / "out", "--no-pages")
     assert "left out: study_" in capsys.readouterr().out
     assert ",left out," in (tmp_path / "out" / "results.csv").read_text()
     (file,) = (tmp_path / "out").glob("study_*.json")
@@ -104,9 +105,9 @@ def test_a_damaged_file_beside_the_scan_ends_with_status_1(run, tmp_path):
     write(classic(chest()[0]), tmp_path / "in" / "a")
     for file in write(classic(chest()[0])[:2], tmp_path / "in" / "b"):
         file.write_bytes(file.read_bytes()[:300])
-    words = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--no-pages"]
+    words = ["--input", tmp_path / "in", "--out", tmp_path / "out", "--no-pages"]
     with pytest.raises(SystemExit) as ended:
-        main(["--model", str(run), *words])
+        run_command("predict", "--model", run, *words)
     assert ended.value.code == 1
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from exported import small_run
 from fuzz.images import damaged_image, sound
 
 from pipeline.core.atomic import read_json
-from pipeline.core.project import ROOT
+from pipeline.core.project import ROOT, program
 from pipeline.folders.inputs import find_inputs
 from pipeline.folders.manifest import DONE, FAILED, RESULTS
 from pipeline.scans.scan import Geometry, read_geometry, read_scan
@@ -47,8 +46,8 @@ def finished(folder, tmp_path_factory):
     """The output folder, and the process that has left it."""
     place = tmp_path_factory.mktemp("results")
     run = small_run("unet_3d", place / "cv", {**tiny_overrides(), "mixed_precision": False})
-    words = ["--model", str(run / "fold0"), "--input", str(folder), "--output", str(place / "out")]
-    command = [sys.executable, "-m", "pipeline.prediction.predict", *words]
+    words = ["--model", str(run / "fold0"), "--input", str(folder), "--out", str(place / "out")]
+    command = program("predict", *words)
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     return place / "out", ended
 

@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from commands import run_command
 from conftest import chest, tiny_overrides
 from exported import small_run
 from monai.bundle import ConfigWorkflow
@@ -20,7 +21,7 @@ from pipeline.core.atomic import read_json
 from pipeline.core.configuration import METADATA
 from pipeline.core.errors import InputError
 from pipeline.folders.manifest import BEGUN, DONE, FAILED, table
-from pipeline.prediction.predict import main, predict
+from pipeline.prediction.predict import predict
 from pipeline.scans.scan import Geometry, read_geometry, read_scan
 
 NAMES = ("a", "b", "below/c")
@@ -161,9 +162,9 @@ def test_a_bad_scan_that_was_mended_is_done(run, own_scans, scans, tmp_path):
 
 def test_a_command_with_a_bad_scan_ends_with_a_table_and_status_1(run, own_scans, tmp_path, capsys):
     (own_scans / "a.nii.gz").write_bytes(b"no gzip")
-    words = ["--model", str(run / "fold0"), "--input", str(own_scans), "--output", str(tmp_path / "out")]
+    words = ["--model", run / "fold0", "--input", own_scans, "--out", tmp_path / "out"]
     with pytest.raises(SystemExit) as ended:
-        main(words)
+        run_command("predict", *words)
     assert ended.value.code == 1
     assert "2 of 3 scans segmented, 1 failed" in capsys.readouterr().out
 
@@ -176,7 +177,7 @@ def test_results_are_one_row_a_scan(finished):
 def test_merging_gives_the_same_results(mine):
     before = (mine / "results.csv").read_text()
     (mine / "results.csv").unlink()
-    main(["--merge", "--output", str(mine)])
+    run_command("merge", mine)
     assert (mine / "results.csv").read_text() == before
 
 

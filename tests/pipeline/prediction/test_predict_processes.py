@@ -48,12 +48,13 @@ def start(run, scans):
     def begin(out: Path) -> subprocess.Popen[str]:
         words = [
             "-m",
-            "pipeline.prediction.predict",
+            "pneumobundle",
+            "predict",
             "--model",
             str(run / "fold0"),
             "--input",
             str(scans),
-            "--output",
+            "--out",
             str(out),
         ]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

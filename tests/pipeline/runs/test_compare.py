@@ -6,10 +6,11 @@ from functools import partial
 
 import pytest
 from bundle_runs import Bundles
+from commands import run_command
 from slice_set_makers import write_cases
 
 from pipeline.core.errors import InputError
-from pipeline.runs.compare import Networks, main
+from pipeline.runs.compare import Networks
 from pipeline.runs.cross_validation import CrossValidation
 
 
@@ -65,7 +66,7 @@ def test_without_a_folder_the_networks_are_where_make_cv_has_them():
 
 
 def test_the_command_says_where_the_page_is(networks, made, tmp_path, capsys):
-    options = ["--data", str(tmp_path / "data"), "--folds", "2", "--preset", "demo", "--output", str(tmp_path / "out")]
+    options = ["--data", str(tmp_path / "data"), "--folds", "2", "--preset", "demo", "--out", str(tmp_path / "out")]
     write_cases(tmp_path / "data")
-    main(["--networks", "enet lednet", *options])
+    run_command("compare", "enet", "lednet", *options)
     assert f"The comparison is {tmp_path / 'out' / 'comparison.html'}." in capsys.readouterr().out

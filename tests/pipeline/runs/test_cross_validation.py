@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
-import sys
 from functools import partial
 
 import pytest
@@ -14,6 +13,7 @@ from bundle_runs import cross_validate
 from fire.parser import DefaultParseValue
 
 from pipeline.core.bundle_process import as_word
+from pipeline.core.project import program
 from pipeline.phantom.dataset import write_phantom
 from pipeline.scans.scan import Geometry, read_geometry, read_scan
 
@@ -106,8 +106,8 @@ def test_one_fold_alone_equals_that_fold_of_the_whole_run(run_cv, finished, data
 
 
 def test_predict_segments_a_folder_with_a_folds_model(finished, data, tmp_path):
-    arguments = ["--model", str(finished[0] / "fold0"), "--input", str(data / "images"), "--output", str(tmp_path)]
-    command = [sys.executable, "-m", "pipeline.prediction.predict", *arguments]
+    arguments = ["--model", str(finished[0] / "fold0"), "--input", str(data / "images"), "--out", str(tmp_path)]
+    command = program("predict", *arguments)
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     labels = sorted(file.name for file in tmp_path.glob("*.nii.gz"))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import runpy
 import subprocess
 from functools import partial
 from pathlib import Path
 
 import pytest
+from commands import run_command
 
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.errors import InputError
@@ -277,17 +277,16 @@ def test_a_comparison_is_written_down_and_made_again(tmp_path, write_dataset, bu
 @pytest.mark.parametrize(
     ("module", "chosen"),
     [
-        ("pipeline.runs.compare", ("--networks", "enet lednet")),
-        ("pipeline.experiments.ablation", ("--paper", "eamc_dilation")),
+        ("pipeline.runs.compare", ("compare", "enet", "lednet")),
+        ("pipeline.experiments.ablation", ("ablation", "--paper", "eamc_dilation")),
     ],
 )
-def test_what_a_command_writes_down_is_made_again_by_another(tmp_path, write_dataset, monkeypatch, module, chosen):
-    """As `python -m` runs a command: its classes are then of no module that another process could import."""
+def test_what_a_command_writes_down_is_made_again_by_another(tmp_path, write_dataset, module, chosen):
     data, out = write_dataset(tmp_path / "scans", ["a", "b", "c", "d"]), tmp_path / "out"
-    given = (*chosen, "--data", str(data), "--folds", "2", "--preset", "demo", "--output", str(out))
-    monkeypatch.setattr("sys.argv", [module, *given, "--launch", "slurm", "--cluster", "{'dry': '1'}"])
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    given = ("--data", data, "--folds", 2, "--preset", "demo", "--out", out, "--launch", "slurm", "--dry")
+    run_command(*chosen, *given)
     (work,) = out.rglob("work.json")
+    assert read_json(work)["what"].startswith(f"pneumobundle.{module}.")
     again = made(read_json(work))
     assert type(again).__module__ == module
     assert len(again.units()) == len(status_lines(again.place))
