@@ -56,7 +56,7 @@ def chosen(member: Member, **modes: Measured) -> str:
 def test_without_measurements_it_is_whole_and_the_log_says_how_to_measure(member):
     mode, why = chosen_mode(member, LABELS)
     assert mode == "whole"
-    assert f"python -m pipeline.inference.fidelity --model {member.weights.parent} measures it" in why
+    assert f"pneumobundle fidelity {member.weights.parent} measures it" in why
 
 
 def test_the_fastest_that_is_close_enough_is_taken(member):

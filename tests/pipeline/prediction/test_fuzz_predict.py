@@ -1,4 +1,4 @@
-"""`pipeline.prediction.predict` on a folder of damaged files: each has its label or its sentence, nothing is half."""
+"""`pneumobundle predict` on a folder of damaged files: each has its label or its sentence, nothing is half."""
 
 from __future__ import annotations
 

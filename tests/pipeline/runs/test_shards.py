@@ -54,7 +54,7 @@ def out(tmp_path):
 def test_each_task_is_the_same_plain_command(submit, tmp_path):
     said = submit(2, ["--mode=fast"])
     script = (tmp_path / "out" / "slurm" / "shard.sbatch").read_text()
-    assert "-m pipeline.prediction.predict --model 'runs/my cv' --input " in script
+    assert "-m pneumobundle predict --model 'runs/my cv' --input " in script
     assert "--mode=fast &\n" in script
     assert "#SBATCH --array=0-1%" in script
     assert said.startswith("3 scans in 2 tasks; ")
@@ -68,10 +68,7 @@ def test_the_files_are_read_by_bash(submit, tmp_path):
 
 def test_the_table_is_merged_whatever_became_of_the_tasks(submit, tmp_path):
     assert "--dependency=afterany:IDS --kill-on-invalid-dep=yes" in submit(1, [])
-    assert (
-        " -m pipeline.prediction.predict --merge --output "
-        in (tmp_path / "out" / "slurm" / "finish.sbatch").read_text()
-    )
+    assert " -m pneumobundle merge " in (tmp_path / "out" / "slurm" / "finish.sbatch").read_text()
 
 
 def test_there_are_no_more_tasks_than_scans(submit):
