@@ -21,13 +21,6 @@ from pipeline.bundle_files.package import Module, relative_imports  # noqa: E402
 from pipeline.core.commit import BUILT_FROM, commit  # noqa: E402
 from pipeline.core.project import FOLDERS, PROJECT  # noqa: E402
 
-DATA = {
-    PROJECT: ["py.typed"],
-    f"{PROJECT}.pipeline.folders": ["splits/*.json"],
-    f"{PROJECT}.pipeline.export": ["templates/*"],
-    f"{PROJECT}.evaluation.tables": ["published/*.csv"],
-    f"{PROJECT}.evaluation.report": ["templates/*"],
-}
 # Whose places the program looks for from its own folder
 BESIDE = ("LICENSE",)
 
@@ -59,6 +52,5 @@ setup(
         *(f"{PROJECT}.{name}" for name in find_packages(include=[f"{folder}*" for folder in FOLDERS])),
     ],
     package_dir={f"{PROJECT}.{folder}": folder for folder in FOLDERS},
-    package_data=DATA,
     cmdclass={"build_py": BuildPy},
 )
