@@ -138,7 +138,7 @@ def test_a_written_datalist_is_loaded_as_it_was(tmp_path):
 def test_what_is_no_datalist_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "list.json").write_text(content)
-    with pytest.raises(InputError, match=r"list\.json: .*python -m pipeline\.data\.datalist"):
+    with pytest.raises(InputError, match=r"list\.json: .*pneumobundle datalist"):
         load_datalist(tmp_path / "list.json")
 
 
