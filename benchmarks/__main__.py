@@ -17,7 +17,7 @@ from benchmarks.settings import Settings
 from pipeline.core.atomic import replacing, write_json
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.machine import instructions
-from pipeline.core.progress import duration
+from pipeline.core.progress_bar import duration
 from pipeline.folders.output_folder import claim_output
 
 # In this order; each is a module with `measure(settings) -> list[Row]`

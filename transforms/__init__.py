@@ -2,3 +2,8 @@
 
 Takes from: pipeline/core, pipeline/scans.
 """
+
+import logging
+
+# Without handlers of a program's own nothing is printed, warnings neither
+logging.getLogger(__name__).addHandler(logging.NullHandler())

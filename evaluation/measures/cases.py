@@ -20,6 +20,7 @@ from evaluation.measures.surfaces import SURFACE_METRICS, TOLERANCE_MM, surface_
 from pipeline.core.atomic import write_csv
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_CODES, LABEL_MAPS, LABEL_NAMES, LabelMap
+from pipeline.core.progress_bar import progress_bar
 from pipeline.scans.scan import Geometry, read_geometry, read_label, read_scan
 from pipeline.scans.simpleitk import sitk
 
@@ -184,8 +185,9 @@ def each_case(jobs: Iterable[Job], measure: Callable[[Job], Found], workers: int
     A worker has the arrays of one case at a time. Threads are enough, since reading, counting and distances run outside
     Python's lock.
     """
+    jobs = list(jobs)
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(measure, jobs))
+        return list(progress_bar(pool.map(measure, jobs), len(jobs), "evaluating"))
 
 
 def write_metrics_csv(rows: Iterable[Row], file: str | Path) -> None:

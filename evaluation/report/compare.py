@@ -25,6 +25,7 @@ from evaluation.report.facts import data_facts
 from evaluation.report.page import document
 from evaluation.report.published_numbers import Printed, bundle_of, printed_of
 from pipeline.core.atomic import replacing, write_csv, write_json
+from pipeline.core.progress_bar import working
 
 PAGE = "comparison.html"
 SCORE_COLUMNS = ("network", "structure", "metric", "statistic", "patients", "infinite", "value", "sd", "low", "high")
@@ -158,6 +159,7 @@ def _finite(value: Any) -> Any:
     return [*map(_finite, value)] if isinstance(value, list | tuple) else value
 
 
+@working("writing the comparison")
 def compare_runs(
     folders: Sequence[str | Path], file: str | Path, structures: Sequence[str] = (), against: str = ""
 ) -> str:

@@ -17,6 +17,7 @@ from evaluation.report.score_tables import Interval
 from evaluation.statistics.intervals import estimate, patient_means
 from evaluation.statistics.verdicts import interval_note
 from pipeline.core.atomic import replacing
+from pipeline.core.progress_bar import working
 
 REPORT = "report.html"
 SHOWN = 10
@@ -75,6 +76,7 @@ def interval_of_patients(values: Sequence[float], patients: Sequence[str]) -> tu
     return None if found.low is None or found.high is None else (found.low, found.high)
 
 
+@working("writing the report")
 def write_report(folder: Path, data: Path | None = None, shown: int = SHOWN, file: Path | None = None) -> str:
     """Write the report of a run's folder, `report.html` in it unless `file` is given; its path and size in words."""
     target = file or folder / REPORT

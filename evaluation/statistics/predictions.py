@@ -9,6 +9,7 @@ from typing import Any
 from evaluation.measures.cases import Job, evaluate_cases, write_metrics_csv
 from evaluation.statistics.summary import summarise
 from evaluation.tables.scores import tables
+from pipeline.core import logs
 from pipeline.core.atomic import write_json
 from pipeline.core.labels import label_map
 from pipeline.core.run_files import METRICS_FILE, SUMMARY_FILE
@@ -36,5 +37,5 @@ def evaluate_predictions(
     summary = summarise(rows)
     write_metrics_csv(rows, folder / METRICS_FILE)
     write_json(folder / SUMMARY_FILE, summary)
-    print(tables(rows, summary), flush=True)
+    logs.result(tables(rows, summary), folder=folder, summary=summary)
     return summary

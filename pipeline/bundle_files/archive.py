@@ -14,6 +14,7 @@ import yaml
 
 from pipeline.core.atomic import replacing
 from pipeline.core.errors import InputError
+from pipeline.core.progress_bar import working
 from pipeline.scans.scan import file_sha256
 
 LARGE_BYTES = 25 * 2**20
@@ -51,6 +52,7 @@ def write_zip(target: Path, contents: Iterable[tuple[str, bytes | Path]]) -> Non
                 stream.write(content if isinstance(content, bytes) else content.read_bytes())
 
 
+@working("packing the bundle")
 def zip_bundle(folder: Path, version: str) -> Path:
     """`<name>_v<version>.zip` beside a bundle and its checksum file; also that of the folder, `<name>.sha256`."""
     target = folder.with_name(f"{folder.name}_v{version}.zip")

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from pipeline.bundle_files.archive import bundle_sha256, check_checksums, checksum_file, copy_files
 from pipeline.bundle_files.foreign_code import foreign_code
+from pipeline.core import logs
 from pipeline.core.configuration import INFERENCE
 from pipeline.core.errors import InputError
 from pipeline.scans.dicom.archive import extracted
@@ -39,7 +40,8 @@ def opened(bundle: Path, trusted: bool = False) -> Iterator[Path]:
         raise InputError(f"MODEL is {bundle}, which does not exist; give a fold of a run, or a bundle.")
     checked = check_checksums(bundle)
     told = f"as {checksum_file(bundle).name} says" if checked else "no checksum file beside it, so not compared"
-    print(f"bundle {bundle.resolve()}\nSHA-256 {bundle_sha256(bundle)}, {told}", flush=True)
+    sha256 = bundle_sha256(bundle)
+    logs.result(f"bundle {bundle.resolve()}\nSHA-256 {sha256}, {told}", bundle=bundle.resolve(), sha256=sha256)
     with _copy(bundle) as scratch:
         folders = [file.parents[1] for file in scratch.glob(f"*/{CONFIG}")]
         if len(folders) != 1:

@@ -22,7 +22,7 @@ from pipeline.check_data.finding import ERROR, LEVELS, NOTE, WARNING, Finding, o
 from pipeline.check_data.histogram_plot import Histogram, histogram, histogram_plot
 from pipeline.check_data.montage import Tile, tile
 from pipeline.core.atomic import replacing
-from pipeline.core.progress import progress_bar
+from pipeline.core.progress_bar import progress_bar
 from pipeline.folders.layouts import Listing
 from pipeline.folders.left_out import LeftOut
 from pipeline.scans.scan import GREY_255, HOUNSFIELD, read_scan

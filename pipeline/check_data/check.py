@@ -15,7 +15,7 @@ from pipeline.check_data.finding import ERROR, NOTE, Finding
 from pipeline.check_data.overview import Overview, overview
 from pipeline.check_data.scan_gate import look_at_scan
 from pipeline.check_data.visits import check_visits
-from pipeline.core.progress import progress_bar
+from pipeline.core.progress_bar import progress_bar
 from pipeline.folders.layouts import Case, Listing
 from pipeline.scans.scan import ROUNDED, case_name, file_sha256, read_label
 from pipeline.scans.simpleitk import sitk

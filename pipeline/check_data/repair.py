@@ -21,6 +21,7 @@ from pipeline.check_data.labels import NAMED_IN
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.labels import INFECTION, LABEL_NAMES, LEFT_LUNG, RIGHT_LUNG
+from pipeline.core.progress_bar import progress_bar
 from pipeline.folders.layouts import Case, Listing
 from pipeline.scans.header_formats import TWO_FILES
 from pipeline.scans.scan import PNG, ROUNDED, case_name, files_there, read_label, read_scan
@@ -65,7 +66,8 @@ def repair(listing: Listing, folder: Path, findings: Sequence[Finding], target: 
     target.parent.mkdir(parents=True, exist_ok=True)
     growing = target.with_name(f".{uuid.uuid4().hex}.{target.name}")
     try:
-        done = {path: line for path in files if (line := _write(path, folder, growing, wanted.get(path, {})))}
+        copied = progress_bar(files, len(files), "copying and repairing")
+        done = {path: line for path in copied if (line := _write(path, folder, growing, wanted.get(path, {})))}
         for case in listing.cases:
             if doubt := _doubt(case, folder, growing, findings, wanted):
                 for path in (case.image, case.label):

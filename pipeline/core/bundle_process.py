@@ -20,6 +20,7 @@ from typing import Any
 
 from fire.parser import DefaultParseValue
 
+from pipeline.core import logs
 from pipeline.core.configuration import LOGGING, METADATA
 from pipeline.core.errors import CAUSE_FILE, InputError
 from pipeline.core.machine import cores
@@ -36,6 +37,8 @@ _got: list[int] = []
 # How often several processes are looked after
 LOOK_S = 0.1
 THREADS = "OMP_NUM_THREADS"
+# Of our own, beside this module: by its name here, which in a wheel is a longer one
+MONAI_COMMAND = f"{__package__}.monai_command"
 
 
 def run_bundle(what: str, arguments: Mapping[str, Any], threads: int = 0, processes: int = 1) -> None:
@@ -45,11 +48,13 @@ def run_bundle(what: str, arguments: Mapping[str, Any], threads: int = 0, proces
     likes; what the environment says comes first. `processes` of one training, as torchrun would start them, share
     these threads. Ends this process with status STOPPED_STATUS where the bundle was stopped.
     """
-    command = [sys.executable, "-m", "monai.bundle", "run"]
-    for key, value in {"meta_file": METADATA, "logging_file": LOGGING, **arguments}.items():
-        command += [f"--{key}", str(value) if isinstance(value, list) else as_word(str(value))]
-    shown = shlex.join(["python", *command[1:]]).replace(f"{Path.cwd()}{os.sep}", "")
+    options = {"meta_file": METADATA, "logging_file": LOGGING, **arguments}
+    shown = shlex.join(["python", "-m", "monai.bundle", *_words(options)]).replace(f"{Path.cwd()}{os.sep}", "")
     logger.info("%s\n  %s", what, shown)
+    command = [sys.executable, "-m", "monai.bundle", *_words(options)]
+    if logs.ENVIRONMENT in os.environ:
+        # It logs as this one was asked to
+        command = [sys.executable, "-m", MONAI_COMMAND, *_words({**options, "logging_file": False})]
     # MONAI warns on every run that a configuration is code; the README says so once.
     settings = {"PYTHONWARNINGS": "ignore::UserWarning:monai.bundle.scripts"}
     if threads:
@@ -67,6 +72,14 @@ def run_bundle(what: str, arguments: Mapping[str, Any], threads: int = 0, proces
     if status:
         ended = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         raise InputError(f"{what} {ended} ({said or 'see above'}); run the same command again to go on.")
+
+
+def _words(options: Mapping[str, Any]) -> list[str]:
+    """`run` and its options, as fire reads them."""
+    words = ["run"]
+    for key, value in options.items():
+        words += [f"--{key}", str(value) if isinstance(value, (list, bool)) else as_word(str(value))]
+    return words
 
 
 def _environments(processes: int, threads: int) -> list[dict[str, str]]:

@@ -8,6 +8,8 @@ import unicodedata
 from pathlib import Path
 from types import TracebackType
 
+from pipeline.core import logs
+
 SHOW_TRACEBACK = "PNEUMOBUNDLE_TRACEBACK"
 # A file for the cause of a process' end, which the one that started it reads
 CAUSE_FILE = "PNEUMOBUNDLE_CAUSE_FILE"
@@ -83,12 +85,19 @@ def report(kind: type[BaseException], error: BaseException, trace: TracebackType
         Path(os.environ[CAUSE_FILE]).write_text(cause, encoding="utf-8")
     if mistake is None or os.environ.get(SHOW_TRACEBACK):
         sys.__excepthook__(kind, error, trace)
+        logs.error_to_file(last_line(innermost(error)), error)
+        if logs.settings().as_json:
+            logs.event("error", message=last_line(innermost(error)))
         return
-    print(f"error: {one_sentence(mistake)}", file=sys.stderr, flush=True)
+    logs.error(one_sentence(mistake))
     # The interpreter takes the status of a SystemExit that leaves the hook; without it the status would be 1.
     raise SystemExit(2)
 
 
 def report_plainly() -> None:
-    """Make every InputError that ends this process one plain line; every configuration calls this first."""
+    """Make every InputError that ends this process one plain line; every configuration calls this first.
+
+    A process that a command started also says what that one was asked for, see `pipeline.core.logs`.
+    """
     sys.excepthook = report
+    logs.as_the_parent_asks()

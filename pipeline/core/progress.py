@@ -1,50 +1,24 @@
-"""Progress for people: a bar on a terminal, plain lines in a log."""
+"""How far a training or an inference is: a line an epoch or a case, and a bar within them."""
 
 from __future__ import annotations
 
 import logging
-import sys
 import time
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import ignite.distributed as idist
 from ignite.engine import Events
 from monai.engines import Workflow
-from tqdm import tqdm
 
 from pipeline.core.atomic import write_json
 from pipeline.core.machine import memory_mib
+from pipeline.core.progress_bar import LOG_EVERY_S, Form, Progress, duration
 
 logger = logging.getLogger(__name__)
-Item = TypeVar("Item")
-LOG_EVERY_S = 30.0
 LONG_RUN_S = 3600.0
 PACE_ITERATIONS = 5
 # In a training's folder: how far it is
 PROGRESS = "progress.json"
-
-
-def progress_bar(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    """Iterate with a bar on a terminal, with one line every half minute elsewhere."""
-    if sys.stderr.isatty():
-        yield from tqdm(items, total=total, desc=what, leave=False)
-        return
-    last = time.monotonic()
-    for done, item in enumerate(items, start=1):
-        yield item
-        if time.monotonic() - last > LOG_EVERY_S:
-            last = time.monotonic()
-            logger.info("%s: %d of %d", what, done, total)
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `7 min`, `3.2 h`, `5.4 days`."""
-    for unit, length in (("days", 86400.0), ("h", 3600.0)):
-        if seconds >= length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 class TrainingProgress:
@@ -63,7 +37,7 @@ class TrainingProgress:
         self.runs = runs
         self.quicker = quicker
         self.folder = None if folder is None else Path(folder)
-        self.bar: Any = None
+        self.within: Progress | None = None
 
     def attach(self, engine: Workflow) -> None:
         engine.add_event_handler(Events.STARTED, self.started)
@@ -78,16 +52,17 @@ class TrainingProgress:
 
     def epoch_started(self, engine: Workflow) -> None:
         self.epoch_began = self.last = time.monotonic()
-        if sys.stderr.isatty() and idist.get_rank() == 0:
-            self.bar = tqdm(total=engine.state.epoch_length, desc=self._epoch(engine), leave=False)
+        if idist.get_rank() == 0:
+            self.within = Progress(self._epoch(engine), engine.state.epoch_length, with_lines=False)
 
     def iteration_completed(self, engine: Workflow) -> None:
         now = time.monotonic()
         self.paces.append(now - self.last)
         self.last = now
-        if self.bar is not None:
-            self.bar.set_postfix(loss=f"{engine.state.output['loss'].item():.3f}", refresh=False)
-            self.bar.update()
+        if self.within is not None:
+            # Of a GPU the loss is waited for, so not where nobody sees it
+            seen = self.within.form in (Form.BAR, Form.EVENTS)
+            self.within.advance(**({"loss": engine.state.output["loss"].item()} if seen else {}))
         if not self.warned and len(self.paces) == PACE_ITERATIONS:
             self.warned = True
             self.warn_if_long(engine, sorted(self.paces)[len(self.paces) // 2])
@@ -102,7 +77,7 @@ class TrainingProgress:
         patches = steps * engine.state.output["image"].shape[0] * idist.get_world_size()
         whole = seconds / steps * engine.state.epoch_length
         self.write(engine, {"loss": loss}, whole, whole - seconds)
-        if self.bar is None:
+        if self.within is None or self.within.form is not Form.BAR:
             logger.info(
                 "%s: step %d of %d, loss %.4f, %.3g patches/s, %d MiB",
                 self._epoch(engine), steps, engine.state.epoch_length, loss, patches / seconds, memory_mib(),
@@ -130,9 +105,9 @@ class TrainingProgress:
         )  # fmt: skip
 
     def epoch_completed(self, engine: Workflow) -> None:
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
+        if self.within is not None:
+            self.within.close()
+            self.within = None
         seconds = time.monotonic() - self.epoch_began
         left = seconds * (engine.state.max_epochs - engine.state.epoch)
         self.told = time.monotonic()
@@ -145,7 +120,7 @@ class TrainingProgress:
 
 
 class InferenceProgress:
-    """Handler for an evaluator with one case a step: a line a case with its seconds."""
+    """Handler for an evaluator with one case a step: a line a case with its seconds, and when all will be done."""
 
     def __init__(self, cases: list[str]) -> None:
         self.cases = cases
@@ -153,12 +128,18 @@ class InferenceProgress:
     def attach(self, engine: Workflow) -> None:
         engine.add_event_handler(Events.STARTED, self.started)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
+        engine.add_event_handler(Events.COMPLETED, self.completed)
 
     def started(self, engine: Workflow) -> None:
         self.last = time.monotonic()
+        self.all = Progress("segmenting", len(self.cases))
+
+    def completed(self, engine: Workflow) -> None:
+        self.all.close()
 
     def iteration_completed(self, engine: Workflow) -> None:
         now = time.monotonic()
         done = engine.state.iteration
         logger.info("segmented %s, %d of %d, %.1f s", self.cases[done - 1], done, len(self.cases), now - self.last)
         self.last = now
+        self.all.advance()

@@ -20,7 +20,7 @@ from pipeline.core.claims import FOLDER as CLAIMS
 from pipeline.core.claims import Claims, each_when_done
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_CODES
-from pipeline.core.progress import progress_bar
+from pipeline.core.progress_bar import progress_bar
 from pipeline.core.several_processes import first_alone
 from pipeline.scans.front import Front
 from pipeline.scans.scan import read_label, read_scan

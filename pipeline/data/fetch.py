@@ -11,25 +11,26 @@ import errno
 import hashlib
 import http.client
 import json
+import logging
 import os
 import shutil
-import sys
 import tempfile
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tqdm import tqdm
-
+from pipeline.core import logs
 from pipeline.core.errors import InputError
+from pipeline.core.progress_bar import BYTES, Progress, progress_bar
 from pipeline.folders.layouts import image_files
 from pipeline.scans.scan import SUFFIXES
 
+logger = logging.getLogger(__name__)
 RECORD_URL = "https://zenodo.org/api/records/3757476"
 FILES_URL = "https://zenodo.org/records/3757476/files/"
 ARCHIVES = ("COVID-19-CT-Seg_20cases.zip", "Lung_and_Infection_Mask.zip")
@@ -52,7 +53,7 @@ def fetch(target: str | Path, files_url: str = FILES_URL, record_url: str = RECO
     target = Path(target)
     wanted = [name for name in ARCHIVES if not image_files(unpacked_folder(target, name))]
     if not wanted:
-        print(f"{target}: already complete, nothing to do")
+        logs.result(f"{target}: already complete, nothing to do", folder=target)
         return
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -60,9 +61,9 @@ def fetch(target: str | Path, files_url: str = FILES_URL, record_url: str = RECO
         raise InputError(f"{target}: cannot be made ({error.strerror}); give another folder.") from error
     for remote in remote_files(wanted, files_url, record_url):
         archive = download(remote, target)
-        print(f"{unpack(archive, unpacked_folder(target, remote.name))}: unpacked", flush=True)
+        logger.info("%s: unpacked", unpack(archive, unpacked_folder(target, remote.name)))
         archive.unlink()
-    print(f"{target}: complete")
+    logs.result(f"{target}: complete", folder=target)
 
 
 def unpacked_folder(target: Path, archive_name: str) -> Path:
@@ -122,10 +123,11 @@ def _receive(remote: RemoteFile, part: Path, done: int) -> None:
         if promised is not None and done + int(promised) != remote.size_bytes:
             total = done + int(promised)
             raise InputError(f"{remote.url}: offers {total} bytes, expected {remote.size_bytes}; check the address.")
-        with part.open("ab" if done else "wb") as file, _progress(remote.name, done, remote.size_bytes) as advance:
+        progress = Progress(remote.name, remote.size_bytes, BYTES, done)
+        with part.open("ab" if done else "wb") as file, progress:
             while block := response.read(BLOCK_BYTES):
                 file.write(block)
-                advance(len(block))
+                progress.advance(len(block))
     received = part.stat().st_size
     if received < remote.size_bytes:
         raise InputError(
@@ -156,25 +158,6 @@ def _network(url: str) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _progress(name: str, done: int, size_bytes: int) -> Iterator[Callable[[int], object]]:
-    """A function to call with the bytes that came: a bar on a terminal, else a line every tenth of the file."""
-    if sys.stderr.isatty():
-        with tqdm(desc=name, initial=done, total=size_bytes, unit="B", unit_scale=True) as bar:
-            yield bar.update
-        return
-    tenths = 10 * done // size_bytes
-
-    def advance(count: int) -> None:
-        nonlocal done, tenths
-        done += count
-        if 10 * done // size_bytes > tenths:
-            tenths = 10 * done // size_bytes
-            print(f"{name}: {10 * tenths} % of {size_bytes / 1e6:.0f} MB", flush=True)
-
-    yield advance
-
-
 def _md5(path: Path) -> str:
     # Against damage, not against malice, so it must work where a security policy forbids MD5.
     digest = hashlib.md5(usedforsecurity=False)
@@ -193,7 +176,8 @@ def unpack(archive: Path, folder: Path) -> Path:
         fresh.mkdir()
         try:
             with zipfile.ZipFile(archive) as zipped:
-                for member in _image_members(zipped):
+                members = _image_members(zipped)
+                for member in progress_bar(members, len(members), f"unpacking {archive.name}"):
                     with zipped.open(member) as source, (fresh / PurePosixPath(member).name).open("xb") as file:
                         shutil.copyfileobj(source, file, BLOCK_BYTES)
         except (zipfile.BadZipFile, zlib.error, EOFError, FileExistsError) as error:

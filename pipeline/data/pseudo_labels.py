@@ -22,6 +22,7 @@ import numpy as np
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
+from pipeline.core.progress_bar import progress_bar
 from pipeline.scans.front import Front
 from pipeline.scans.scan import file_sha256, read_geometry, read_scan
 from pipeline.scans.simpleitk import sitk
@@ -117,7 +118,7 @@ def recorded(
     `origin` says which round and model it was.
     """
     entries = []
-    for scan in drawn:
+    for scan in progress_bar(drawn, len(drawn), "keeping pseudo labels"):
         label = Path(os.path.abspath(label_file(labels_dir, scan["case"])))
         write_codes(label_file(found_dir, scan["case"]), label, classes)
         confidence = mean_confidence(read_json(Path(found_dir) / f"{scan['case']}.json"), scan.get("slices"))

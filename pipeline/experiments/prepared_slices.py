@@ -24,7 +24,7 @@ import numpy as np
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.labels import INFECTED, LABEL_CODES
-from pipeline.core.progress import progress_bar
+from pipeline.core.progress_bar import progress_bar
 from pipeline.data.slice_sets import Stack, read_codes, read_image
 from pipeline.scans.front import resample
 from pipeline.scans.resampling import majority

@@ -16,6 +16,7 @@ from pipeline.bundle_files.own_code import standalone
 from pipeline.bundle_files.package import closure, foreign_imports, names_in, write_package
 from pipeline.core.configuration import INFERENCE, LOGGING, TRAIN
 from pipeline.core.errors import InputError
+from pipeline.core.progress_bar import Progress, ticking
 from pipeline.core.project import ROOT
 from pipeline.export.configs import EVALUATE, MULTI_GPU, evaluation_overlay, multi_gpu_overlay, published
 from pipeline.export.documents import data_license, readme
@@ -79,14 +80,23 @@ def write_bundle(source: Source, bundle: Path, details: Details) -> dict[str, An
     shutil.copyfile(ROOT / "LICENSE", bundle / "LICENSE")
     write_package(modules, bundle / source.package, f"The code of {source.name}, copied from PneumoBundle.")
     write_pages(source, bundle, described, details.license_file)
-    for member in source.members:
-        config = INFERENCE if member is source.last else member.stage.name
-        for model in member.models:
-            write_weights(member.state_dict(model), bundle / f"models/{model}.pt")
-            write_torchscript(bundle, f"configs/{config}.json", f"models/{model}.pt", f"models/{model}.ts")
-            write_program(bundle, f"configs/{config}.json", f"models/{model}.pt", f"models/{model}.pt2")
+    write_models(source, bundle)
     write_large_files(bundle, details.url)
     return described
+
+
+def write_models(source: Source, bundle: Path) -> None:
+    """The weights of every stage and fold, as a state dict, TorchScript and a program of torch.export."""
+    every = [(member, model) for member in source.members for model in member.models]
+    with ticking(Progress(f"{source.name}: writing models", 3 * len(every))) as progress:
+        for member, model in every:
+            config = f"configs/{INFERENCE if member is source.last else member.stage.name}.json"
+            write_weights(member.state_dict(model), bundle / f"models/{model}.pt")
+            progress.advance()
+            write_torchscript(bundle, config, f"models/{model}.pt", f"models/{model}.ts")
+            progress.advance()
+            write_program(bundle, config, f"models/{model}.pt", f"models/{model}.pt2")
+            progress.advance()
 
 
 def origin(source: Source) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.core.configuration import BUNDLES
-from pipeline.core.progress import duration
+from pipeline.core.progress_bar import duration
 from pipeline.export.configs import EVALUATE, MULTI_GPU
 from pipeline.export.metadata import data_source, external_scores
 from pipeline.export.source import Member, Source

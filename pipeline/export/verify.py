@@ -22,6 +22,7 @@ import torch
 from pipeline.bundle_files.archive import LARGE_BYTES, check_checksums, checksum_file, files_of, read_large_files
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
+from pipeline.core.progress_bar import progress_bar, working
 from pipeline.core.project import ROOT
 from pipeline.scans.scan import file_sha256
 
@@ -261,7 +262,7 @@ CHECKS: tuple[Check, ...] = (
 def read_findings(bundle: Path) -> list[Finding]:
     """What reading a bundle's files tells; a check that a missing file stops is a finding too."""
     found = []
-    for check in CHECKS:
+    for check in progress_bar(CHECKS, len(CHECKS), "checking the files"):
         try:
             found += list(check(bundle))
         except (OSError, ValueError, KeyError) as error:
@@ -269,6 +270,7 @@ def read_findings(bundle: Path) -> list[Finding]:
     return found
 
 
+@working("running MONAI's commands on it")
 def run_findings(bundle: Path, schema: Path | None) -> list[Finding]:
     """What MONAI's own commands tell, in a process that sees no other packages than those that the bundle names."""
     with tempfile.TemporaryDirectory() as scratch:

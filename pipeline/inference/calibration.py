@@ -20,6 +20,7 @@ import torch
 
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError, last_line
+from pipeline.core.progress_bar import working
 from pipeline.core.quiet import quiet
 from pipeline.inference.eight_bits import eight_bits_file, write_eight_bits
 from pipeline.inference.ensemble import configuration_of
@@ -89,6 +90,7 @@ def training_scans(model: Model) -> Sequence[Case]:
         ) from error
 
 
+@working("calibrating 8 bits")
 def quantised(network: torch.nn.Module, inputs: Sequence[np.ndarray], name: str) -> tuple[bytes, bytes]:
     """A network in 8 bits, as the content of OpenVINO's .xml and .bin files, for images of any number and size.
 

@@ -28,10 +28,12 @@ from evaluation.measures.cases import (
 from evaluation.statistics.ensemble_severity import CaseSeverity, case_severity, write_severity_csv
 from evaluation.statistics.ensemble_tables import Group, ensemble_summary, ensemble_tables
 from evaluation.statistics.findings import Finding, job_flags, write_findings
+from pipeline.core import logs
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.bundle_process import run_bundle
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
+from pipeline.core.progress_bar import progress_bar
 from pipeline.core.run_files import DATALIST, FOLDS, METRICS_FILE, PREDICTIONS, SUMMARY_FILE
 from pipeline.core.stages import first_stage_model_of, has_first_stage, result_label_map
 from pipeline.data.datalist import read_datalist
@@ -97,7 +99,7 @@ class EnsembleScore:
             )
         groups, severities = self.score()
         self.write_summary(groups, severities)
-        print(ensemble_tables(self.method, groups, severities), flush=True)
+        logs.result(ensemble_tables(self.method, groups, severities))
         return groups
 
     def write_summary(self, groups: Sequence[Group], severities: Sequence[CaseSeverity]) -> None:
@@ -107,7 +109,8 @@ class EnsembleScore:
     def score(self) -> tuple[list[Group], list[CaseSeverity]]:
         """The scores of every group of cases, and the severity of each case; what is missing is segmented first."""
         self.segment()
-        honest = {case["case"]: self.measure(case) for case in self.cases if self.voters[case["case"]]}
+        cases = [case for case in self.cases if self.voters[case["case"]]]
+        honest = {case["case"]: self.measure(case) for case in progress_bar(cases, len(cases), "evaluating")}
         return [*self.honest_groups(honest), *self.leaking_groups()], self.severities(honest)
 
     def segment(self) -> None:

@@ -19,6 +19,7 @@ from pipeline.core.atomic import read_json
 from pipeline.core.configuration import INFERENCE, merged
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
+from pipeline.core.progress_bar import working
 from pipeline.core.stages import stages_of
 from pipeline.folders.output_folder import claim_output
 from pipeline.folders.scan_list import scans
@@ -86,6 +87,7 @@ def parsed(configuration: Mapping[str, Any]) -> ConfigParser:
     return parser
 
 
+@working("computing the maps")
 def feature_views(model: Model, case: Mapping[str, str]) -> FeatureViews:
     """What each block of a network makes of one slice of a scan, an entry of `pipeline.folders.scan_list.scans`.
 

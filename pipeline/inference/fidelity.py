@@ -20,6 +20,7 @@ import torch
 from evaluation.measures.metrics import dice
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
+from pipeline.core.progress_bar import progress_bar
 from pipeline.core.text_table import aligned
 from pipeline.inference.auto_mode import EXACT, WHOLE, Measured, eight_bits_sha256, has_eight_bits, write_measured
 from pipeline.inference.chosen_model import open_model
@@ -84,7 +85,7 @@ def segmented(member: Member, cases: Sequence[Mapping[str, Any]], mode: str) -> 
     logger.info("%s: segmenting %d scans as MODE=%s", member.weights, len(cases), mode)
     classes, seconds = {}, {}
     with TemporaryDirectory() as folder, open_model(member.weights.parent, folder, mode=mode) as model:
-        for case in cases:
+        for case in progress_bar(cases, len(cases), f"segmenting as MODE={mode}"):
             name = case["case"]
             seconds[name] = sum(model.segmenter.segment({"case": name, "image": case["image"]}).values())
             classes[name] = sitk.GetArrayFromImage(read_scan(Path(folder) / f"{name}.nii.gz"))

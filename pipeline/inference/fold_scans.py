@@ -13,6 +13,7 @@ import torch
 
 from pipeline.check_data.scan_gate import refuse_scan
 from pipeline.core.errors import InputError
+from pipeline.core.progress_bar import progress_bar
 from pipeline.core.run_files import DATALIST
 from pipeline.core.stages import STAGES
 from pipeline.data.study import load_study
@@ -116,7 +117,7 @@ def inputs_of(model: Model, image: torch.Tensor) -> torch.Tensor:
 def calibration_inputs(model: Model, cases: Sequence[Case], wanted: int) -> Iterator[np.ndarray]:
     """About `wanted` inputs of a network, float32 (1, C, H, W[, D]) each: from every case as many, evenly spaced."""
     share = -(-wanted // len(cases))
-    for case in cases:
+    for case in progress_bar(cases, len(cases), "preparing scans to calibrate on"):
         inputs = inputs_of(model, prepared(model, case))
         count = min(share, len(inputs))
         # The middles of as many equal parts: the ends of a scan hold little

@@ -28,6 +28,7 @@ from pipeline.core.labels import (
     LEFT_LUNG,
     RIGHT_LUNG,
 )
+from pipeline.core.progress_bar import progress_bar
 from pipeline.phantom.anatomy import (
     AIRWAYS,
     Patient,
@@ -157,7 +158,8 @@ def write_phantom(
     if not is_complete(folder, settings):
         _clear(folder)
         wanted = range(first - 1, first - 1 + patients)
-        entries = [_write_case(folder, phantom_case(index, seed, coarsening)) for index in wanted]
+        drawn = progress_bar(wanted, patients, "drawing patients")
+        entries = [_write_case(folder, phantom_case(index, seed, coarsening)) for index in drawn]
         codes = {str(code): name for code, name in LABEL_NAMES.items()}
         about = (
             "Synthetic chest CT with COVID-like lesions, computed by pipeline/phantom/dataset.py; no patient's scan."

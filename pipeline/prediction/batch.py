@@ -6,7 +6,6 @@ import errno
 import logging
 import os
 import re
-import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -17,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pipeline.core.atomic import remove_unfinished
 from pipeline.core.claims import FOLDER, Claims, each_when_done
 from pipeline.core.errors import SHOW_TRACEBACK, innermost, input_error_in, last_line, one_sentence
+from pipeline.core.progress_bar import Form, Progress
 from pipeline.folders.inputs import Input
 from pipeline.folders.manifest import (
     BEGUN,
@@ -235,22 +233,16 @@ def progress(total: int) -> Iterator[Any]:
 
     A bar on a terminal, a line a case elsewhere.
     """
-
-    def line(manifest: Manifest, done: int, is_own: bool) -> None:
-        case = printable(manifest["case"])
-        if manifest["status"] == FAILED:
-            logger.warning("%s failed, %d of %d: %s", case, done, total, manifest["message"])
-        elif is_own and not sys.stderr.isatty():
-            seconds = sum(manifest["seconds"].values())
-            logger.info("segmented %s, %d of %d, %.1f s", case, done, total, seconds)
-
-    if not sys.stderr.isatty():
-        yield line
-        return
-    with logging_redirect_tqdm(), tqdm(total=total, unit="scan") as bar:
+    # The lines of the cases say how far it is
+    with Progress("segmenting", total, with_lines=False) as bar:
 
         def step(manifest: Manifest, done: int, is_own: bool) -> None:
-            line(manifest, done, is_own)
-            bar.update()
+            case = printable(manifest["case"])
+            if manifest["status"] == FAILED:
+                logger.warning("%s failed, %d of %d: %s", case, done, total, manifest["message"])
+            elif is_own and bar.form is not Form.BAR:
+                seconds = sum(manifest["seconds"].values())
+                logger.info("segmented %s, %d of %d, %.1f s", case, done, total, seconds)
+            bar.advance()
 
         yield step

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.core import logs
 from pipeline.core.claims import check_writable
 from pipeline.core.errors import InputError
 from pipeline.folders.inputs import find_all
@@ -89,7 +90,7 @@ def told_plainly(output_dir: str | Path) -> Iterator[None]:
 def summarised(every: Sequence[Manifest], left_out: Sequence[LeftOut] = ()) -> bool:
     """Print the table of all scans, and what holds for several of them; whether all are segmented, none left out."""
     left_out = [*left_out, *left_out_of(every)]
-    print(table(every, left_out), flush=True)
+    logs.result(table(every, left_out), scans=every, left_out=[each.sentence for each in left_out])
     if known := [manifest["case"] for manifest in every if TRAINED_ON in manifest.get("warnings", ())]:
         logger.warning("MODEL was trained on %d of these scans: %s", len(known), ", ".join(known))
     return all(manifest["status"] == DONE for manifest in every) and not any_missed(left_out)

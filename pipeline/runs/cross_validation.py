@@ -27,13 +27,14 @@ from evaluation.statistics.summary import summarise
 from evaluation.statistics.verdicts import interval_text
 from evaluation.tables.scores import tables
 from pipeline.bundle_files.earlier_version import refuse_earlier
+from pipeline.core import logs
 from pipeline.core.atomic import keep_json, read_json, write_json
 from pipeline.core.bundle_process import run_bundle, signals_passed_on
 from pipeline.core.configuration import COMMON, INFERENCE, TRAIN, merged, parse_overrides
 from pipeline.core.errors import InputError
 from pipeline.core.labels import label_map
 from pipeline.core.machine import cores
-from pipeline.core.progress import duration
+from pipeline.core.progress_bar import duration
 from pipeline.core.run_files import METRICS_FILE, PREDICTIONS, PROBABILITIES, SUMMARY_FILE
 from pipeline.core.stages import FIRST, Stage, result_label_map, stage_overrides, stages_of
 from pipeline.data.cache import CaseCache
@@ -232,11 +233,13 @@ class CrossValidation:
                 self.run_unit(study, fold)
             return
         pool = ThreadPoolExecutor(self.side_by_side)
-        try:
-            for done in [pool.submit(self.run_unit, study, fold) for fold in folds]:
-                done.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        # Their bars would be drawn over each other
+        with logs.without_bars():
+            try:
+                for done in [pool.submit(self.run_unit, study, fold) for fold in folds]:
+                    done.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     @cached_property
     def side_by_side(self) -> int:
@@ -336,9 +339,9 @@ class CrossValidation:
         write_metrics_csv(rows, folder / METRICS_FILE)
         write_findings(findings, folder)
         write_json(folder / SUMMARY_FILE, summary)
-        print(tables(rows, summary), flush=True)
+        logs.result(tables(rows, summary), folder=folder, summary=summary)
         intervals = interval_text(self.network, keyed(rows, self.output_dir), list(summary["structures"]))
-        print("", findings_text(findings, rows), "", intervals, sep="\n", flush=True)
+        logs.result("\n".join(["", findings_text(findings, rows), "", intervals]))
         logger.info("Report: %s", write_report(folder))
 
     def job(self, study: Study, case: Mapping[str, Any], fold: int) -> Job:

@@ -14,6 +14,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline.core import logs
 from pipeline.core.atomic import write_json
 from pipeline.core.bundle_process import signals_passed_on
 from pipeline.core.configuration import TRAIN, parse_overrides
@@ -59,7 +60,7 @@ def launch(work: Any, where: str = LOCAL, cluster: Mapping[str, Any] | str = "{}
     """Run a `Work` here, or hand its units to a cluster with settings beyond cluster.yaml's; InputError for others."""
     if where == LOCAL:
         if (shown := work.run()) is not None:
-            print(shown, flush=True)
+            logs.result(shown)
     elif where == SLURM:
         given = dict(parse_overrides(cluster))
         dry = bool(given.pop("dry", False))
@@ -74,7 +75,7 @@ def launch(work: Any, where: str = LOCAL, cluster: Mapping[str, Any] | str = "{}
         if "gpu" not in (asked.gres or ""):
             check_memory(memory_needed(left), bytes_of(asked.mem), "a step")
         write_json(work.place / WORK, {**described(work), "anyway": asked.report_anyway})
-        print(submit(work.place, left, len(units), asked, dry), flush=True)
+        logs.result(submit(work.place, left, len(units), asked, dry))
     else:
         raise InputError(f"LAUNCH is {where!r}, expected {LOCAL} or {SLURM}.")
 

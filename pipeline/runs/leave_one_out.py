@@ -19,10 +19,11 @@ from evaluation.measures.cases import Row, read_metrics_csv
 from evaluation.report.cross_validation import write_report
 from evaluation.statistics.ensemble_severity import CaseSeverity
 from evaluation.statistics.ensemble_tables import Group, ensemble_summary, ensemble_tables, leave_one_out_table
+from pipeline.core import logs
 from pipeline.core.atomic import write_json
 from pipeline.core.configuration import COMMON, load, parse_overrides
 from pipeline.core.errors import InputError
-from pipeline.core.progress import duration
+from pipeline.core.progress_bar import duration
 from pipeline.core.run_files import ENSEMBLE_SCORES, METRICS_FILE
 from pipeline.core.stages import STAGES
 from pipeline.data.datalist import read_datalist
@@ -84,7 +85,8 @@ class LeaveOneOut:
         summary = ensemble_summary(self.method, [f"fold{fold}" for fold in self.seeds], groups, severities)
         write_json(Path(self.output_dir) / ENSEMBLE_SCORES, {**summary, "seeds": list(self.seeds.values())})
         tables = [leave_one_out_table(rows, self.seeds), ensemble_tables(self.method, groups, severities)]
-        print("\n\n".join(("", *tables, *([] if self.test_dir else [NO_TEST]))), flush=True)
+        told = "\n\n".join(("", *tables, *([] if self.test_dir else [NO_TEST])))
+        logs.result(told, folder=self.output_dir, summary=summary)
         # Again, now with the ensemble
         logger.info("Report: %s", write_report(Path(self.output_dir)))
         logger.info("Done in %s. Results are in %s", duration(time.monotonic() - began), self.output_dir)

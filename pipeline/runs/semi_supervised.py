@@ -22,11 +22,12 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from evaluation.statistics.gain import write_gain
+from pipeline.core import logs
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.configuration import BUNDLES, COMMON, INFERENCE, TRAIN, load, merged, parse_overrides
 from pipeline.core.errors import InputError
 from pipeline.core.labels import label_map
-from pipeline.core.progress import duration
+from pipeline.core.progress_bar import duration
 from pipeline.data.folds import BY_PATIENT
 from pipeline.data.pseudo_labels import LABELLED, PSEUDO_LABELLED, Drawn, draw_rounds, pool, recorded, unfinished
 from pipeline.data.study import Study
@@ -255,7 +256,7 @@ class SemiSupervised:
     def evaluate(self, study: Study) -> None:
         """As cross-validation, then what became better or worse by it."""
         self.semi.evaluate(study)
-        print(write_gain(self.output_dir, self.supervised.output_dir, self.remarks()), flush=True)
+        logs.result(write_gain(self.output_dir, self.supervised.output_dir, self.remarks()))
 
     def remarks(self) -> list[str]:
         """What has to be said beside the comparison."""

@@ -20,6 +20,7 @@ from typing import Any
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
 from pipeline.core.progress import PROGRESS, duration
+from pipeline.core.progress_bar import duration
 from pipeline.data.study import load_study
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.shards import NAME, scans_done, shards_of

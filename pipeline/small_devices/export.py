@@ -18,9 +18,11 @@ import torch
 
 from evaluation.costs.export_table import Exported, text, write_tables
 from evaluation.costs.network_cost import parameters
+from pipeline.core import logs
 from pipeline.core.configuration import optional_networks
 from pipeline.core.errors import InputError
 from pipeline.core.machine import cores
+from pipeline.core.progress_bar import working
 from pipeline.core.provenance import processor
 from pipeline.folders.output_folder import claim_output
 from pipeline.inference.features import UNTRAINED, Model, chosen_model
@@ -97,7 +99,7 @@ def export(
     write_tables(folder, title, rows, cores(), remarks, told)
     table = text(title, rows, cores(), remarks)
     if complaints:
-        print(table)
+        logs.result(table)
         raise InputError(f"{name}: beyond tolerance and not kept: {'; '.join(complaints.values())}.")
     return table
 
@@ -112,6 +114,7 @@ def check_formats(formats: Sequence[str]) -> None:
             package(name)
 
 
+@working("writing the files")
 def write_formats(
     model: Model, network: torch.nn.Module, size: Sequence[int], chosen: Scans, formats: Sequence[str], folder: Path
 ) -> dict[str, Path]:

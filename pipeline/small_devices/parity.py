@@ -11,6 +11,7 @@ import torch
 
 from evaluation.measures.metrics import Overlap
 from pipeline.core.labels import LabelMap
+from pipeline.core.progress_bar import progress_bar
 from pipeline.inference.features import Model
 from pipeline.inference.fold_scans import Case, prepared
 from pipeline.small_devices.formats import ONNX_INT8
@@ -70,7 +71,7 @@ def agreements(model: Model, cases: Sequence[Case], runners: Mapping[str, Runner
     """Every format's agreement with the one called EAGER, over all cases; the pipeline's own windows and padding."""
     classes: LabelMap = model.setting("classes")
     found = {name: Agreement() for name in runners}
-    for case in cases:
+    for case in progress_bar(cases, len(cases), "comparing the formats"):
         image, truth = prepared(model, case), reference(model, case)
         eager = model.infer(runners[EAGER], image)[0][0]
         expected = labels_of(model, eager)

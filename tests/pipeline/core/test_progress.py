@@ -11,15 +11,16 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from pipeline.core.progress import PACE_ITERATIONS, InferenceProgress, TrainingProgress, duration, progress_bar
+from pipeline.core.progress import PACE_ITERATIONS, InferenceProgress, TrainingProgress
+from pipeline.core.progress_bar import Form
 
 QUICKER = "PRESET=quick trains in minutes."
 
 
 @pytest.fixture(autouse=True)
 def log_file(monkeypatch, caplog):
-    """Standard error is a file, and all that is logged is kept."""
-    monkeypatch.setattr("pipeline.core.progress.sys", SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: False)))
+    """No bars are drawn, and all that is logged is kept."""
+    monkeypatch.setattr("pipeline.core.progress_bar.form", lambda: Form.LINES)
     caplog.set_level(logging.INFO, logger="pipeline.core.progress")
 
 
@@ -36,22 +37,6 @@ def engine(epoch: int = 1, max_epochs: int = 10, epoch_length: int = 100) -> Any
     return SimpleNamespace(
         state=SimpleNamespace(epoch=epoch, max_epochs=max_epochs, epoch_length=epoch_length, metrics=metrics)
     )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.2, "0 s"),
-        (42, "42 s"),
-        (60, "1 min"),
-        (7 * 60 + 20, "7 min"),
-        (3600, "1.0 h"),
-        (3.2 * 3600, "3.2 h"),
-        (5.4 * 86400, "5.4 days"),
-    ],
-)
-def test_a_duration_is_said_in_its_largest_unit(seconds, words):
-    assert duration(seconds) == words
 
 
 def test_a_run_of_an_hour_is_announced(caplog):
@@ -97,13 +82,3 @@ def test_a_segmented_case_is_a_line(caplog, slow_clock):
     InferenceProgress(["case_a", "case_b"]).attach(evaluator)
     evaluator.run(range(2))
     assert caplog.messages == ["segmented case_a, 1 of 2, 10.0 s", "segmented case_b, 2 of 2, 10.0 s"]
-
-
-def test_items_pass_the_progress_bar_unchanged():
-    assert list(progress_bar("abc", total=3, what="preparing scans")) == ["a", "b", "c"]
-
-
-def test_a_log_gets_a_line_every_half_minute(caplog, slow_clock):
-    # The clock is read twice where a line is written: after items 4 and 8.
-    list(progress_bar(range(8), total=8, what="preparing scans"))
-    assert caplog.messages == ["preparing scans: 4 of 8", "preparing scans: 8 of 8"]

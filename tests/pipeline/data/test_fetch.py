@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from pipeline.core.errors import InputError
+from pipeline.core.progress_bar import Form
 from pipeline.data import fetch
 
 IMAGES, MASKS = fetch.ARCHIVES
@@ -189,6 +191,10 @@ def test_what_is_no_address_is_an_error(tmp_path):
         fetch.fetch(tmp_path, "files", "record")
 
 
-def test_progress_is_lines_where_there_is_no_terminal(server, tmp_path, capsys):
-    server.fetch(tmp_path)
-    assert f"{IMAGES}: 100 % of 0 MB" in capsys.readouterr().out
+def test_the_bytes_that_came_are_told(server, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("pipeline.core.progress_bar.form", lambda: Form.LINES)
+    for limit in ("SHOWN_AFTER_S", "LOG_EVERY_S"):
+        monkeypatch.setattr(f"pipeline.core.progress_bar.{limit}", -1.0)
+    with caplog.at_level(logging.INFO):
+        server.fetch(tmp_path)
+    assert f"{IMAGES}: 0 of 0 MB, about 0 s left" in caplog.messages

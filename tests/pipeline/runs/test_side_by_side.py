@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from pipeline.core import logs
 from pipeline.core.atomic import write_json
 from pipeline.core.errors import InputError
 from pipeline.runs.cross_validation import CrossValidation
@@ -41,6 +42,14 @@ def test_every_fold_is_run_once(make, monkeypatch, jobs):
     monkeypatch.setattr(CrossValidation, "run_fold", lambda self, study, fold: done.append(fold))
     make(jobs=jobs).run_folds(None, range(4))
     assert sorted(done) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("jobs", "bars"), [(1, True), (2, False)])
+def test_folds_side_by_side_draw_no_bars_over_each_other(make, monkeypatch, jobs, bars):
+    seen = set()
+    monkeypatch.setattr(CrossValidation, "run_fold", lambda self, study, fold: seen.add(logs.settings().bars))
+    make(jobs=jobs).run_folds(None, range(2))
+    assert seen == {bars}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
