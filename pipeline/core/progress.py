@@ -15,7 +15,7 @@ from monai.engines import Workflow
 from tqdm import tqdm
 
 from pipeline.core.atomic import write_json
-from pipeline.core.machine import memory_mib
+from pipeline.core.machine import memory_in_words
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -104,8 +104,8 @@ class TrainingProgress:
         self.write(engine, {"loss": loss}, whole, whole - seconds)
         if self.bar is None:
             logger.info(
-                "%s: step %d of %d, loss %.4f, %.3g patches/s, %d MiB",
-                self._epoch(engine), steps, engine.state.epoch_length, loss, patches / seconds, memory_mib(),
+                "%s: step %d of %d, loss %.4f, %.3g patches/s, %s",
+                self._epoch(engine), steps, engine.state.epoch_length, loss, patches / seconds, memory_in_words(),
             )  # fmt: skip
 
     def write(self, engine: Workflow, losses: dict[str, float], epoch_s: float, this_epoch_s: float) -> None:

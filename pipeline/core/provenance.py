@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from pipeline.core.device import name_of
 from pipeline.core.machine import cores
 
 PACKAGES = ("pneumobundle", "monai", "numpy", "SimpleITK")
@@ -29,7 +30,7 @@ def provenance(device: torch.device, folder: Path = CHECKOUT) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
         "cores": str(cores()),
-        "graphics processor": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "graphics processor": name_of(device),
     }
     return {name: fact for name, fact in facts.items() if fact}
 
