@@ -30,7 +30,8 @@ from benchmarks.scan import large_scan
 from benchmarks.settings import Settings
 from pipeline.core.atomic import replacing
 from pipeline.core.configuration import BUNDLES, COMMON, load
-from pipeline.core.machine import keep_allocations, loader_workers
+from pipeline.core.device import loader_workers
+from pipeline.core.machine import keep_allocations
 from pipeline.scans.front import Front
 from pipeline.scans.scan import read_scan
 from transforms.batchgenerators_list import DEVICE, LOADER, augmented_whole, numpy_seed

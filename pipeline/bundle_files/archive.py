@@ -103,7 +103,7 @@ def _by_name(lines: Iterable[str]) -> dict[str, str]:
 
 def _write_lines(target: Path, lines: Iterable[str]) -> None:
     with replacing(target) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
 
 def without_paths(torchscript: bytes) -> bytes:
@@ -134,7 +134,7 @@ def write_large_files(folder: Path, url: str) -> None:
     """Write `large_files.yml` where a bundle has such files."""
     if listed := large_files(folder, url):
         text = yaml.safe_dump({"large_files": listed}, sort_keys=False)
-        (folder / LARGE_FILES).write_text(text, encoding="utf-8")
+        (folder / LARGE_FILES).write_text(text, encoding="utf-8", newline="\n")
 
 
 def read_large_files(folder: Path) -> list[Mapping[str, Any]]:

@@ -118,11 +118,11 @@ def foreign_imports(modules: Iterable[Module]) -> set[str]:
 def write_package(modules: Iterable[Module], folder: Path, description: str) -> None:
     """Write modules and their data files into a folder as one package, in the folders that they are in here."""
     folder.mkdir(parents=True)
-    (folder / "__init__.py").write_text(f'"""{description}"""\n', encoding="utf-8")
+    (folder / "__init__.py").write_text(f'"""{description}"""\n', encoding="utf-8", newline="\n")
     for module in modules:
         target = folder / module.file.relative_to(_root_of(module))
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(relative_imports(module), encoding="utf-8")
+        target.write_text(relative_imports(module), encoding="utf-8", newline="\n")
         for data in module.data_files():
             copy = target.parent / data.relative_to(module.file.parent)
             copy.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.shared_files import moved
+
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.(.+)")
 
 
@@ -27,7 +29,7 @@ def replacing(target: str | Path) -> Iterator[Path]:
     temporary = target.with_name(f".{uuid.uuid4().hex}.{target.name}")
     try:
         yield temporary
-        os.replace(temporary, target)
+        moved(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -47,7 +49,8 @@ def write_json(target: str | Path, content: Any) -> None:
     """Write readable JSON (indent 1, final newline) atomically; NaN is refused, since JSON has none."""
     text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     with replacing(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # The same bytes on every system
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def keep_json(target: str | Path, content: Any) -> Any:
@@ -65,7 +68,7 @@ def keep_json(target: str | Path, content: Any) -> Any:
         except OSError:
             # Where a file system has no links, two that come at once with different content are not told apart
             if not target.exists():
-                os.replace(mine, target)
+                moved(mine, target)
         finally:
             mine.unlink(missing_ok=True)
     return read_json(target)

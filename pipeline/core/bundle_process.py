@@ -109,7 +109,7 @@ def _status_of(command: list[str], environments: Sequence[Mapping[str, str]]) ->
             if _got:
                 # It came while the bundle was started
                 for process in started:
-                    process.send_signal(_got[-1])
+                    _send(process, _got[-1])
             return _first_failure(started)
         finally:
             for process in started:
@@ -136,7 +136,7 @@ def _first_failure(started: Sequence[subprocess.Popen[bytes]]) -> tuple[int, int
 
 @contextmanager
 def signals_passed_on() -> Iterator[None]:
-    """Within the block, SIGUSR1 and SIGTERM go to the bundles that run, and no further one is begun.
+    """Within the block, the SIGNALS, such as SIGTERM, go to the bundles that run, and no further one is begun.
 
     A thread cannot do that: there the block is left as it is.
     """
@@ -157,6 +157,12 @@ def _pass_on(number: int, frame: FrameType | None) -> None:
     if not _running and not _starting:
         raise SystemExit(STOPPED_STATUS)
     for process in list(_running):
+        _send(process, number)
+
+
+def _send(process: subprocess.Popen[bytes], number: int) -> None:
+    # Windows' console sends Ctrl-Break to all of its processes, and no process can send it to one of them
+    if number != getattr(signal, "SIGBREAK", None):
         process.send_signal(number)
 
 

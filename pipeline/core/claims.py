@@ -20,11 +20,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.core.processes import process_began
+from pipeline.core.shared_files import removed
+
 FOLDER = ".claims"
 REFRESH_S, STALE_S = 30.0, 300.0
-_PROC = Path("/proc")
-# States of a process that does nothing more, though its number is still taken
-ENDED = ("Z", "X")
 
 Case = TypeVar("Case")
 Result = TypeVar("Result")
@@ -64,7 +64,7 @@ class Claims:
             refresher.join()
             # The lowest last: while it is there, nobody begins to count anew
             for passed in range(number, 0, -1):
-                _numbered(stem, passed).unlink(missing_ok=True)
+                removed(_numbered(stem, passed))
 
     def __enter__(self) -> Claims:
         return self
@@ -118,7 +118,7 @@ class Claims:
             return self._age_s(claim, now) <= self.stale_s
         mine = _self()
         if all(holder.get(key) == mine[key] for key in ("host", "boot", "namespace")):
-            return _started(holder["pid"]) == holder["started"]
+            return process_began(holder["pid"]) == holder["started"]
         return age_s <= self.stale_s
 
     def _now(self) -> float:
@@ -210,7 +210,7 @@ def _self_of(pid: int) -> dict[str, Any]:
         # Numbers of processes mean something within one namespace only
         "namespace": _link("/proc/self/ns/pid"),
         "pid": pid,
-        "started": _started(pid),
+        "started": process_began(pid),
         "job": os.environ.get("SLURM_JOB_ID"),
     }
 
@@ -219,28 +219,9 @@ def _self() -> dict[str, Any]:
     return _self_of(os.getpid())
 
 
-def _started(pid: int) -> str | None:
-    """When a process of this machine began, in its own ticks; None where there is none of that number."""
-    try:
-        # The name, in brackets, may hold anything; the state is the 3rd and the start the 22nd of all fields
-        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] in ENDED else fields[19]
-    except OSError:
-        pass
-    if _PROC.is_dir():
-        return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return "running"
-
-
 def _line(file: str) -> str:
     try:
-        return Path(file).read_text().strip()
+        return Path(file).read_text(encoding="ascii").strip()
     except OSError:
         return ""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import math
+import mmap
 import os
 import platform
-import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,11 +15,19 @@ from typing import Any
 
 import torch
 
+from pipeline.core import windows
 from pipeline.core.errors import InputError
+
+try:
+    import resource
+except ModuleNotFoundError:
+    # Windows has none
+    resource = None  # type: ignore[assignment]
 
 # Numbers of glibc's malloc.h
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 TOP_PAD_BYTES = 64 * 2**20
+MEMORY_INFO = Path("/proc/meminfo")
 # Where Linux tells the control groups of this process, and their limits
 CONTROL_GROUPS, CONTROLLED = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 # torch's names of instructions and people's, the best first
@@ -35,15 +43,19 @@ def cores() -> int:
     return min(allowed, int(os.environ.get("SLURM_CPUS_PER_TASK", allowed)))
 
 
-def peak_memory_mib() -> float:
-    """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak_memory_mib() -> float | None:
+    """Largest resident memory of this process so far; None where the system does not tell."""
+    if resource is None:
+        return windows.peak_memory_mib()
+    largest: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes, others KiB
+    return largest / 2**20 if sys.platform == "darwin" else largest / 2**10
 
 
 def forget_peak_memory() -> None:
     """Let `peak_memory_mib` begin anew from now on, where the system can do that (Linux)."""
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def memory_left_mib() -> float:
@@ -51,16 +63,17 @@ def memory_left_mib() -> float:
 
     Infinite where none of them tells.
     """
-    used = memory_mib()
-    left = [_available_mib(), *(limit - usage for limit, usage in _control_groups())]
+    used = memory_mib() or 0.0
+    left = [available_mib(), *(limit - usage for limit, usage in _control_groups())]
     job = os.environ.get("SLURM_MEM_PER_NODE"), os.environ.get("SLURM_MEM_PER_CPU")
     if job[0] and float(job[0]):
         left.append(float(job[0]) - used)
     elif job[1] and float(job[1]):
         left.append(float(job[1]) * int(os.environ.get("SLURM_CPUS_ON_NODE", "1")) - used)
-    addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if addresses != resource.RLIM_INFINITY and (mapped := _mapped_mib()):
-        left.append(addresses / 2**20 - mapped)
+    if resource is not None:
+        addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if addresses != resource.RLIM_INFINITY and (mapped := _mapped_mib()):
+            left.append(addresses / 2**20 - mapped)
     return max(min(left), 0.0)
 
 
@@ -74,18 +87,19 @@ def check_memory_left(needed_mib: float, said: Callable[[float, float], str], re
         raise InputError(said(needed_mib, left_mib))
 
 
-def _available_mib() -> float:
+def available_mib() -> float:
+    """Memory that this machine could still give to processes; infinite where the system does not tell, as macOS."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = MEMORY_INFO.read_text(encoding="ascii").splitlines()
     except OSError:
-        return math.inf
+        return windows.available_mib() or math.inf
     facts = dict(line.split(":", 1) for line in lines)
     return int(facts["MemAvailable"].split()[0]) / 1024 if "MemAvailable" in facts else math.inf
 
 
 def _mapped_mib() -> float:
     try:
-        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() / 2**20
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * mmap.PAGESIZE / 2**20
     except OSError:
         return 0.0
 
@@ -93,7 +107,7 @@ def _mapped_mib() -> float:
 def _control_groups(groups: Path = CONTROL_GROUPS, root: Path = CONTROLLED) -> Iterator[tuple[float, float]]:
     """Limit and use in MiB of every control group that this process is in; files that can be dropped are no use."""
     try:
-        lines = groups.read_text().splitlines()
+        lines = groups.read_text(encoding="utf-8").splitlines()
     except OSError:
         return
     for line in lines:
@@ -107,8 +121,8 @@ def _control_groups(groups: Path = CONTROL_GROUPS, root: Path = CONTROLLED) -> I
         # A container may see its own group as the top one
         for folder in (place, *place.parents):
             try:
-                limit, usage = ((folder / each).read_text().strip() for each in names)
-                statistics = dict(each.split() for each in (folder / "memory.stat").read_text().splitlines())
+                limit, usage = ((folder / each).read_text("ascii").strip() for each in names)
+                statistics = dict(each.split() for each in (folder / "memory.stat").read_text("ascii").splitlines())
             except (OSError, ValueError):
                 pass
             else:
@@ -119,23 +133,20 @@ def _control_groups(groups: Path = CONTROL_GROUPS, root: Path = CONTROLLED) -> I
                 break
 
 
-def memory_mib() -> float:
-    """Resident memory of this process now; the largest so far where the system does not tell."""
+def memory_mib() -> float | None:
+    """Resident memory of this process now; the largest so far, or None, where the system does not tell."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:
-        return peak_memory_mib()
-    return pages * resource.getpagesize() / 2**20
+        now_mib = windows.memory_mib()
+        return peak_memory_mib() if now_mib is None else now_mib
+    return pages * mmap.PAGESIZE / 2**20
 
 
-def loader_workers(device: torch.device) -> int:
-    """Data-loader processes: all cores but one beside a GPU, 12 at most; a quarter of them beside a network on the CPU.
-
-    None below four cores: there a worker takes from the network what it gives (0.25 s a step with 0, 1 and 2 workers).
-    """
-    if device.type == "cuda":
-        return min(12, max(1, cores() - 1))
-    return min(4, cores() // 4)
+def memory_in_words() -> str:
+    """Of `memory_mib`."""
+    now_mib = memory_mib()
+    return "memory unknown" if now_mib is None else f"{now_mib:.0f} MiB"
 
 
 def instructions() -> str:
@@ -183,5 +194,7 @@ def keep_allocations() -> bool:
 
 def give_memory_back() -> None:
     """Return to the system what is free, which `keep_allocations` keeps; of glibc alone."""
+    if not sys.platform.startswith("linux"):
+        return
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -11,7 +11,7 @@ from ignite.engine import Events
 from monai.engines import Workflow
 
 from pipeline.core.atomic import write_json
-from pipeline.core.machine import memory_mib
+from pipeline.core.machine import memory_in_words
 from pipeline.core.progress_bar import LOG_EVERY_S, Form, Progress, duration
 
 logger = logging.getLogger(__name__)
@@ -79,8 +79,8 @@ class TrainingProgress:
         self.write(engine, {"loss": loss}, whole, whole - seconds)
         if self.within is None or self.within.form is not Form.BAR:
             logger.info(
-                "%s: step %d of %d, loss %.4f, %.3g patches/s, %d MiB",
-                self._epoch(engine), steps, engine.state.epoch_length, loss, patches / seconds, memory_mib(),
+                "%s: step %d of %d, loss %.4f, %.3g patches/s, %s",
+                self._epoch(engine), steps, engine.state.epoch_length, loss, patches / seconds, memory_in_words(),
             )  # fmt: skip
 
     def write(self, engine: Workflow, losses: dict[str, float], epoch_s: float, this_epoch_s: float) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from pipeline.core.commit import commit
+from pipeline.core.device import name_of
 from pipeline.core.machine import cores
 from pipeline.core.project import ROOT
 
@@ -28,7 +29,7 @@ def provenance(device: torch.device, folder: Path = ROOT) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
         "cores": str(cores()),
-        "graphics processor": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "graphics processor": name_of(device),
     }
     return {name: fact for name, fact in facts.items() if fact}
 

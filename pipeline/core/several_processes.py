@@ -16,6 +16,7 @@ import ignite.distributed as idist
 import torch
 import torch.distributed as dist
 
+from pipeline.core.device import ENVIRONMENT, chosen_device, is_cuda, is_gpu, process_group
 from pipeline.core.errors import InputError
 from pipeline.core.shared_batch_norm import share_batch_norms
 
@@ -26,23 +27,31 @@ WORLD_SIZE, RANK, LOCAL_WORLD_SIZE, LOCAL_RANK = "WORLD_SIZE", "RANK", "LOCAL_WO
 
 
 def own_device() -> torch.device:
-    """The GPU of this process, the CPU where there is none; InputError where there are fewer GPUs than processes."""
-    if not torch.cuda.is_available():
+    """The GPU of this process, the CPU where there is none; InputError where there are fewer GPUs than processes.
+
+    Apple's GPU is one alone, which processes cannot share a training on.
+    """
+    device = chosen_device()
+    if not is_cuda(device):
+        if is_gpu(device) and os.environ.get(ENVIRONMENT):
+            raise InputError(
+                f"{ENVIRONMENT} is {device}, one GPU, on which several processes cannot train together; leave out GPUS."
+            )
         return torch.device("cpu")
     number, there = _from_environment(LOCAL_RANK), torch.cuda.device_count()
     if number >= there:
         raise InputError(
             f"GPUS is {_from_environment(LOCAL_WORLD_SIZE)}, but this machine lends {there}; ask for them."
         )
-    return torch.device("cuda", number)
+    return torch.device(device.type, number)
 
 
 def join(device: torch.device, batch_size: int) -> None:
     """Wait for the others of this training, which the environment names; the first one alone writes a log."""
     share(batch_size)
-    if device.type == "cuda":
+    if is_cuda(device):
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    dist.init_process_group(process_group(device), timeout=PATIENCE)
     # Before any handler asks ignite for ranks: else processes wait for each other for ever
     idist.sync()
     if dist.get_rank() > 0:
@@ -53,6 +62,11 @@ def leave() -> None:
     # Together: a process that still talks to one that has left aborts
     dist.barrier()
     dist.destroy_process_group()
+
+
+def devices_of_network(device: torch.device) -> list[torch.device] | None:
+    """`device_ids` of DistributedDataParallel: the one GPU of this process; None on a CPU."""
+    return [device] if is_cuda(device) else None
 
 
 def share(batch_size: int) -> int:
@@ -73,7 +87,7 @@ def share_of_machine(number: int) -> int:
 
 def with_shared_norms(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
     """The same network, whose batch norms see the whole batch."""
-    if device.type != "cuda":
+    if not is_cuda(device):
         return share_batch_norms(network)
     converted: torch.nn.Module = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
     return converted

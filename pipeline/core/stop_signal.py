@@ -16,10 +16,10 @@ from monai.engines import Workflow
 from pipeline.core.several_processes import any_of_them
 
 logger = logging.getLogger(__name__)
-# Before a cluster's time limit, and what `kill` and a shutdown send
-SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
-# The exit status of what was stopped and can go on: "temporary failure", of sysexits.h
-STOPPED_STATUS = os.EX_TEMPFAIL
+# Before a cluster's time limit, what `kill` and a shutdown send, and Ctrl-Break of Windows, which has not the first one
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
+# The exit status of what was stopped and can go on: "temporary failure", EX_TEMPFAIL of sysexits.h
+STOPPED_STATUS = 75
 # How long a training may still take after the signal
 STOP_WITHIN = "PNEUMOBUNDLE_STOP_WITHIN_S"
 # SLURM kills this long after SIGTERM unless it was set up otherwise
@@ -29,10 +29,11 @@ STOP_WITHIN_S = 25.0
 class StopOnSignal:
     """Handler for a trainer, to be attached after the one that saves its state.
 
-    After SIGUSR1 or SIGTERM the process ends with status STOPPED_STATUS: when the epoch is over and saved, where that
-    is within the seconds that the environment's PNEUMOBUNDLE_STOP_WITHIN_S says, else at the next step, and then the
-    begun epoch is lost. Nothing that an epoch computes depends on where the training went on. Several processes of one
-    training end in the same step, all as soon as one of them has to: one alone would leave the others waiting.
+    After SIGUSR1 or SIGTERM, on Windows Ctrl-Break, the process ends with status STOPPED_STATUS: when the epoch is over
+    and saved, where that is within the seconds that the environment's PNEUMOBUNDLE_STOP_WITHIN_S says, else at the next
+    step, and then the begun epoch is lost. Nothing that an epoch computes depends on where the training went on.
+    Several processes of one training end in the same step, all as soon as one of them has to: one alone would leave the
+    others waiting.
     """
 
     def __init__(self) -> None:

@@ -144,7 +144,7 @@ def _of_member(member: Member, changes: Mapping[str, Any]) -> dict[str, dict[str
 def write_config(target: Path, content: Mapping[str, Any]) -> None:
     """JSON as the Model Zoo's formatter leaves it."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
+    target.write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8", newline="\n")
 
 
 def write_pages(source: Source, bundle: Path, described: Mapping[str, Any], license_file: Path | None) -> None:
@@ -153,8 +153,8 @@ def write_pages(source: Source, bundle: Path, described: Mapping[str, Any], lice
     if license_file is not None and not license_file.is_file():
         raise InputError(f"DATA_LICENSE is {license_file}, which is no file; give a text with the terms of the data.")
     terms = license_file.read_text(encoding="utf-8") if license_file else data_license(source)
-    (docs / "README.md").write_text(readme(source, described), encoding="utf-8")
-    (docs / "data_license.txt").write_text(terms, encoding="utf-8")
+    (docs / "README.md").write_text(readme(source, described), encoding="utf-8", newline="\n")
+    (docs / "data_license.txt").write_text(terms, encoding="utf-8", newline="\n")
 
 
 def refuse_other(bundle: Path) -> None:

@@ -290,11 +290,12 @@ def _system(source: Source, metadata: Mapping[str, Any]) -> str:
     if source.trainings:
         every = source.trainings
         seconds, epochs, steps = (sum(one[name] for one in every) for name in ("seconds", "epochs", "steps"))
-        memory = max(one["peak_memory_mib"] for one in every)
+        # Where a system did not tell, nobody knows
+        known = [one["peak_memory_mib"] for one in every if one["peak_memory_mib"] is not None]
+        memory = f"{max(known)} MiB of memory" if known else "an unknown amount of memory"
         what = f"The {len(every)} members' trainings took" if source.is_ensemble else "The last training took"
         parts.append(
-            f"{what} {duration(seconds)} ({epochs} epochs, {steps} steps) and {memory} MiB of memory, on "
-            f"`{every[-1]['device']}`."
+            f"{what} {duration(seconds)} ({epochs} epochs, {steps} steps) and {memory}, on `{every[-1]['device']}`."
         )
     return "\n\n".join(parts)
 

@@ -40,7 +40,9 @@ def lay_into(bundle: Path, zoo: Path) -> list[Path]:
     copy_files(bundle, target, without=elsewhere)
     test = zoo / "ci" / "unit_tests" / f"test_{bundle.name}.py"
     test.parent.mkdir(parents=True, exist_ok=True)
-    test.write_text(unit_test(bundle.name, read_json(bundle / "configs" / "train.json")), encoding="utf-8")
+    test.write_text(
+        unit_test(bundle.name, read_json(bundle / "configs" / "train.json")), encoding="utf-8", newline="\n"
+    )
     return [target, test]
 
 

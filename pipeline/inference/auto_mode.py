@@ -13,10 +13,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-import torch
-
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.configuration import MODES, load
+from pipeline.core.device import chosen_device, name_of
 from pipeline.core.labels import LabelMap
 from pipeline.core.machine import instructions
 from pipeline.core.provenance import processor
@@ -150,6 +149,4 @@ def _kept(member: Member) -> dict[str, Any]:
 
 def processor_kind() -> str:
     """The processor that networks run on, a GPU where there is one, and the best of a CPU's instructions."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{processor()}, {instructions()}"
+    return name_of(chosen_device()) or f"{processor()}, {instructions()}"

@@ -85,8 +85,8 @@ def check_device(device: torch.device) -> None:
     """InputError where 8 bits are asked for on a GPU."""
     if device.type != "cpu":
         raise InputError(
-            f"MODE: 8 bits are for CPUs, but this runs on {device}; use MODE=whole, windows or fast, or hide the GPU "
-            "with CUDA_VISIBLE_DEVICES=''."
+            f"MODE: 8 bits are for CPUs, but this runs on {device}; use MODE=whole, windows or fast, or give "
+            "PNEUMOBUNDLE_DEVICE=cpu."
         )
 
 

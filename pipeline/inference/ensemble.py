@@ -18,7 +18,7 @@ from monai.engines import Workflow
 from pipeline.core.atomic import read_json
 from pipeline.core.configuration import INFERENCE
 from pipeline.core.errors import InputError
-from pipeline.inferers.memory_layout import channels_last
+from pipeline.inferers.memory_layout import laid_out
 from pipeline.networks.weights_loaded import KnowsItsWeights
 from pipeline.training.checkpoint import load_weights
 
@@ -189,4 +189,5 @@ def network_of(model_file: str | Path, configuration_file: str | Path | None = N
     parser = ConfigParser(read_json(configuration))
     parser.parse()
     network = load_weights(parser.get_parsed_content("network_def"), model_file)
-    return channels_last(network, parser.get_parsed_content("spatial_dims"))
+    spatial_dims, device = map(parser.get_parsed_content, ("spatial_dims", "device"))
+    return laid_out(network, spatial_dims, torch.device(device))

@@ -17,6 +17,7 @@ from evaluation.report.feature_page import BlockPicture, FeatureViews, Found, wr
 from pipeline.check_data.scan_gate import refuse_scan
 from pipeline.core.atomic import read_json
 from pipeline.core.configuration import INFERENCE, merged
+from pipeline.core.device import autocast
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.progress_bar import working
@@ -52,9 +53,8 @@ class Model(NamedTuple):
 
     def infer(self, network: Any, image: torch.Tensor) -> Sequence[torch.Tensor]:
         """What a network that gives one output, or several, makes of a prepared scan (C, H, W, D), windows joined."""
-        device = self.setting("device")
-        fast = self.setting("mixed_precision") and device.type == "cuda"
-        with torch.inference_mode(), torch.autocast("cuda", enabled=fast):
+        device = torch.device(self.setting("device"))
+        with torch.inference_mode(), autocast(device, self.setting("mixed_precision")):
             outputs = self.setting("inferer")(image[None].to(device), network)
         return [outputs] if isinstance(outputs, torch.Tensor) else outputs
 

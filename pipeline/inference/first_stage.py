@@ -11,6 +11,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from pipeline.core.atomic import read_json
+from pipeline.core.device import autocast
 from pipeline.core.errors import InputError
 from pipeline.inference.eight_bits import network_at_work
 from pipeline.inference.ensemble import MEAN, Ensemble, configuration_of, network_of
@@ -75,8 +76,7 @@ class FirstStage:
         prepared = torch.from_numpy(front.image(scan, name))
         box = crop.box(prepared[0], grid.spacing_mm, name)
         seen = prepared[(slice(None), *box.slices)].contiguous()[None].to(device)
-        fast = mixed and device.type == "cuda"
-        with torch.inference_mode(), torch.autocast("cuda", enabled=fast):
+        with torch.inference_mode(), autocast(torch.device(device), mixed):
             logits = inferer(seen, self.network)[0].float().cpu()
         if restore:
             logits = restore.restore(logits, box, grid.size)

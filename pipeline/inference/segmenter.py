@@ -15,6 +15,7 @@ from monai.bundle import ConfigWorkflow
 from monai.engines import IterationEvents
 
 from pipeline.core.configuration import METADATA
+from pipeline.core.device import synchronise
 from pipeline.core.errors import InputError, innermost, last_line
 from pipeline.core.quiet import quiet
 
@@ -100,8 +101,7 @@ class Segmenter:
         self._failure = error
 
     def _note(self, stage: str) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        synchronise(self.device)
         now = time.monotonic()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now

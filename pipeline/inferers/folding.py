@@ -109,14 +109,18 @@ def _folds(convolution: Any, norm: Any) -> bool:
 
 @torch.no_grad()
 def _fold(convolution: Any, norm: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fold in place; factor and shift of the batch norm, (C,), computed in float64."""
-    variance, mean = norm.running_var.double(), norm.running_mean.double()
+    """Fold in place; factor and shift of the batch norm, (C,), computed in float64 on the CPU: Apple's GPU has none."""
+    variance, mean = _double(norm.running_var), _double(norm.running_mean)
     ones = torch.ones_like(mean)
-    factor = (ones if norm.weight is None else norm.weight.double()) / torch.sqrt(variance + norm.eps)
-    shift = (0 * ones if norm.bias is None else norm.bias.double()) - mean * factor
+    factor = (ones if norm.weight is None else _double(norm.weight)) / torch.sqrt(variance + norm.eps)
+    shift = (0 * ones if norm.bias is None else _double(norm.bias)) - mean * factor
     channel = 1 if isinstance(convolution, TRANSPOSED) else 0
     shape = [-1 if axis == channel else 1 for axis in range(convolution.weight.ndim)]
-    convolution.weight.copy_(convolution.weight.double() * factor.reshape(shape))
-    bias = 0 * ones if convolution.bias is None else convolution.bias.double()
-    convolution.bias = nn.Parameter((bias * factor + shift).to(convolution.weight.dtype), requires_grad=False)
-    return factor, shift.to(convolution.weight.dtype)
+    convolution.weight.copy_(_double(convolution.weight) * factor.reshape(shape))
+    bias = 0 * ones if convolution.bias is None else _double(convolution.bias)
+    convolution.bias = nn.Parameter((bias * factor + shift).to(convolution.weight), requires_grad=False)
+    return factor.to(convolution.weight), shift.to(convolution.weight)
+
+
+def _double(numbers: torch.Tensor) -> torch.Tensor:
+    return numbers.detach().cpu().double()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from pipeline.core.device import lays_channels_last
+
 # float32 numbers in the widest register, AVX-512's
 REGISTER_CHANNELS = 16
 
@@ -19,6 +21,11 @@ def channels_last(network: torch.nn.Module, spatial_dims: int) -> torch.nn.Modul
         return network
     layout = torch.channels_last_3d if spatial_dims == 3 else torch.channels_last
     return network.to(memory_format=layout)  # type: ignore[call-overload]
+
+
+def laid_out(network: torch.nn.Module, spatial_dims: int, device: torch.device) -> torch.nn.Module:
+    """The network as `channels_last` has it, unless it is for a device that gets that layout wrong."""
+    return channels_last(network, spatial_dims) if lays_channels_last(device) else network
 
 
 def is_dilated_depthwise(module: torch.nn.Module) -> bool:

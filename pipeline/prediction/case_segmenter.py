@@ -71,7 +71,7 @@ class CaseSegmenter:
 
     def __post_init__(self) -> None:
         # What scans have taken since is used again: the allocator keeps it
-        self.model_mib = memory_mib()
+        self.model_mib = memory_mib() or 0.0
 
     def segmented(self, item: Input, warned: list[str]) -> Manifest:
         """The manifest of a scan of which everything else is written; as it was where the scan was only touched.
@@ -135,11 +135,12 @@ class CaseSegmenter:
         for name in {*(old or {}).get("files", ())} - {*files}:
             # A page of the result that was replaced tells of another label
             (self.output_dir / name).unlink(missing_ok=True)
+        peak_mib = peak_memory_mib()
         return {
             **manifest,
             "files": files,
             "seconds": {stage: round(value, 3) for stage, value in clock.seconds.items()},
-            "peak_memory_mib": round(peak_memory_mib()),
+            "peak_memory_mib": None if peak_mib is None else round(peak_mib),
         }
 
     def check_kept(self, old: Manifest | None, item: Input, sha256: str, warned: list[str]) -> None:
@@ -164,7 +165,7 @@ class CaseSegmenter:
     def check_memory(self, case: str, scanner: Geometry) -> None:
         """Raise InputError for a scan on a grid that does not fit into memory."""
         prepared = self.front.grid(scanner)
-        reusable_mib = max(memory_mib() - self.model_mib, 0.0)
+        reusable_mib = max((memory_mib() or 0.0) - self.model_mib, 0.0)
         check_memory(case, scanner.size, prepared.size, len(self.model.labels.classes), reusable_mib)
 
     @cached_property

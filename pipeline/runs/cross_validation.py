@@ -16,7 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from monai.bundle import ConfigParser
 
 from evaluation.measures.cases import Job, write_metrics_csv
@@ -31,6 +30,7 @@ from pipeline.core import logs
 from pipeline.core.atomic import keep_json, read_json, write_json
 from pipeline.core.bundle_process import run_bundle, signals_passed_on
 from pipeline.core.configuration import COMMON, INFERENCE, TRAIN, merged, parse_overrides
+from pipeline.core.device import chosen_device, is_gpu
 from pipeline.core.errors import InputError
 from pipeline.core.labels import label_map
 from pipeline.core.machine import cores
@@ -244,7 +244,7 @@ class CrossValidation:
     @cached_property
     def side_by_side(self) -> int:
         """How many folds run at a time."""
-        return self.jobs or (1 if torch.cuda.is_available() else min(cores(), len(self.units())))
+        return self.jobs or (1 if is_gpu(chosen_device()) else min(cores(), len(self.units())))
 
     def run_unit(self, study: Study, fold: int) -> None:
         """`run_fold`, and its record."""

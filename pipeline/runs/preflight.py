@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 import os
 import platform
-import re
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from copy import deepcopy
 from inspect import signature
 from pathlib import Path
@@ -17,7 +15,9 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
+from pipeline.core.device import built_for_gpus, free_bytes, is_cuda, is_gpu
 from pipeline.core.errors import InputError
+from pipeline.core.machine import available_mib
 from pipeline.core.several_processes import WORLD_SIZE
 from pipeline.training.checkpoint import LAST, MODEL, PREVIOUS
 
@@ -46,7 +46,7 @@ def check_machine(
     `workers` load batches of `batch_size` samples of `sample_size` voxels and so many channels; the network's values
     have `value_bytes`.
     """
-    if os.environ.get(NEEDS_CUDA) and device.type != "cuda":
+    if os.environ.get(NEEDS_CUDA) and not is_cuda(device):
         raise InputError(
             f"GRES asked for a GPU, but torch {torch.__version__} sees none on {platform.node()}; ask its "
             "administrators, or leave GRES out to train on its cores."
@@ -55,7 +55,7 @@ def check_machine(
     written = sum(file.stat().st_size for file in there if file.exists())
     check_disk(folder, (KEPT + WRITTEN) * weight_bytes(network) - written)
     # Several processes on GPUs share a batch, on the CPU they share the memory too
-    own_batch = batch_size // int(os.environ.get(WORLD_SIZE, 1)) if device.type == "cuda" else batch_size
+    own_batch = batch_size // int(os.environ.get(WORLD_SIZE, 1)) if is_cuda(device) else batch_size
     check_memory(step_bytes(network, (own_batch, channels, *sample_size), value_bytes), free_memory(device), "a step")
     # Each worker has two batches ready: a float image and a label of one byte
     check_shared_memory(workers * 2 * batch_size * math.prod(sample_size) * 5)
@@ -68,10 +68,6 @@ def check_build(gres: str | None) -> None:
             f'GRES is {gres}, but torch {torch.__version__} is a build for CPUs; make setup TORCH="torch --index-url '
             'URL" installs another one, or leave GRES out.'
         )
-
-
-def built_for_gpus() -> bool:
-    return torch.version.cuda is not None or torch.version.hip is not None
 
 
 def check_disk(folder: str | Path, needed: float) -> None:
@@ -134,12 +130,9 @@ def step_bytes(network: torch.nn.Module, shape: Sequence[int], value_bytes: int)
 
 def free_memory(device: torch.device) -> float:
     """Bytes that a training may take on a device; of a SLURM job's share where it was given one."""
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    limits = [math.inf]
-    with suppress(OSError):
-        told = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text())
-        limits.append(float(told[1]) * 1024 if told else math.inf)
+    if is_gpu(device):
+        return free_bytes(device)
+    limits = [available_mib() * 2**20]
     if share := os.environ.get("SLURM_MEM_PER_NODE"):
         limits.append(float(share) * 2**20)
     return min(limits)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -56,7 +57,10 @@ def check_queue(folder: Path, dry: bool) -> None:
         if "\\" in str(path) or breaks_lines(str(path)):
             raise InputError(f"{what} is {path}: LAUNCH=slurm takes no name with a backslash or a line break.")
     if not dry and shutil.which("sbatch") is None:
-        raise InputError("LAUNCH=slurm: there is no sbatch here; call it on a cluster's login node, or with DRY=1.")
+        raise InputError(
+            f"LAUNCH=slurm needs SLURM, which this system ({platform.system()}) does not have (no sbatch); call it on "
+            "a cluster's login node, or with DRY=1."
+        )
     if active := active_jobs(folder):
         raise InputError(f"{folder}: jobs {', '.join(active)} of this run are in the queue; `make cancel` them first.")
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
-from pipeline.core.progress import PROGRESS, duration
+from pipeline.core.progress import PROGRESS
 from pipeline.core.progress_bar import duration
 from pipeline.data.study import load_study
 from pipeline.runs.cross_validation import CrossValidation
@@ -177,9 +177,19 @@ def cancel_run(folder: str | Path) -> str:
     records = [read_record(unit.folder, f"fold{unit.fold}") for unit in _begun(folder)]
     mine = sorted({known["pid"] for known in records if known and known["state"] == RUNNING and _is_local(known)})
     for pid in mine:
-        os.kill(pid, signal.SIGTERM)
+        _end(pid)
     ended_now = [*(f"job {job}" for job in active), *(f"process {pid}" for pid in mine)]
     return f"Ended: {', '.join(ended_now)}." if ended_now else f"{folder}: nothing of this run is queued or running."
+
+
+def _end(pid: int) -> None:
+    # There a program asks no other one to end: it ends it, and leaves what that one has started running
+    if os.name == "nt":
+        raise InputError(
+            f"process {pid} runs in another window, where Ctrl-Break ends it with its epoch; `taskkill /T /F /PID "
+            f"{pid}` ends it at once, and what is saved stays."
+        )
+    os.kill(pid, signal.SIGTERM)
 
 
 def _is_local(record: Mapping[str, Any]) -> bool:

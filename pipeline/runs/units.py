@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.atomic import read_json, write_json
+from pipeline.core.processes import process_began
 
 RUN, UNITS = "run.json", "units"
 # The record of what follows when all units are through
@@ -82,19 +83,7 @@ def slurm_job() -> str | None:
     return f"{array}_{task}" if array and task else job
 
 
-def process_began(pid: int) -> int | None:
-    """When a process of this machine began, in the kernel's ticks; None where there is no such process, or no /proc.
-
-    With the number it tells a process from a later one that got the same number.
-    """
-    try:
-        # The second field, in brackets, is the program's name and may hold spaces
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return None
-
-
 def lives(record: Mapping[str, Any]) -> bool:
     """Whether the process of a record runs on this machine."""
     began = process_began(record["pid"])
-    return record["host"] == socket.gethostname() and began is not None and began == record["process_began"]
+    return record["host"] == socket.gethostname() and began is not None and began == str(record["process_began"])

@@ -7,6 +7,7 @@ import logging
 import os
 import pickle
 import re
+import shutil
 import struct
 import time
 import zipfile
@@ -24,6 +25,7 @@ from pipeline.core.atomic import remove_unfinished, replacing, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.machine import peak_memory_mib
 from pipeline.core.provenance import provenance
+from pipeline.core.shared_files import moved
 
 logger = logging.getLogger(__name__)
 MODEL, LAST, PREVIOUS, FINISHED = "model.pt", "last.pt", "previous.pt", "training.json"
@@ -141,7 +143,7 @@ class TrainingCheckpoint:
         with replacing(last) as temporary:
             write_state(state, temporary)
             if last.exists():
-                os.replace(last, self.folder / PREVIOUS)
+                moved(last, self.folder / PREVIOUS)
 
     def hand_over(self, engine: Workflow) -> None:
         """Lay the weights where other programs look for them; nothing where nobody asked for that."""
@@ -150,7 +152,9 @@ class TrainingCheckpoint:
             return
         before = file.with_name(f"{file.stem}_before{file.suffix}")
         if file.is_file() and not before.exists():
-            os.link(file, before)
+            # No second name of it: not every file system has those
+            with replacing(before) as temporary:
+                shutil.copyfile(file, temporary)
         save_atomically(read_state(self.folder / MODEL), file)
         save_atomically(self.objects["network"].state_dict(), file.with_name(f"{file.stem}_final{file.suffix}"))
 
@@ -158,6 +162,7 @@ class TrainingCheckpoint:
         """Mark the training as finished and drop what was only needed to go on; nothing where it never began."""
         if idist.get_rank() > 0 or not self.resumed:
             return
+        peak_mib = peak_memory_mib()
         summary = {
             "epochs": engine.state.epoch,
             "max_epochs": engine.state.max_epochs,
@@ -165,7 +170,7 @@ class TrainingCheckpoint:
             "best_epoch": self.best_epoch,
             f"best_{self.metric}": self.best,
             "seconds": round(self._seconds_so_far(), 1),
-            "peak_memory_mib": round(peak_memory_mib()),
+            "peak_memory_mib": None if peak_mib is None else round(peak_mib),
             "device": str(engine.state.device),
             "torch": torch.__version__,
             "provenance": provenance(engine.state.device),
