@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"LAUNCH is {given.launch!r}, expected {LOCAL} or {SLURM}.")
     # Told now, not by every task hours later
     weights = parse_weights(given.weights)
-    with open_model(given.model, given.output, given.method, weights, given.mode, given.trust) as model:
+    with open_model(given.model, method=given.method, weights=weights, mode=given.mode, trusted=given.trust) as model:
         # Of MODE=auto what it is here, so that no task takes another one
         given.mode = model.facts["mode"]
     told = ("method", "weights", "mode", "series")
