@@ -1,4 +1,4 @@
-"""Probabilities as a network gave them, kept small, and interpolated onto the scanner's grid when they are asked for."""
+"""Probabilities as a network gave them, kept small, and put on the scanner's grid when they are asked for."""
 
 from __future__ import annotations
 

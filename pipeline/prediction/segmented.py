@@ -158,8 +158,8 @@ class ScanSegmenter:
     ) -> Segmented:
         """All that is found in a scan; sentences that warn of it are added to `warned`.
 
-        `file` is what the scan was read from, `anyway` what the gate would have refused. Raises what goes wrong, wrapped
-        by MONAI.
+        `file` is what the scan was read from, `anyway` what the gate would have refused. Raises what goes wrong,
+        wrapped by MONAI.
         """
         case = source.item.case
         # Of messages: a case has its name and not its folder's

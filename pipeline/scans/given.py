@@ -29,8 +29,8 @@ def given_image(
     """A copy of a volume as an image, and what was assumed of it.
 
     Args:
-        given: a numpy array or torch tensor (W, H, D) or (1, W, H, D), which needs one of the next two; or a MetaTensor,
-            SimpleITK image or nibabel image, which brings its own grid.
+        given: a numpy array or torch tensor (W, H, D) or (1, W, H, D), which needs one of the next two; or a
+            MetaTensor, SimpleITK image or nibabel image, which brings its own grid.
         name: in messages.
         spacing_mm: along the array's three axes, which then grow to the patient's left, back and head, as in DICOM.
         affine: (4, 4), from the array's indices to millimetres in RAS, as nibabel and MONAI have it.
@@ -41,14 +41,14 @@ def given_image(
     if isinstance(given, sitk.Image | SpatialImage | MetaTensor):
         if spacing_mm is not None or affine is not None:
             raise InputError(
-                f"{name}: spacing_mm and affine are for arrays, and a {type(given).__name__} brings its own grid; leave "
-                "them out, or give its voxels as an array."
+                f"{name}: spacing_mm and affine are for arrays, and a {type(given).__name__} brings its own grid; "
+                "leave them out, or give its voxels as an array."
             )
         return _with_grid(given, name), []
     if not isinstance(given, np.ndarray | torch.Tensor):
         raise InputError(
-            f"{name}: is of type {type(given).__name__}; expected a path, an array or tensor (W, H, D), a MetaTensor, or "
-            "an image of SimpleITK or nibabel."
+            f"{name}: is of type {type(given).__name__}; expected a path, an array or tensor (W, H, D), a MetaTensor, "
+            "or an image of SimpleITK or nibabel."
         )
     voxels = _voxels(given, name)
     if (spacing_mm is None) == (affine is None):
