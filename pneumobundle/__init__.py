@@ -11,6 +11,9 @@ the module `pipeline.scans.front`. Configurations have the long names, and so ru
     result = model.segment("scan.nii.gz")
 
 These names, see docs/python.md, are loaded when they are first asked for: importing the package loads no torch.
+
+Takes from: pipeline/core, pipeline/scans, pipeline/folders, evaluation/measures, evaluation/report,
+pipeline/check_data, pipeline/inference, pipeline/prediction.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def load(
 
     Args:
         model: folder of a trained fold, such as `runs/unet_3d/cv/fold0`; several, or a folder of folds, are an
-            ensemble; or an exported bundle, a folder or a zip file, of which a copy lies in a temporary folder until the
+            ensemble; or an exported bundle, a folder or a zip file, of which a temporary copy is kept until the
             model is closed.
         mode: exact, whole, windows, fast, int8, int8-windows, int8-fast or auto; "" for what the model's configuration
             says.

@@ -244,7 +244,7 @@ def test_random_numbers_of_the_program_stay_its_own(run):
         ({"scan": np.zeros((4, 5, 6)), "spacing_mm": (1, 1, 1)}, "every voxel is 0; expected a CT scan"),
         ({"scan": [1, 2, 3]}, "is of type list; expected a path, an array"),
         ({"scan": sitk.Image(3, 3, 3, sitk.sitkInt16), "spacing_mm": (1, 1, 1)}, "brings its own grid"),
-        ({"scan": sitk.Image(3, 3, 3, sitk.sitkVectorUInt8), "name": "b"}, "b: has size .* expected one three-dimensional"),
+        ({"scan": sitk.Image(3, 3, 3, sitk.sitkVectorUInt8)}, "scan: has size .* expected one three-dimensional"),
         ({"scan": "nowhere.nii.gz"}, "there is no such file"),
         ({"scan": np.zeros((4, 5, 6)), "affine": np.eye(4), "name": "../a"}, "name is '../a'"),
         ({"scan": np.zeros((4, 5, 6)), "affine": np.eye(4), "series": "1.2"}, "series is 1.2, but scan is no DICOM"),
@@ -270,7 +270,7 @@ def test_a_folder_of_several_scans_is_for_segment_many(model, scan, tmp_path):
 
 
 def test_what_the_gate_refuses_is_segmented_anyway_and_says_so(model):
-    dense = chest()[0] + 700
+    dense = chest()[0] + 800
     with pytest.raises(pb.InputError, match="anyway=True segments it all the same"):
         model.segment(dense)
     assert any(told.startswith("segmented ANYWAY") for told in model.segment(dense, anyway=True).warnings)
@@ -279,7 +279,7 @@ def test_what_the_gate_refuses_is_segmented_anyway_and_says_so(model):
 def test_an_array_without_an_affine_is_said_to_be_assumed_to_lie_as_in_dicom(model):
     array = sitk.GetArrayFromImage(chest()[0]).transpose(2, 1, 0)
     result = model.segment(array, spacing_mm=(1.2, 1.5, 3.0))
-    assert "its axes were taken to grow" in result.warnings[0]
+    assert any("its axes were taken to grow" in told for told in result.warnings)
     np.testing.assert_allclose(np.diag(result.affine), (-1.2, -1.5, 3.0, 1))
 
 
@@ -341,8 +341,12 @@ def test_eight_bits_are_not_made_unless_asked_for(run):
 
 @pytest.mark.parametrize(
     ("wrong", "told"),
-    [({"mode": "swift"}, "swift"), ({"device": "gpu"}, "device is 'gpu', expected one of torch's"), ({"method": "all"}, "")],
-)  # fmt: skip
+    [
+        ({"mode": "swift"}, "swift"),
+        ({"device": "gpu"}, "device is 'gpu', expected"),
+        ({"method": "all"}, "METHOD is 'all'"),
+    ],
+)
 def test_a_model_that_cannot_be_loaded_so_is_told_in_a_sentence(run, wrong, told):
     with pytest.raises(pb.InputError, match=told):
         pb.load(run, **wrong)

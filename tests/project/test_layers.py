@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.core.project import ROOT
 
-TOPS = ("pipeline", "transforms", "evaluation", "benchmarks")
+TOPS = ("pipeline", "transforms", "evaluation", "benchmarks", "pneumobundle")
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 # Wing, such as `pipeline/core` -> its floor
 FLOORS = {
@@ -61,8 +61,9 @@ IMPORTS = {
 
 
 def test_every_module_is_in_a_wing_of_the_table():
-    # The four folders themselves hold nothing but their __init__.py, transforms and benchmarks excepted
-    assert {wing_of(name) for name in MODULES} - set(TOPS) | {"transforms", "benchmarks"} == set(FLOORS)
+    # The folders themselves hold nothing but their __init__.py, three excepted
+    without_wings = {"transforms", "benchmarks", "pneumobundle"}
+    assert {wing_of(name) for name in MODULES} - set(TOPS) | without_wings == set(FLOORS)
 
 
 @pytest.mark.parametrize("wing", FLOORS)
