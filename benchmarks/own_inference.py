@@ -14,7 +14,8 @@ from pipeline.core.atomic import read_json, write_json
 from pipeline.core.configuration import INFERENCE, merged
 from pipeline.inference.chosen_model import open_model
 from pipeline.inference.ensemble import configuration_of
-from pipeline.scans.scan import case_name
+from pipeline.scans.scan import case_name, read_scan
+from pipeline.scans.written_image import write_image
 from pipeline.training.checkpoint import MODEL
 
 
@@ -33,9 +34,12 @@ def prepare(scan: str, run: str, output: str, mode: str) -> Callable[[], dict[st
 
 def segment(run: str | Path, scans: Sequence[str | Path], output: str | Path, mode: str) -> None:
     """Write the label file of each scan, and nothing else; also of those that have one already."""
-    with open_model(run, output, mode=mode) as model:
+    with open_model(run, mode=mode) as model:
         for scan in scans:
-            model.segmenter.segment({"case": case_name(scan), "image": str(scan)})
+            name = case_name(scan)
+            write_image(
+                model.segmenter.segment(name, read_scan(scan), Path(scan)).label, Path(output) / f"{name}.nii.gz"
+            )
 
 
 def settings_of(run: str | Path) -> dict[str, Any]:

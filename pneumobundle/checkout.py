@@ -54,6 +54,9 @@ def serve(package: str) -> None:
             )
     if not all(is_here(importlib.util.find_spec(name)) for name in FOLDERS):
         sys.path.insert(0, str(ROOT))
+    elif str(ROOT) not in sys.path:
+        # They may have been found in the current folder, which a program may leave before it asks for more of them
+        sys.path.append(str(ROOT))
     sys.meta_path.insert(0, OfCheckout(package))
 
 

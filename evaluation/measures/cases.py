@@ -154,13 +154,17 @@ def lesion_counts(reference: np.ndarray, prediction: np.ndarray, spacing_mm: Seq
 
 def read_labels(path: Path, case: str, expected: Sequence[int]) -> sitk.Image:
     """A label file in uint8; InputError, naming the case, where it holds anything but the expected numbers."""
-    image = read_label(path)
+    return checked_labels(read_label(path), case, str(path), expected)
+
+
+def checked_labels(image: sitk.Image, case: str, called: str, expected: Sequence[int]) -> sitk.Image:
+    """A label image in uint8; InputError, as of `read_labels`, which says what it is `called`."""
     for plane in sitk.GetArrayViewFromImage(image):
         known = belongs(plane, expected)
         if not known.all():
             names = f" ({', '.join(LABEL_NAMES.values())})" if expected == LABEL_CODES else ""
             raise InputError(
-                f"case {case}: {path} holds the value {plane[~known][0]:g}; expected the labels "
+                f"case {case}: {called} holds the value {plane[~known][0]:g}; expected the labels "
                 f"{', '.join(map(str, expected))}{names}; relabel it."
             )
     return image if image.GetPixelID() == sitk.sitkUInt8 else sitk.Cast(image, sitk.sitkUInt8)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from pipeline.bundle_files.archive import bundle_sha256, check_checksums, checksum_file, copy_files
 from pipeline.bundle_files.foreign_code import foreign_code
-from pipeline.core import logs
+from pipeline.bundle_files.packages_at_work import imported_from
 from pipeline.core.configuration import INFERENCE
 from pipeline.core.errors import InputError
 from pipeline.scans.dicom.archive import extracted
@@ -27,49 +26,42 @@ def is_bundle(model: str | Path) -> bool:
     return path.suffix == ".zip" or (path / CONFIG).is_file()
 
 
+def source_of(bundle: Path) -> str:
+    """Where a bundle lies and what its hash is, in two lines for whoever is about to run it.
+
+    Raises InputError where its checksum file says something else.
+    """
+    told = (
+        f"as {checksum_file(bundle).name} says" if _checked(bundle) else "no checksum file beside it, so not compared"
+    )
+    return f"bundle {bundle.resolve()}\nSHA-256 {bundle_sha256(bundle)}, {told}"
+
+
+def _checked(bundle: Path) -> bool:
+    """Whether there is a checksum file that agrees; InputError where it does not, or there is no such bundle."""
+    if not bundle.exists():
+        raise InputError(f"MODEL is {bundle}, which does not exist; give a fold of a run, or a bundle.")
+    return check_checksums(bundle)
+
+
 @contextmanager
 def opened(bundle: Path, trusted: bool = False) -> Iterator[Path]:
-    """A copy of a bundle for as long as it is needed; tells its source and hash first.
+    """A copy of a bundle for as long as it is needed.
 
     A copy, so that nothing runs but what was hashed: what using a bundle leaves in its folder is not, as compiled code.
     Raises InputError where its checksum file says something else, before anything in it is read; for a zip file that
-    holds no bundle or is not safe to unpack; and where the bundle would run anything that this project does not have
-    itself (see `pipeline.bundle_files.foreign_code`), unless it is `trusted`.
+    holds no bundle or is not safe to unpack; where the bundle would run anything that this project does not have
+    itself (see `pipeline.bundle_files.foreign_code`), unless it is `trusted`; and while another bundle is open whose
+    code has the same name and is other code.
     """
-    if not bundle.exists():
-        raise InputError(f"MODEL is {bundle}, which does not exist; give a fold of a run, or a bundle.")
-    checked = check_checksums(bundle)
-    told = f"as {checksum_file(bundle).name} says" if checked else "no checksum file beside it, so not compared"
-    sha256 = bundle_sha256(bundle)
-    logs.result(f"bundle {bundle.resolve()}\nSHA-256 {sha256}, {told}", bundle=bundle.resolve(), sha256=sha256)
+    _checked(bundle)
     with _copy(bundle) as scratch:
         folders = [file.parents[1] for file in scratch.glob(f"*/{CONFIG}")]
         if len(folders) != 1:
             raise InputError(f"MODEL is {bundle}, which holds no bundle: there is no <name>/{CONFIG} in it.")
         _check_own(bundle, folders[0], trusted)
-        with _imported_from_it_alone(folders[0]):
+        with imported_from(folders[0], str(bundle)):
             yield folders[0]
-
-
-@contextmanager
-def _imported_from_it_alone(folder: Path) -> Iterator[None]:
-    """The packages of a bundle are those of this copy, while it is there and no longer.
-
-    Else another bundle of the same name, in the same process, would run this one's code, or look for the rest of it
-    where nothing is any more.
-    """
-    packages = {path.parent.name for path in folder.glob("*/__init__.py")}
-    _forget(packages)
-    try:
-        yield
-    finally:
-        _forget(packages)
-        sys.path[:] = [place for place in sys.path if place != str(folder)]
-
-
-def _forget(packages: set[str]) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
-        del sys.modules[name]
 
 
 @contextmanager

@@ -25,7 +25,8 @@ class Module:
     """A source file of this project.
 
     Args:
-        name: dotted, such as `pipeline.losses.focal`; of a package that of its folder. No `pneumobundle` comes first.
+        name: dotted, such as `pipeline.losses.focal`; of a package that of its folder. No `pneumobundle` comes first; of
+            its own folder it is empty.
         file: where it is.
     """
 
@@ -43,7 +44,7 @@ class Module:
     @property
     def package(self) -> list[str]:
         """Parts of the name of the package that its relative imports start from."""
-        parts = self.name.split(".")
+        parts = self.name.split(".") if self.name else []
         return parts if self.file.name == "__init__.py" else parts[:-1]
 
     def imports(self) -> Iterator[str]:

@@ -27,9 +27,16 @@ def look_at_scan(path: Path, case: str) -> Passed:
     image, findings = files.read(path, case)
     if image is None:
         return Passed(None, None, findings)
+    seen = look_at_image(image, case, path)
+    return seen._replace(findings=[*findings, *seen.findings])
+
+
+def look_at_image(image: sitk.Image, case: str, file: Path | None = None) -> Passed:
+    """Say all that is wrong with a scan in memory alone, of a file or of none."""
+    path = Path(case) if file is None else file
     domain, doubts = intensity.check_intensity(image, case, path)
     places = [*geometry.check_place(image, case, path), *geometry.check_slices(image, case, path)]
-    return Passed(image, domain, [*findings, *places, *doubts])
+    return Passed(image, domain, [*places, *doubts])
 
 
 def refuse_scan(path: Path, case: str) -> None:
@@ -38,15 +45,15 @@ def refuse_scan(path: Path, case: str) -> None:
         raise InputError(finding.sentence)
 
 
-def refuse_errors(passed: Passed, case: str, anyway: bool = False) -> list[str]:
+def refuse_errors(passed: Passed, case: str, anyway: bool = False, how: str = "ANYWAY=1") -> list[str]:
     """Raise InputError with the first error of a scan; with `anyway`, the sentences of those that it went on past.
 
-    What cannot be read or has no numbers is refused all the same.
+    What cannot be read or has no numbers is refused all the same. `how` is what to give for `anyway`.
     """
     errors = of_level(passed.findings, ERROR)
     for finding in errors:
         hopeless = finding.check in HOPELESS or passed.domain is None
         if hopeless or not anyway:
-            hint = "" if hopeless else "; ANYWAY=1 segments it all the same"
+            hint = "" if hopeless else f"; {how} segments it all the same"
             raise InputError(f"{case}: {finding.what}; {finding.mend}{hint}.")
     return [f"segmented ANYWAY: {finding.what}; {finding.mend}." for finding in errors]

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FILE, DICOM, ZIP = "file", "dicom", "zip"
+# What a program gave, which lies nowhere
+MEMORY = "memory"
 ZIP_SUFFIX = ".zip"
 # Beside SUFFIXES: of DICOM, what becomes of each series is told where it is read
 READ_TOO = (ZIP_SUFFIX, *DICOM_SUFFIXES)
@@ -57,8 +59,8 @@ class Input:
 
     Args:
         case: its name, unique; with slashes where it lies in a folder below INPUT.
-        kind: FILE, DICOM or ZIP, which is of DICOM files.
-        paths: absolute: the file, or the folders that hold a study's DICOM files.
+        kind: FILE, DICOM, ZIP, which is of DICOM files, or MEMORY.
+        paths: absolute: the file, or the folders that hold a study's DICOM files; none of MEMORY.
         study: UID of the study that is meant; empty for the only one.
         series: UID of the series that is meant; empty for the CT series with the most slices.
     """

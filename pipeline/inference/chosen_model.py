@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,7 @@ from pipeline.core.stages import has_first_stage, result_label_map
 from pipeline.inference.auto_mode import EIGHT_BITS, WHOLE, Choice, chosen_mode, has_eight_bits
 from pipeline.inference.eight_bits import check_device
 from pipeline.inference.ensemble import VOTE
-from pipeline.inference.first_use import make_ready
+from pipeline.inference.first_use import is_ready, make_ready
 from pipeline.inference.members import Member, ensemble_configuration, find_members, images_trained_on, sha256_of
 from pipeline.inference.segmenter import Segmenter
 
@@ -56,45 +56,68 @@ class Model:
 
 @contextmanager
 def open_model(
-    models: str | Path,
-    output_dir: str | Path,
+    models: str | Path | Sequence[str | Path],
+    *,
     method: str = VOTE,
     weights: Sequence[float] | None = None,
     mode: str = "",
     trusted: bool = False,
+    device: str = "",
+    make_eight_bits: bool = True,
 ) -> Iterator[Model]:
-    """The model that writes to a folder; InputError where MODEL, METHOD, WEIGHTS and MODE do not fit.
+    """The model that somebody chose; InputError where MODEL, METHOD, WEIGHTS and MODE do not fit.
 
-    A mode of 8 bits makes these first where they are not beside the model yet, which takes minutes.
+    A mode of 8 bits makes these first where they are not beside the model yet, which takes minutes; without
+    `make_eight_bits` InputError says so. `device` is one of torch's, `cpu` or `cuda:1`; empty for what the model's
+    configuration says.
     """
-    if isinstance(models, str | Path) and is_bundle(models):
-        sha256 = bundle_sha256(Path(models)) if Path(models).exists() else ""
-        choice = _choice_for_bundle(mode)
-        with opened(Path(models), trusted) as bundle:
-            content = read_json(bundle / CONFIG)
-            segmenter = Segmenter(bundle / CONFIG, output_dir, **changes_of(choice.mode, content))
-            yield _model(segmenter, choice, sha256=sha256, bundle=bundle.name)
-        return
-    members = find_members(models)
-    known = {"trained_on": images_trained_on(members), "errors": _errors(members)}
-    combined = {} if len(members) == 1 else {"method": method, "weights": weights}
-    facts = {"sha256": sha256_of(members, combined), "members": [member.name for member in members], **combined}
-    choice = _choice(mode, members)
+    with ExitStack() as stack:
+        if isinstance(models, str | Path) and is_bundle(models):
+            sha256 = bundle_sha256(Path(models)) if Path(models).exists() else ""
+            choice = _choice_for_bundle(mode)
+            bundle = stack.enter_context(opened(Path(models), trusted))
+            content = {**read_json(bundle / CONFIG), **_of_device(device)}
+            changes = {**changes_of(choice.mode, content), **_of_device(device)}
+            segmenter, known = Segmenter(bundle / CONFIG, **changes), {}
+            facts: dict[str, Any] = {"sha256": sha256, "bundle": bundle.name}
+        else:
+            members = find_members(models)
+            known = {"trained_on": images_trained_on(members), "errors": _errors(members)}
+            combined = {} if len(members) == 1 else {"method": method, "weights": weights}
+            facts = {"sha256": sha256_of(members, combined), "members": [member.name for member in members], **combined}
+            choice = _choice(mode, members)
+            configuration, content, own = _of_members(members, method, weights, stack)
+            changes = changes_of(choice.mode, {**content, **_of_device(device)}, members, make_eight_bits)
+            segmenter = Segmenter(configuration, **own, **changes, **_of_device(device))
+        stack.callback(segmenter.close)
+        first_stage = segmenter.evaluated("first_stage") if segmenter.setting("first_stage") else None
+        if first_stage is not None:
+            # It has a configuration of its own
+            first_stage.settings |= _of_device(device)
+        yield _model(segmenter, choice, known, **facts)
+
+
+def _of_members(
+    members: Sequence[Member], method: str, weights: Sequence[float] | None, stack: ExitStack
+) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """File and content of the configuration of one member or several, and what it needs to be given."""
     if len(members) == 1:
         (member,) = members
-        changes = changes_of(choice.mode, read_json(member.configuration), members)
-        segmenter = Segmenter(member.configuration, output_dir, model_file=str(member.weights), **changes)
-        yield _model(segmenter, choice, known, **facts)
-        return
+        return member.configuration, read_json(member.configuration), {"model_file": str(member.weights)}
     content = ensemble_configuration(members, method, weights)
-    with TemporaryDirectory() as folder:
-        configuration = Path(folder) / f"{INFERENCE}.json"
-        write_json(configuration, content)
-        segmenter = Segmenter(configuration, output_dir, **changes_of(choice.mode, content, members))
-        yield _model(segmenter, choice, known, **facts)
+    configuration = Path(stack.enter_context(TemporaryDirectory())) / f"{INFERENCE}.json"
+    write_json(configuration, content)
+    return configuration, content, {}
 
 
-def changes_of(mode: str, content: Mapping[str, Any], members: Sequence[Member] = ()) -> dict[str, Any]:
+def _of_device(device: str) -> dict[str, str]:
+    """What it changes in a configuration."""
+    return {"device": f"$torch.device({device!r})"} if device else {}
+
+
+def changes_of(
+    mode: str, content: Mapping[str, Any], members: Sequence[Member] = (), make_eight_bits: bool = True
+) -> dict[str, Any]:
     """What a mode changes in the configuration of some members, whose 8 bits are there where it wants them."""
     if not has_eight_bits(mode):
         # Models from before there were 8 bits have all other modes
@@ -104,7 +127,13 @@ def changes_of(mode: str, content: Mapping[str, Any], members: Sequence[Member] 
     parser.parse()
     # Not only when the minutes of a calibration are spent
     check_device(parser.get_parsed_content("device"))
-    make_ready(members)
+    if make_eight_bits:
+        make_ready(members)
+    elif missing := [file for member in members for file in member.weight_files if not is_ready(file)]:
+        raise InputError(
+            f"MODE is {mode}, and there are no 8 bits of these weights beside {missing[0]}; give make_eight_bits=True, "
+            "which calibrates them once and takes minutes, or another mode."
+        )
     return changes
 
 

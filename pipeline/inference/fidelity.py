@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,7 @@ from pipeline.inference.chosen_model import open_model
 from pipeline.inference.members import Member, find_members
 from pipeline.scans.scan import read_scan
 from pipeline.scans.simpleitk import sitk
+from pipeline.scans.written_image import write_image
 
 logger = logging.getLogger(__name__)
 # Enough for a mean, few enough for a first use
@@ -84,11 +86,13 @@ def segmented(member: Member, cases: Sequence[Mapping[str, Any]], mode: str) -> 
     """What `make predict MODE=<mode>` finds in scans."""
     logger.info("%s: segmenting %d scans as MODE=%s", member.weights, len(cases), mode)
     classes, seconds = {}, {}
-    with TemporaryDirectory() as folder, open_model(member.weights.parent, folder, mode=mode) as model:
+    with TemporaryDirectory() as folder, open_model(member.weights.parent, mode=mode) as model:
         for case in progress_bar(cases, len(cases), f"segmenting as MODE={mode}"):
-            name = case["case"]
-            seconds[name] = sum(model.segmenter.segment({"case": name, "image": case["image"]}).values())
-            classes[name] = sitk.GetArrayFromImage(read_scan(Path(folder) / f"{name}.nii.gz"))
+            name, file, began = case["case"], Path(case["image"]), time.monotonic()
+            label = model.segmenter.segment(name, read_scan(file), file).label
+            write_image(label, Path(folder) / f"{name}.nii.gz")
+            seconds[name] = time.monotonic() - began
+            classes[name] = sitk.GetArrayFromImage(label)
         return Segmented(classes, model.labels, seconds)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -37,8 +36,10 @@ from pipeline.folders.manifest import (
     write_manifest,
     write_results,
 )
-from pipeline.prediction.case_segmenter import CaseSegmenter, KeptResultError, utc
+from pipeline.prediction.case_files import KeptResultError, utc
+from pipeline.prediction.case_segmenter import CaseSegmenter
 from pipeline.prediction.opened_input import state_of, without_names
+from pipeline.prediction.warnings_told import warnings_told
 
 logger = logging.getLogger(__name__)
 # Of the system, where nothing that is written next would fare better
@@ -49,8 +50,6 @@ MOST_ENDED = 3
 KILLS = "{} processes ended while they worked on it; it probably needs more memory than there is."
 # What torch says where there is no memory beside a processor's
 _ALLOCATION = "DefaultCPUAllocator"
-# Loggers of this project's modules; of a bundle and a wheel they are below a package of its own
-_OWN = re.compile(r"(\w+\.)?(pipeline|transforms)\.")
 
 
 @dataclass
@@ -201,30 +200,6 @@ def said(error: BaseException, item: Input) -> str:
     else:
         text = f"{item.case}: {last_line(cause)}."
     return printable(without_names(text, item))
-
-
-@contextmanager
-def warnings_told(item: Input) -> Iterator[list[str]]:
-    """What this project's modules warn of meanwhile, as sentences; the log has it too, as it is told here."""
-    told: list[str] = []
-
-    def tell(record: logging.LogRecord) -> bool:
-        """False: this handler writes nothing; the others get the record as it is now."""
-        record.msg, record.args = without_names(record.getMessage(), item), ()
-        # A file may be read more than once
-        if record.levelno >= logging.WARNING and _OWN.match(record.name) and record.msg not in told:
-            told.append(record.msg)
-        return False
-
-    # Before all others, which then get what it makes of a message
-    first = logging.Handler()
-    first.addFilter(tell)
-    root = logging.getLogger()
-    root.handlers.insert(0, first)
-    try:
-        yield told
-    finally:
-        root.removeHandler(first)
 
 
 @contextmanager

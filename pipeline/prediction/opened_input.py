@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import InputError, in_one_line
-from pipeline.folders.inputs import DICOM, FILE, Input, hashed_uid
+from pipeline.folders.inputs import DICOM, FILE, MEMORY, ZIP, Input, hashed_uid
 from pipeline.folders.left_out import LeftOut
 from pipeline.scans.scan import SCRATCH, Geometry, check_file, file_sha256, files_there, read_geometry
 from pipeline.scans.simpleitk import sitk
@@ -58,13 +58,22 @@ def _files(folder: Path, below_too: bool) -> list[Path]:
     return [file for file in (folder.rglob("*") if below_too else folder.iterdir()) if file.is_file()]
 
 
+def place_of(item: Input, sha256: str) -> str:
+    """Where a scan lies, hashed, since results hold no path; of a DICOM study its number, wherever it is.
+
+    What a program gave lies nowhere: another one is at another place.
+    """
+    place = {DICOM: item.case, MEMORY: sha256}.get(item.kind) or os.path.realpath(item.paths[0])
+    return hashlib.sha256(os.fsencode(place)).hexdigest()[:16]
+
+
 def without_names(text: str, item: Input) -> str:
     """A message in which an input has its case's name: no path, and no UID or file name of a DICOM study."""
     for path in map(in_one_line, map(str, item.paths)):
         # What follows a folder are names that a hospital's archive gave
         text = re.sub(re.escape(path) + (r"" if item.kind == FILE else r"(/[^:;]*)?"), lambda _: item.case, text)
     text = re.sub(rf"[^\s:;]*{SCRATCH}[^:;]*", lambda _: item.case, text)
-    return text if item.kind == FILE else _UID.sub(lambda found: f"({hashed_uid(found[0])})", text)
+    return text if item.kind in (FILE, MEMORY) else _UID.sub(lambda found: f"({hashed_uid(found[0])})", text)
 
 
 @contextmanager
@@ -77,23 +86,44 @@ def opened(item: Input, check: Callable[[Geometry], None]) -> Iterator[Opened]:
     if item.kind == FILE:
         check(read_geometry(item.paths[0]))
         yield Opened(item.paths[0], file_sha256(item.paths[0]))
-    elif item.kind == DICOM:
-        with _as_file(item, item.paths, check) as found:
-            yield found
-    else:
-        from pipeline.scans.dicom.archive import extracted
-
-        check_file(item.paths[0])
-        with extracted(item.paths[0]) as folder, _as_file(item, (folder,), check) as found:
-            yield found
+        return
+    with _series_of(item) as (series, left_out), _as_file(item, series, check) as file:
+        yield Opened(file, _sha256(series), series, left_out)
 
 
 @contextmanager
-def _as_file(item: Input, folders: Sequence[Path], check: Callable[[Geometry], None]) -> Iterator[Opened]:
+def series_again(item: Input, sha256: str) -> Iterator[Series | None]:
+    """The DICOM series of an input that was opened before, without its voxels; None for one that is none.
+
+    InputError where its files are not those any more.
+    """
+    if item.kind not in (DICOM, ZIP):
+        yield None
+        return
+    with _series_of(item) as (series, _):
+        if _sha256(series) != sha256:
+            raise InputError(f"{item.case}: its files have changed since it was segmented; segment it again.")
+        yield series
+
+
+@contextmanager
+def _series_of(item: Input) -> Iterator[tuple[Series, tuple[LeftOut, ...]]]:
+    """The series of a study to segment, its files unpacked while the block runs, and what lies beside it."""
+    if item.kind == DICOM:
+        yield _chosen(item, item.paths)
+        return
+    from pipeline.scans.dicom.archive import extracted
+
+    check_file(item.paths[0])
+    with extracted(item.paths[0]) as folder:
+        yield _chosen(item, (folder,))
+
+
+@contextmanager
+def _as_file(item: Input, series: Series, check: Callable[[Geometry], None]) -> Iterator[Path]:
     from pipeline.scans.dicom.grid import grid_of
     from pipeline.scans.dicom.volume import read_series
 
-    series, left_out = _chosen(item, folders)
     check(grid_of(series).geometry)
     image = read_series(series)
     with TemporaryDirectory(prefix=SCRATCH) as name:
@@ -103,7 +133,7 @@ def _as_file(item: Input, folders: Sequence[Path], check: Callable[[Geometry], N
             image.EraseMetaData(key)
         sitk.WriteImage(image, str(file))
         del image
-        yield Opened(file, _sha256(series), series, left_out)
+        yield file
 
 
 def _chosen(item: Input, folders: Sequence[Path]) -> tuple[Series, tuple[LeftOut, ...]]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.bundle_files.bundle_source import is_bundle, source_of
 from pipeline.core import logs
 from pipeline.core.claims import check_writable
 from pipeline.core.errors import InputError
@@ -27,7 +28,8 @@ from pipeline.folders.output_folder import check_output, check_results, refuse_s
 from pipeline.inference.chosen_model import open_model
 from pipeline.inference.ensemble import VOTE
 from pipeline.prediction.batch import Batch
-from pipeline.prediction.case_segmenter import TRAINED_ON, CaseSegmenter
+from pipeline.prediction.case_segmenter import CaseSegmenter
+from pipeline.prediction.segmented import TRAINED_ON
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +73,11 @@ def predict(
     with told_plainly(output_dir):
         check_writable(output_dir)
         write_left_out(output_dir, left_out)
-    with open_model(models, output_dir, method, weights, mode, trusted) as model, told_plainly(output_dir):
+    if is_bundle(models):
+        # Before anything of it runs
+        logs.result(source_of(Path(models)))
+    chosen = open_model(models, method=method, weights=weights, mode=mode, trusted=trusted)
+    with chosen as model, told_plainly(output_dir):
         return Batch(CaseSegmenter(model, Path(output_dir), pages, anyway), merged).run(inputs)
 
 

@@ -226,7 +226,7 @@ def read_scan(path: str | Path) -> sitk.Image:
         if image is None:
             with FORMATS:
                 image = reader.Execute()
-    scan = _as_volume(_as_grey(image, path) if header.image_io == PNG_IO else image, path)
+    scan = as_volume(_as_grey(image, path) if header.image_io == PNG_IO else image, path)
     Geometry.of(scan).check_numbers(path)
     return scan
 
@@ -266,7 +266,7 @@ def _of_nifti(
     return image
 
 
-def _as_volume(image: sitk.Image, path: str | Path) -> sitk.Image:
+def as_volume(image: sitk.Image, path: str | Path) -> sitk.Image:
     """A volume as it is, a slice as a volume of one; InputError for anything else."""
     _check_one_volume(image.GetSize(), path)
     if image.GetNumberOfComponentsPerPixel() == 1:

@@ -25,7 +25,7 @@ def predict(given: SimpleNamespace) -> None:
     weights = parse_weights(given.weights)
     if given.launch != LOCAL:
         # Told now, not by every task hours later; of MODE=auto what it is here, so that no task takes another one
-        with open_model(model, output_dir, given.method, weights, given.mode, given.trust) as opened:
+        with open_model(model, method=given.method, weights=weights, mode=given.mode, trusted=given.trust) as opened:
             given.mode = opened.facts["mode"]
         options = [
             f"--{name}={value}" for name in ("method", "weights", "mode", "series") if (value := given.__dict__[name])

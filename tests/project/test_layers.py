@@ -61,8 +61,9 @@ IMPORTS = {
 
 
 def test_every_module_is_in_a_wing_of_the_table():
-    # The folders of wings hold nothing but their __init__.py
-    assert {wing_of(name) for name in MODULES} - set(TOPS) | {"transforms", "benchmarks", "pneumobundle"} == set(FLOORS)
+    # The folders themselves hold nothing but their __init__.py, three excepted
+    without_wings = {"transforms", "benchmarks", "pneumobundle"}
+    assert {wing_of(name) for name in MODULES} - set(TOPS) | without_wings == set(FLOORS)
 
 
 @pytest.mark.parametrize("wing", FLOORS)

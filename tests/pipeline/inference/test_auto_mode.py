@@ -135,7 +135,7 @@ def test_a_measurement_on_other_scans_replaces_all(member):
 
 def test_the_results_tell_which_mode_and_why(member, tmp_path, caplog):
     chosen(member, fast=measured(2))
-    with caplog.at_level(logging.INFO), open_model(member.weights.parent, tmp_path / "labels", mode="auto") as model:
+    with caplog.at_level(logging.INFO), open_model(member.weights.parent, mode="auto") as model:
         assert model.facts["mode"] == "fast"
         assert model.facts["chosen"].startswith("by MODE=auto: it is the fastest that is close enough to exact: 2.0 s")
         assert model.segmenter.setting("one_pass") is True
@@ -143,13 +143,13 @@ def test_the_results_tell_which_mode_and_why(member, tmp_path, caplog):
 
 
 def test_a_mode_that_was_asked_for_has_no_reason(member, tmp_path):
-    with open_model(member.weights.parent, tmp_path, mode="whole") as model:
+    with open_model(member.weights.parent, mode="whole") as model:
         assert "chosen" not in model.facts
 
 
 def test_an_ensemble_is_whole(tmp_path):
     run = small_run("unet_3d", tmp_path / "cv", {**tiny_overrides(), "mixed_precision": False})
-    with open_model(run, tmp_path / "labels", mode="auto") as model:
+    with open_model(run, mode="auto") as model:
         assert (model.facts["mode"], "these are several" in model.facts["chosen"]) == ("whole", True)
 
 
@@ -163,7 +163,7 @@ def test_a_model_from_before_eight_bits_has_the_other_modes(member, tmp_path):
     before = {key: value for key, value in content.items() if key not in ("eight_bits", "network_at_work")}
     text = json.dumps(before).replace("@network_at_work", "@network").replace(", eight_bits=@eight_bits", "")
     member.configuration.write_text(text)
-    with open_model(member.weights.parent, tmp_path, mode="fast") as model:
+    with open_model(member.weights.parent, mode="fast") as model:
         assert model.segmenter.setting("one_pass") is True
 
 

@@ -111,7 +111,7 @@ def test_a_label_lies_on_the_scanners_grid_and_is_near_that_of_exact(mode, mine,
 
 def test_first_use_calibrates_on_training_scans_alone_and_measures(mine, here):
     eight_bits_file(mine).unlink()
-    with open_model(mine.parent, mine.parent / "labels", mode="int8"):
+    with open_model(mine.parent, mode="int8"):
         pass
     assert here == [("calibration", mine), ("fidelity", mine)]
     hashes = {case["case"]: case["image_sha256"] for case in load_study(mine.parents[1]).training(0)}
@@ -120,7 +120,7 @@ def test_first_use_calibrates_on_training_scans_alone_and_measures(mine, here):
 
 def test_no_other_mode_calibrates(mine, here):
     eight_bits_file(mine).unlink()
-    with open_model(mine.parent, mine.parent / "labels", mode="whole"):
+    with open_model(mine.parent, mode="whole"):
         pass
     assert here == []
 
@@ -129,7 +129,7 @@ def test_weights_that_were_trained_again_get_their_own(mine, here):
     torch.save(torch.load(mine.parents[1] / "fold1" / "model.pt"), mine)
     with pytest.raises(NoEightBitsError, match=r"model_int8.zip: was made of other weights than model.pt has now"):
         read_eight_bits(mine)
-    with open_model(mine.parent, mine.parent / "labels", mode="int8"):
+    with open_model(mine.parent, mode="int8"):
         assert read_eight_bits(mine)
     assert ("calibration", mine) in here
 
@@ -158,7 +158,7 @@ def test_a_damaged_file_is_refused_and_made_anew_with_a_warning(damage, mine, he
     damage(eight_bits_file(mine))
     with pytest.raises(InputError, match=r"model_int8.zip: is damaged, its checksums differ; delete it"):
         read_eight_bits(mine)
-    with open_model(mine.parent, mine.parent / "labels", mode="int8"):
+    with open_model(mine.parent, mode="int8"):
         assert read_eight_bits(mine)
     assert any("is damaged" in record.message for record in caplog.records if record.levelname == "WARNING")
 
@@ -205,15 +205,15 @@ def test_without_eight_bits_the_network_stays(mine):
     assert network_at_work(network, "nowhere.pt", CPU, False) is network
 
 
-def test_every_member_of_an_ensemble_has_its_own(mine, here, tmp_path):
-    with open_model(mine.parents[1], tmp_path, mode="int8") as model:
+def test_every_member_of_an_ensemble_has_its_own(mine, here):
+    with open_model(mine.parents[1], mode="int8") as model:
         ensemble = model.segmenter.evaluator.network
         case = load_study(mine.parents[1]).held_out(0)[0]
-        model.segmenter.segment({"case": "case", "image": case["image"]})
+        label = model.segmenter.segment("case", read_scan(case["image"])).label
     assert isinstance(ensemble, Ensemble)
     assert all(isinstance(member, OpenVinoNetwork) for member in ensemble.members)
     assert here == [("calibration", mine.parents[1] / "fold1" / "model.pt")]
-    assert labels(tmp_path, "case").any()
+    assert sitk.GetArrayViewFromImage(label).any()
 
 
 def test_both_stages_of_a_cascade_are_in_eight_bits(here, tmp_path):
@@ -225,7 +225,7 @@ def test_both_stages_of_a_cascade_are_in_eight_bits(here, tmp_path):
 
 def test_a_bundle_is_refused(tmp_path):
     said = r"^MODE is int8, which is calibrated .* MODEL is a bundle, which has none"
-    with pytest.raises(InputError, match=said), open_model(tmp_path / "a.zip", tmp_path / "labels", mode="int8"):
+    with pytest.raises(InputError, match=said), open_model(tmp_path / "a.zip", mode="int8"):
         pass
 
 

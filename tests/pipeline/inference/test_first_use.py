@@ -46,7 +46,7 @@ def test_on_a_gpu_nothing_is_begun(fold, monkeypatch, tmp_path):
     monkeypatch.setattr(first_use, "run", lambda *_: pytest.fail("a process was begun"))
     with (
         pytest.raises(InputError, match="8 bits are for CPUs, but this runs on cuda"),
-        open_model(fold, tmp_path, mode="int8"),
+        open_model(fold, mode="int8"),
     ):
         pass
 

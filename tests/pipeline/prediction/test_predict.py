@@ -216,7 +216,7 @@ def test_a_disk_that_fills_up_is_told_in_a_sentence_and_leaves_no_half_file(run,
 def test_a_scan_that_does_not_fit_into_memory_is_refused_with_the_figure(run, scans, tmp_path, monkeypatch):
     # Enough to unpack what its header promises (22.5 KiB), not to segment it
     monkeypatch.setattr("pipeline.core.machine.memory_left_mib", lambda: 0.05)
-    monkeypatch.setattr("pipeline.prediction.case_segmenter.memory_mib", lambda: 0.0)
+    monkeypatch.setattr("pipeline.prediction.segmented.memory_mib", lambda: 0.0)
     (refused,) = predict(run / "fold0", scans / "a.nii.gz", tmp_path)
     assert refused["status"] == FAILED
     assert "and 0 MiB are left" in refused["message"]
@@ -270,7 +270,7 @@ def end_before_the_manifest(monkeypatch, *arguments: Path) -> None:
         raise SystemExit(143)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.prediction.case_segmenter.CaseSegmenter.write_page", ended)
+        patch.setattr("pipeline.prediction.case_files.CaseFiles.write_page", ended)
         with pytest.raises(SystemExit):
             predict(*arguments)
 
