@@ -14,6 +14,7 @@ from benchmarks.machine_name import machine
 from benchmarks.readme import README, with_table
 from benchmarks.row import Row, table
 from benchmarks.settings import Settings
+from pipeline.core import logs
 from pipeline.core.atomic import replacing, write_json
 from pipeline.core.errors import InputError, report_plainly
 from pipeline.core.machine import instructions
@@ -45,7 +46,7 @@ def benchmark(goals: Sequence[str], settings: Settings, output: Path) -> list[Ro
 
 def main(arguments: Sequence[str] | None = None) -> None:
     report_plainly()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logs.set_up()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--goals", default=" ".join(GOALS), help=f"some of: {' '.join(GOALS)} (default: all)")
     parser.add_argument("--repeats", type=int, default=3, help="of everything; medians are taken (default 3)")

@@ -25,8 +25,8 @@ class Module:
     """A source file of this project.
 
     Args:
-        name: dotted, such as `pipeline.losses.focal`; of a package that of its folder. No `pneumobundle` comes first; of
-            its own folder it is empty.
+        name: dotted, such as `pipeline.losses.focal`; of a package that of its folder. No `pneumobundle` comes first;
+            the name of that folder itself is empty.
         file: where it is.
     """
 

@@ -15,6 +15,7 @@ from pipeline.check_data.check import Checked, all_findings, check_each, check_l
 from pipeline.check_data.finding import ERROR, LEVELS, Finding, of_level
 from pipeline.check_data.passed_over import passed_over
 from pipeline.check_data.repair import AS_IT_WAS, repair
+from pipeline.core import logs
 from pipeline.core.atomic import write_json
 from pipeline.core.errors import InputError
 from pipeline.core.text_table import aligned
@@ -124,17 +125,18 @@ def check_folder(data: str | Path, repaired: Path | None = None, output: Path | 
     listing = read_listing(folder)
     claim_output(output, folder)
     checked, findings = check(listing, folder)
-    print(cases_table(listing, checked), end="\n\n")
+    logs.result(f"{cases_table(listing, checked)}\n")
     left_out = passed_over(listing, folder) if folder.is_dir() else []
-    print(findings_table(findings, folder), *(f"left out: {each.sentence}" for each in left_out), sep="\n", end="\n\n")
-    told = [asdict(each) for each in left_out]
-    write_json(output / FINDINGS, {**as_json(listing, folder, checked, findings), "left_out": told})
+    told_left_out = [f"left out: {each.sentence}" for each in left_out]
+    content = {**as_json(listing, folder, checked, findings), "left_out": [asdict(each) for each in left_out]}
+    logs.result("\n".join([findings_table(findings, folder), *told_left_out, ""]), **content)
+    write_json(output / FINDINGS, content)
     write_card(output / CARD, listing, folder, checked, findings, left_out)
-    print(f"written: {output / FINDINGS}, {output / CARD}")
+    logs.result(f"written: {output / FINDINGS}, {output / CARD}")
     if repaired:
         done = repair(listing, folder, findings, repaired)
         mended = sum(AS_IT_WAS not in line for line in done)
-        print("\n".join([*done, f"{repaired}: a copy with {mended} file(s) repaired, every case kept."]))
+        logs.result("\n".join([*done, f"{repaired}: a copy with {mended} file(s) repaired, every case kept."]))
     return not (of_level(findings, ERROR) or any_missed(left_out))
 
 

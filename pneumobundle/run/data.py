@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 from pipeline.check_data.cases_table import table
 from pipeline.check_data.folder import check_folder
+from pipeline.core import logs
 from pipeline.data.datalist import write_datalist
 from pipeline.data.fetch import fetch as download
 from pipeline.folders.inputs import listed
@@ -23,7 +24,9 @@ def check(given: SimpleNamespace) -> None:
 
 def phantom(given: SimpleNamespace) -> None:
     folder = Path(path(given.folder))
-    print(f"{write_set(folder, given.patients, given.seed, given.first, given.unlabelled)}: {given.patients} cases")
+    logs.result(
+        f"{write_set(folder, given.patients, given.seed, given.first, given.unlabelled)}: {given.patients} cases"
+    )
 
 
 def fetch(given: SimpleNamespace) -> None:
@@ -31,8 +34,8 @@ def fetch(given: SimpleNamespace) -> None:
 
 
 def datalist(given: SimpleNamespace) -> None:
-    print(table(write_datalist(path(given.data), path(given.out))))
+    logs.result(table(write_datalist(path(given.data), path(given.out))))
 
 
 def list_scans(given: SimpleNamespace) -> None:
-    print(listed(given.input))
+    logs.result(listed(given.input))

@@ -8,14 +8,18 @@ import warnings
 from types import SimpleNamespace
 
 from pipeline.core import logs
-from pipeline.core.errors import report_plainly
+from pipeline.core.errors import InputError, report_plainly
 
 
 def set_up(given: SimpleNamespace) -> None:
     """How mistakes, warnings and progress are told, from the options that every command has."""
     report_plainly()
     told = {name: getattr(given, name, None) for name in ("quiet", "verbose", "log", "json")}
-    logs.set_up(bool(told["quiet"]), bool(told["verbose"]), told["log"], bool(told["json"]))
+    try:
+        logs.set_up(bool(told["quiet"]), bool(told["verbose"]), told["log"], bool(told["json"]))
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"LOG is {told['log']}, which cannot be written ({reason}); give another file.") from error
     # MONAI warns on every run that a configuration is code; docs/bundles.md says so once
     warnings.filterwarnings("ignore", category=UserWarning, module="monai.bundle.scripts")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from pipeline.core import logs
 from pipeline.folders.manifest import read_left_out
 from pipeline.inference.chosen_model import open_model
 from pipeline.inference.ensemble import parse_weights
@@ -33,7 +34,7 @@ def predict(given: SimpleNamespace) -> None:
         options += [f"--{name}" for name in ("trust", "anyway") if given.__dict__[name]]
         options += [] if given.pages else ["--no-pages"]
         cluster = cluster_of(given)
-        print(submit_shards(model, source, output_dir, given.shards, options, cluster, series=given.series), flush=True)
+        logs.result(submit_shards(model, source, output_dir, given.shards, options, cluster, series=given.series))
         return
     # What is asked to end gives its claim back
     end_on_sigterm()

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from pipeline.bundle_files.archive import bundle_sha256
+from pipeline.core import logs
 from pipeline.core.configuration import cascades, networks, parse_overrides
 from pipeline.core.errors import InputError
 from pipeline.export.build import Details
@@ -56,12 +57,12 @@ def verify(given: SimpleNamespace) -> None:
     """Status 1 where a check fails."""
     schema, failed = schema_file(given.schema or ""), 0
     for bundle in map(Path, given.given_words or [path(given.bundle)]):
-        print(bundle, flush=True)
+        logs.result(str(bundle))
         for finding in checks_of(bundle.resolve(), schema):
-            print(f"  {finding}", flush=True)
+            logs.result(f"  {finding}")
             failed += finding.outcome == FAIL
     if failed:
-        print(f"{failed} checks failed.")
+        logs.result(f"{failed} checks failed.")
         raise SystemExit(1)
 
 
@@ -70,13 +71,13 @@ def zoo_pr(given: SimpleNamespace) -> None:
     if not (folder / "configs" / "metadata.json").is_file():
         raise InputError(f"BUNDLE is {folder}, which has no configs/metadata.json; give the folder of a bundle.")
     for file in lay_into(folder.resolve(), Path(path(given.zoo))):
-        print(file)
+        logs.result(str(file))
 
 
 def push(given: SimpleNamespace) -> None:
     folder = Path(path(given.bundle)).resolve()
-    print(publish(folder, given.repo, private=not given.public))
-    print(f"SHA-256 {bundle_sha256(folder)}")
+    logs.result(publish(folder, given.repo, private=not given.public))
+    logs.result(f"SHA-256 {bundle_sha256(folder)}")
 
 
 def export(given: SimpleNamespace) -> None:

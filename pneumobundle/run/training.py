@@ -10,6 +10,7 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 from monai.bundle import run as run_workflow
 
+from pipeline.core import logs
 from pipeline.core.configuration import COMMON, METADATA, parse_overrides
 from pipeline.core.errors import InputError
 from pipeline.core.quiet import quiet
@@ -184,8 +185,8 @@ def experiment(given: SimpleNamespace) -> None:
         given.by_patient,
         given.paper,
     )
-    print(work.run(), flush=True)
-    print(f"Results are in {work.folder}.", flush=True)
+    logs.result(work.run())
+    logs.result(f"Results are in {work.folder}.")
 
 
 def evaluate(given: SimpleNamespace) -> None:
@@ -193,8 +194,8 @@ def evaluate(given: SimpleNamespace) -> None:
 
 
 def status(given: SimpleNamespace) -> None:
-    print(status_text(run_of(given)), flush=True)
+    logs.result(status_text(run_of(given)))
 
 
 def cancel(given: SimpleNamespace) -> None:
-    print(cancel_run(run_of(given)), flush=True)
+    logs.result(cancel_run(run_of(given)))
