@@ -295,7 +295,7 @@ def random_state_kept() -> Iterator[None]:
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
         # Transforms made later would be seeded by it; MONAI has no other way back
-        monai.utils.misc._seed = seed  # type: ignore[assignment]
+        vars(monai.utils.misc)["_seed"] = seed
 
 
 @contextmanager

@@ -333,6 +333,40 @@ def test_a_bundle_of_one_name_with_other_code_is_refused_while_the_first_is_open
         pb.load(other, trust=True)
 
 
+def test_a_configuration_that_reads_and_writes_files_alone_has_the_same_label(
+    run, of_file, scan, tmp_path, monkeypatch
+):
+    # As those of versions before scans came as tensors
+    monkeypatch.setattr("pipeline.inference.segmenter.LOADS", "nothing")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pb.load(run / "fold0") as older:
+        for given_as in (scan, sitk.ReadImage(str(scan))):
+            result = older.segment(given_as)
+            np.testing.assert_array_equal(result.label, of_file.label)
+        with pytest.raises(pb.InputError, match="segment it with probabilities=True"):
+            result.probability("infection")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mask_is_where_the_label_is_and_probabilities_add_up(of_file):
+    np.testing.assert_array_equal(of_file.mask("lungs"), (of_file.label == 1) | (of_file.label == 2))
+    shares = [of_file.probability(name) for name in of_file.labels.values()]
+    assert shares[0].dtype == np.float32
+    np.testing.assert_allclose(sum(shares), 1, atol=5e-3)
+
+
+def test_the_label_is_nearly_everywhere_where_the_probability_is_largest(of_file):
+    # Half precision may turn what is next to equal
+    likeliest = np.argmax([of_file.probability(name) for name in of_file.labels.values()], axis=0)
+    assert np.mean(likeliest != of_file.label) < 1e-3
+
+
+def test_a_name_that_is_no_structure_is_told_with_the_nearest(of_file):
+    for ask in (of_file.mask, of_file.probability):
+        with pytest.raises(pb.InputError, match=r"knows no 'infections' \(did you mean infection\?\); expected one of"):
+            ask("infections")
+
+
 def test_eight_bits_are_not_made_unless_asked_for(run):
     pytest.importorskip("openvino", reason="openvino is not installed")
     with pytest.raises(pb.InputError, match="give make_eight_bits=True"):

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from conftest import chest, tiny_overrides
 from exported import small_run
 
-from pipeline.prediction.case_segmenter import REPORT, SEGMENTATION
+from pipeline.folders.manifest import REPORT, SEGMENTATION
 from pipeline.prediction.predict import predict
 
 PLANTED = "Plantagenet"
