@@ -18,7 +18,7 @@ GROUPS = {
     "sharing": "Sharing a model",
     "project": "The project",
 }
-_CLUSTER = "launch partition account gres time cpus mem extra cluster dry missing"
+_CLUSTER = "device launch partition account gres time cpus mem extra cluster dry missing"
 _NETWORK = "network cascade"
 
 
@@ -209,7 +209,7 @@ COMMANDS = (
         "training",
         "train on unlabelled scans too, and compare with the supervised network",
         "network cascade data unlabeled k rounds supervised preset overrides folds fold split seed "
-        "out=runs/<network>/semi",
+        "out=runs/<network>/semi device",
         "training.semi_supervised",
         (
             ("semi --network inf_net", "on synthetic chests"),
@@ -250,7 +250,7 @@ COMMANDS = (
         "ensemble",
         "several",
         "score trained models as one on labelled scans, each patient by those that have not seen it",
-        f"model method weights leaky data=data/phantom_test {_NETWORK} out=runs/ensemble",
+        f"model method weights leaky data=data/phantom_test {_NETWORK} out=runs/ensemble device",
         "training.score_ensemble",
         (
             ("ensemble runs/amc_net/lopo", "on other synthetic chests"),
@@ -262,7 +262,8 @@ COMMANDS = (
         "experiment",
         "several",
         "run a paper's experiment",
-        "paper exp networks=paper's data preparation by-patient preset overrides out=runs/<paper>_paper/<preset>",
+        "paper exp networks=paper's data preparation by-patient preset overrides out=runs/<paper>_paper/<preset> "
+        "device",
         "training.experiment",
         (
             ("experiment --paper anam_net --data slices98", "of the paper's set II"),
@@ -369,7 +370,7 @@ COMMANDS = (
         "fidelity",
         "cost",
         "what modes of inference change in held-out scans, and what they take",
-        "model=needed modes",
+        "model=needed modes device",
         "looking.fidelity",
         (
             ("fidelity runs/unet_3d/cv/fold0", "the modes that MODE=auto chooses from"),

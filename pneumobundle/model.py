@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from pipeline.check_data.scan_gate import look_at_image, look_at_scan
+from pipeline.core.device import chosen_device
 from pipeline.core.errors import InputError, breaks_lines, one_sentence
 from pipeline.folders.inputs import MEMORY, Input, find_inputs
 from pipeline.inference.chosen_model import open_model
@@ -53,7 +54,7 @@ def load(
             model is closed.
         mode: exact, whole, windows, fast, int8, int8-windows, int8-fast or auto; "" for what the model's configuration
             says.
-        device: as torch calls it; None for a GPU where there is one, or what the model's configuration says.
+        device: cpu, cuda, cuda:1, mps or auto; None for what the model's configuration says, usually auto.
         method, weights: of an ensemble: `vote`, or `mean` and one number a member.
         trust: let a bundle run code that this version of the project does not have. It has your rights then.
         make_eight_bits: calibrate the 8 bits of the modes that need them where they are not beside the model yet, which
@@ -82,12 +83,8 @@ def load(
 
 
 def _device(device: str | torch.device | None) -> str:
-    if device is None:
-        return ""
-    try:
-        return str(torch.device(device))
-    except (RuntimeError, TypeError) as error:
-        raise InputError(f"device is {device!r}, expected one of torch's, such as 'cpu' or 'cuda:0'.") from error
+    """The name of a device that is there; empty for what the configuration says."""
+    return "" if device is None else str(chosen_device(device))
 
 
 class Model:

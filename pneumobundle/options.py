@@ -15,6 +15,8 @@ if not BUNDLES.is_dir():
     BUNDLES = BUNDLES.parents[1] / "bundles"
 COMMON = BUNDLES / "common"
 
+# Of the environment: the option `device`, for all processes of a command; pipeline/core/device.py
+DEVICE = "PNEUMOBUNDLE_DEVICE"
 TEXT, PATH, NUMBER, FLAG, DICTIONARY = "TEXT", "PATH", "NUMBER", "FLAG", "DICTIONARY"
 # How the options of a command's help are grouped
 WHAT, HOW, WHERE, SHARED, TOLD = "What", "How", "Where it runs", "Of a bundle", "What is told"
@@ -213,6 +215,15 @@ OPTIONS = {
         Option("public", "publishes for everybody, not for the owner alone", False, HOW, FLAG),
         Option(
             "jobs", "folds trained side by side; 0 for one a core", None, WHERE, NUMBER, rule="1; demo 0; lopo, quick 2"
+        ),
+        Option(
+            "device",
+            "cpu, cuda, cuda:1 or mps",
+            "",
+            WHERE,
+            known=_one_of("auto", "cpu", "cuda", "mps"),
+            open_ended=True,
+            rule="a GPU where there is one",
         ),
         Option("gpus", "GPUs that train a fold together; divides the batch size", 1, WHERE, NUMBER),
         Option("shards", "array tasks that share the scans, with LAUNCH=slurm", 1, WHERE, NUMBER),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import warnings
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 
 from pipeline.core import logs
 from pipeline.core.errors import InputError, report_plainly
+from pneumobundle.options import DEVICE
 
 
 def set_up(given: SimpleNamespace) -> None:
@@ -20,6 +22,9 @@ def set_up(given: SimpleNamespace) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"LOG is {told['log']}, which cannot be written ({reason}); give another file.") from error
+    if getattr(given, "device", ""):
+        # The processes that a command starts inherit it
+        os.environ[DEVICE] = given.device
     # MONAI warns on every run that a configuration is code; docs/bundles.md says so once
     warnings.filterwarnings("ignore", category=UserWarning, module="monai.bundle.scripts")
 
