@@ -18,7 +18,7 @@ GROUPS = {
     "sharing": "Sharing a model",
     "project": "The project",
 }
-_CLUSTER = "launch partition account gres time cpus mem extra cluster dry missing"
+_CLUSTER = "launch partition account gres time cpus mem extra cluster container dry missing"
 _NETWORK = "network cascade"
 
 
