@@ -134,7 +134,8 @@ class Cluster:
 
     def task(self, *words: str) -> list[str]:
         """What a task runs for a command of this program: this Python, or the image's."""
-        gpus = ["--nv"] if self.gres and "gpu" in self.gres else []
+        # NVIDIA's, unless the site has said that they are AMD's
+        gpus = ["--nv"] if self.gres and "gpu" in self.gres and "--rocm" not in self.container_run else []
         return self._in_container(gpus, words) if self.container else program(*words)
 
     def report(self, *words: str) -> list[str]:

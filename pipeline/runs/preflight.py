@@ -72,7 +72,7 @@ def check_build(gres: str | None, container: str | None = None) -> None:
         return
     if container:
         logger.info(
-            "Whether the torch of %s can use a GPU is not checked here; trainings do so on their nodes.", container
+            "Whether the torch of %s can use GPUs is not checked here; trainings ask on their nodes.", container
         )
     elif not built_for_gpus():
         raise InputError(

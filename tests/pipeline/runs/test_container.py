@@ -92,6 +92,12 @@ def test_a_task_that_asks_for_a_gpu_sees_it_in_the_container_and_the_report_does
     assert "--nv" not in cluster.report("finish")
 
 
+def test_gpus_of_amd_are_what_the_site_says():
+    cluster = Cluster.read({"container": "an image.sif", "gres": "gpu:1", "container_run": "apptainer exec --rocm"})
+    assert cluster.task("run-unit")[2] == "--rocm"
+    assert "--nv" not in cluster.task("run-unit")
+
+
 def test_options_of_a_site_stand_before_the_image(image):
     words = words_of(script_of(container_run="singularity exec --bind '/a b'"), "run-unit")
     assert words[:4] == ["singularity", "exec", "--bind", "/a b"]
