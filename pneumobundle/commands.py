@@ -459,6 +459,12 @@ COMMANDS = (
     Command("docs", "project", "build the documentation as a site, build/site/index.html"),
     Command("wheel", "project", "build the wheel, dist/pneumobundle-*.whl"),
     Command(
+        "image",
+        "project",
+        "build a container image with docker, podman or apptainer, whichever is there",
+        "torch=cpu",
+    ),
+    Command(
         "pictures",
         "project",
         "take the pictures of README.md anew, of a run on the synthetic chests",
