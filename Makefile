@@ -66,6 +66,10 @@ wheel: $(READY)
 	@$(PY) -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 	@ls dist/pneumobundle-*.whl
 
+.PHONY: image
+image: $(READY)
+	@PY="$(PY)" bash tools/image.sh
+
 .PHONY: pictures
 pictures: $(READY)
 	@$(PY) -m tools.pictures "$${RUN:-runs/$(USUAL)/cv}"

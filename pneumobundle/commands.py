@@ -18,7 +18,7 @@ GROUPS = {
     "sharing": "Sharing a model",
     "project": "The project",
 }
-_CLUSTER = "device launch partition account gres time cpus mem extra cluster dry missing"
+_CLUSTER = "device launch partition account gres time cpus mem extra cluster container dry missing"
 _NETWORK = "network cascade"
 
 
@@ -459,6 +459,12 @@ COMMANDS = (
     Command("lint", "project", "check style and types"),
     Command("docs", "project", "build the documentation as a site, build/site/index.html"),
     Command("wheel", "project", "build the wheel, dist/pneumobundle-*.whl"),
+    Command(
+        "image",
+        "project",
+        "build a container image with docker, podman or apptainer, whichever is there",
+        "torch=cpu",
+    ),
     Command(
         "pictures",
         "project",

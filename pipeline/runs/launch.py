@@ -67,7 +67,7 @@ def launch(work: Any, where: str = LOCAL, cluster: Mapping[str, Any] | str = "{}
         asked = Cluster.read(given).with_gpus(work.gpus)
         if asked.report_anyway and not isinstance(work, CrossValidation):
             raise InputError("MISSING (report_anyway) is for `make cv`: other reports need all of their folds.")
-        check_build(asked.gres)
+        check_build(asked.gres, asked.container)
         check_queue(work.place, dry)
         units = work.prepare()
         left = [unit for unit in units if not _is_done(unit)]
@@ -75,9 +75,16 @@ def launch(work: Any, where: str = LOCAL, cluster: Mapping[str, Any] | str = "{}
         if "gpu" not in (asked.gres or ""):
             check_memory(memory_needed(left), bytes_of(asked.mem), "a step")
         write_json(work.place / WORK, {**described(work), "anyway": asked.report_anyway})
+        asked = asked.with_folders(folders_of(work, units))
         logs.result(submit(work.place, left, len(units), asked, dry))
     else:
         raise InputError(f"LAUNCH is {where!r}, expected {LOCAL} or {SLURM}.")
+
+
+def folders_of(work: Any, units: Sequence[Unit]) -> list[str | Path]:
+    """What the jobs of a work read and write: its results, and its data."""
+    data = [getattr(work, name, None) for name in ("data_dir", "dataset_dir", "test_dir")]
+    return [work.place, *(unit.folder for unit in units), *filter(None, data)]
 
 
 def bytes_needed(units: Sequence[Unit], at_once: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import platform
@@ -21,6 +22,7 @@ from pipeline.core.machine import available_mib
 from pipeline.core.several_processes import WORLD_SIZE
 from pipeline.training.checkpoint import LAST, MODEL, PREVIOUS
 
+logger = logging.getLogger(__name__)
 # Of the environment of a job that asked for a GPU
 NEEDS_CUDA = "PNEUMOBUNDLE_NEEDS_CUDA"
 SHARED_MEMORY = Path("/dev/shm")
@@ -61,9 +63,18 @@ def check_machine(
     check_shared_memory(workers * 2 * batch_size * math.prod(sample_size) * 5)
 
 
-def check_build(gres: str | None) -> None:
-    """Raise InputError where a GPU is asked for that this torch could not use."""
-    if gres and "gpu" in gres and not built_for_gpus():
+def check_build(gres: str | None, container: str | None = None) -> None:
+    """Raise InputError where a GPU is asked for that this torch could not use.
+
+    That of a container, in which the job would run, is not known here: that is said.
+    """
+    if not gres or "gpu" not in gres:
+        return
+    if container:
+        logger.info(
+            "Whether the torch of %s can use GPUs is not checked here; trainings ask on their nodes.", container
+        )
+    elif not built_for_gpus():
         raise InputError(
             f'GRES is {gres}, but torch {torch.__version__} is a build for CPUs; make setup TORCH="torch --index-url '
             'URL" installs another one, or leave GRES out.'

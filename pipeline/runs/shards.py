@@ -19,7 +19,6 @@ from typing import Any
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.configuration import parse_overrides
 from pipeline.core.errors import InputError
-from pipeline.core.project import program
 from pipeline.folders.inputs import find_inputs
 from pipeline.folders.manifest import DONE, manifests
 from pipeline.runs.cluster import Cluster
@@ -51,7 +50,7 @@ def submit_shards(
     dry = bool(given.pop("dry", False))
     # The table is merged of what there is, though a task or a scan has failed
     asked = replace(Cluster.read(given), report_anyway=True)
-    check_build(asked.gres)
+    check_build(asked.gres, asked.container)
     check_queue(folder, dry)
     if not 1 <= shards <= max_array_size():
         raise InputError(
@@ -59,14 +58,20 @@ def submit_shards(
         )
     scans = len(find_inputs(source, output_dir, series))
     tasks = min(shards, scans)
-    segment = program("predict", "--model", models, "--input", source, "--out", output_dir, "--shard", *options)
+    asked = asked.with_folders([output_dir, source, *folders_of(models)])
+    segment = asked.task("predict", "--model", models, "--input", source, "--out", output_dir, "--shard", *options)
     file = emptied(folder) / f"{NAME}.sbatch"
     lines = [f"{shlex.join(segment)} &"]
     write_script(file, array_script(folder, NAME, tasks, lines, asked, stop="TERM", stopped=STOPPED))
-    merge = program("merge", output_dir)
+    merge = asked.report("merge", output_dir)
     write_script(file.with_name(f"{FINISH}.sbatch"), finish_script(folder, merge, asked))
     write_json(folder / SHARDS, {"scans": scans, "shards": tasks})
     return hand_over(folder, f"{scans} scans in {tasks} tasks", {file: []}, asked, dry)
+
+
+def folders_of(models: str) -> list[str]:
+    """What of MODEL a container has to see: one name, or several as `find_members` reads them."""
+    return [models] if Path(models).exists() else shlex.split(models)
 
 
 def shards_of(folder: Path) -> int:

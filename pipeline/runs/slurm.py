@@ -20,7 +20,6 @@ from typing import Any
 
 from pipeline.core.atomic import replacing, write_json
 from pipeline.core.errors import InputError, breaks_lines
-from pipeline.core.project import program
 from pipeline.core.stop_signal import STOP_WITHIN, STOPPED_STATUS
 from pipeline.runs.cluster import Cluster
 from pipeline.runs.preflight import NEEDS_CUDA
@@ -93,7 +92,7 @@ def write_files(folder: Path, units: Sequence[Unit], cluster: Cluster) -> dict[P
         name = f"units_{number}" if len(units) > size else "units"
         arrays[place / f"{name}.sbatch"] = part = list(units[first : first + size])
         write_script(place / f"{name}.sbatch", units_script(folder, name, part, cluster))
-    report = program("finish", str(folder / WORK))
+    report = cluster.report("finish", str(folder / WORK))
     write_script(place / f"{FINISH}.sbatch", finish_script(folder, report, cluster))
     return arrays
 
@@ -139,7 +138,7 @@ def units_script(folder: Path, name: str, units: Sequence[Unit], cluster: Cluste
         *cases,
         "esac",
         "",
-        f'{shlex.join(program(RUN_UNIT))} "${{unit[@]}}" &',
+        f'{shlex.join(cluster.task(RUN_UNIT))} "${{unit[@]}}" &',
     ]
     return array_script(folder, name, len(units), lines, cluster)
 

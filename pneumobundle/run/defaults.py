@@ -12,7 +12,7 @@ from pipeline.phantom.dataset import write_set
 
 PHANTOM, PHANTOM_TEST, PHANTOM_UNLABELLED = "data/phantom", "data/phantom_test", "data/phantom_unlabelled"
 DEMO, QUICK, PAPER = "demo", "quick", "paper"
-CLUSTER_KEYS = ("partition", "account", "gres", "time", "cpus", "mem", "extra")
+CLUSTER_KEYS = ("partition", "account", "gres", "time", "cpus", "mem", "extra", "container")
 
 
 def network_of(given: SimpleNamespace) -> str:
