@@ -179,7 +179,7 @@ def test_a_rule_of_the_makefile_alone_uses_the_variables_that_its_help_tells(tar
     (found,) = re.findall(rf"^{target}:(.*\n(?:\t.*\n)*)", MAKEFILE, flags=re.MULTILINE)
     text = found.replace("$(USUAL)", MAKEFILE[MAKEFILE.index("USUAL =") :].partition("\n")[0])
     used = {*re.findall(r"\b([A-Z]+)\b(?=[:)\"}])", text)} & {option.variable for option in OPTIONS.values()}
-    known = {"help": {"TARGET"}, "setup": {"PYTHON", "TORCH"}}
+    known = {"help": {"TARGET"}, "setup": {"PYTHON", "TORCH"}, "image": {"TORCH"}}
     assert known.get(target, used - {"PYTHON"}) == variables(target)
 
 
