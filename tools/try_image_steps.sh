@@ -86,7 +86,7 @@ in_base "$(section post)"
 in_base "$(section environment)
 $(section test)"
 in_base "$(section environment)
-set -- --help
-$(section runscript)" | head -n 3
+set -- --version
+$(section runscript)"
 b rm "$container" >/dev/null
 echo "All steps were done."
