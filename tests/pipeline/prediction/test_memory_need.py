@@ -65,7 +65,7 @@ def test_slurm_s_limit_counts_where_nothing_else_enforces_it(monkeypatch):
 
 
 def test_where_the_system_tells_nothing_there_is_no_limit(monkeypatch):
-    monkeypatch.setattr(machine, "_available_mib", lambda: math.inf)
+    monkeypatch.setattr(machine, "available_mib", lambda: math.inf)
     monkeypatch.setattr(machine, "_control_groups", lambda: iter(()))
     monkeypatch.delenv("SLURM_MEM_PER_NODE", raising=False)
     monkeypatch.delenv("SLURM_MEM_PER_CPU", raising=False)
