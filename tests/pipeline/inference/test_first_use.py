@@ -28,8 +28,8 @@ def test_what_a_process_fails_of_is_told(fold):
 
 
 def test_a_process_that_ends_without_a_word_is_named(fold):
-    with pytest.raises(InputError, match=r"^pipeline.nothing ended with status 1"):
-        run("pipeline.nothing", fold / "model.pt")
+    with pytest.raises(InputError, match=r"^nothing ended with status 2"):
+        run("nothing", fold / "model.pt")
 
 
 def test_without_the_package_nothing_is_begun(fold, monkeypatch):
