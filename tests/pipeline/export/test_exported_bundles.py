@@ -155,6 +155,7 @@ def test_an_ensemble_s_bundle_alone_votes_and_disagrees_as_the_project_s_voxel_b
     assert np.array_equal(voxels(place / "labels" / "uncertainty"), disagreement)
 
 
+@pytest.mark.slow
 def test_a_second_export_of_an_ensemble_has_the_same_bytes(ensemble_of, run_of, folder):
     first = ensemble_of("small_covid_net")
     again = export(ensemble_from_run("small_covid_net", run_of("small_covid_net")), folder / "ensembles_again")
@@ -172,18 +173,14 @@ def test_the_test_for_the_model_zoo_trains_a_member_of_an_ensemble_and_lets_it_v
     assert done.returncode == 0, done.stderr
 
 
-def test_a_second_export_has_the_same_bytes(bundle_of, folder, overrides):
+def test_a_second_export_has_the_same_bytes_from_wherever_one_stands(bundle_of, folder, overrides, monkeypatch):
     first = bundle_of("small_covid_net")
-    again = exported("small_covid_net", folder / "again", overrides)
+    monkeypatch.chdir(folder)
+    again = folder / exported("small_covid_net", Path("again"), overrides)
     archives = [next(bundle.parent.glob(f"{bundle.name}_v*.zip")) for bundle in (first, again)]
+    assert {file.name for file in (again / "models").iterdir()} == {"model.pt", "model.ts", "model.pt2"}
     assert archives[0].name == archives[1].name
     assert archives[0].read_bytes() == archives[1].read_bytes()
-
-
-def test_a_folder_may_be_named_from_where_one_stands(folder, overrides, monkeypatch):
-    monkeypatch.chdir(folder)
-    models = exported("small_covid_net", Path("here"), overrides) / "models"
-    assert {file.name for file in models.iterdir()} == {"model.pt", "model.ts", "model.pt2"}
 
 
 def test_two_bundles_in_one_process_have_classes_of_their_own(bundle_of, folder):

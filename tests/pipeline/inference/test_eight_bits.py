@@ -71,9 +71,9 @@ def here(monkeypatch) -> list[tuple[str, Path]]:
     """Calibrations happen in this process, and are counted; nothing is measured."""
     asked = []
 
-    def run_here(module: str, model_file: Path) -> None:
-        asked.append((module.rpartition(".")[2], model_file))
-        if module == first_use.CALIBRATION:
+    def run_here(command: str, model_file: Path) -> None:
+        asked.append((command, model_file))
+        if command == first_use.CALIBRATION:
             calibrate(model_file)
 
     monkeypatch.setattr(first_use, "run", run_here)
@@ -113,7 +113,7 @@ def test_first_use_calibrates_on_training_scans_alone_and_measures(mine, here):
     eight_bits_file(mine).unlink()
     with open_model(mine.parent, mode="int8"):
         pass
-    assert here == [("calibration", mine), ("fidelity", mine)]
+    assert here == [("calibrate", mine), ("fidelity", mine)]
     hashes = {case["case"]: case["image_sha256"] for case in load_study(mine.parents[1]).training(0)}
     assert read_eight_bits(mine).made_of["calibrated_on"] == hashes
 
@@ -131,7 +131,7 @@ def test_weights_that_were_trained_again_get_their_own(mine, here):
         read_eight_bits(mine)
     with open_model(mine.parent, mode="int8"):
         assert read_eight_bits(mine)
-    assert ("calibration", mine) in here
+    assert ("calibrate", mine) in here
 
 
 def damage_a_weight(file: Path) -> None:
@@ -212,7 +212,7 @@ def test_every_member_of_an_ensemble_has_its_own(mine, here):
         label = model.segmenter.segment("case", read_scan(case["image"])).label
     assert isinstance(ensemble, Ensemble)
     assert all(isinstance(member, OpenVinoNetwork) for member in ensemble.members)
-    assert here == [("calibration", mine.parents[1] / "fold1" / "model.pt")]
+    assert here == [("calibrate", mine.parents[1] / "fold1" / "model.pt")]
     assert sitk.GetArrayViewFromImage(label).any()
 
 
