@@ -41,6 +41,7 @@ def test_a_program_answers_as_the_network_does_for_images_of_other_numbers_and_s
             assert torch.allclose(made.module()(images(1, *other)), eager(images(1, *other)), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_network_that_fits_one_size_alone_says_which():
     eager = network("raiu_net")
     made, sizes = exported(eager, images(2, 64, 64))

@@ -80,6 +80,7 @@ def test_a_finished_run_is_not_repeated(run_cv, finished, data):
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*.pt")} == before
 
 
+@pytest.mark.slow
 def test_a_lost_prediction_alone_is_made_again(run_cv, finished, data):
     out, _ = finished
     lost, kept = sorted((out / "predictions").iterdir())[:2]
@@ -140,6 +141,7 @@ def test_wrong_use_is_one_sentence_and_status_2(run_cv, arguments, said, data, t
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_2d_network_on_other_classes_is_cross_validated_by_the_same_command(tiny_training, data, tmp_path):
     tiny = tiny_training(features=[8, 8, 12, 16])
     done = cross_validate(
