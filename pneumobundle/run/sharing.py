@@ -83,4 +83,5 @@ def push(given: SimpleNamespace) -> None:
 def export(given: SimpleNamespace) -> None:
     model, source, out = (Path(path(each)) if each else None for each in (given.model, given.input, given.out))
     preset = given.preset or SMALL_PRESET
-    export_model(network_of(given), model, preset, source, Path(dataset_of(given)), given.format.split(), out)
+    dataset = Path(dataset_of(given))
+    logs.result(export_model(network_of(given), model, preset, source, dataset, given.format.split(), out))

@@ -18,7 +18,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.project import program
 from pneumobundle import options
 from pneumobundle.command_line import command_group, main
-from pneumobundle.commands import COMMANDS, GROUPS, OTHER_NAMES, check_table
+from pneumobundle.commands import COMMANDS, GROUPS, OTHER_NAMES
 from pneumobundle.make_help import one, variables
 from pneumobundle.run.defaults import folder_for_training, preset_of, side_by_side
 
@@ -38,7 +38,8 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def test_the_table_is_of_one_piece():
-    check_table()
+    named = {word.partition("=")[0] for command in COMMANDS for word in command.options.split()}
+    assert named - options.OPTIONS.keys() == set()
     assert len({command.name for command in COMMANDS}) == len(COMMANDS)
     assert {command.group for command in COMMANDS} == {*GROUPS}
 
@@ -181,3 +182,11 @@ def test_words_without_a_name_are_the_option_that_they_are_for(tmp_path: Path, c
     by_word = capsys.readouterr().out
     run_command("scans", "--input", tmp_path / "a.nii.gz")
     assert by_word == capsys.readouterr().out != ""
+
+
+def test_an_export_tells_what_it_found(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr("pneumobundle.run.sharing.export_model", lambda *given: asked.append(given) or "the table")
+    run_command("export", "--network", "anam_net", "--data", "scans", "--format", "onnx")
+    assert capsys.readouterr().out == "the table\n"
+    assert asked == [("anam_net", None, "demo", None, Path("scans"), ["onnx"], None)]
