@@ -9,13 +9,13 @@ import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
 from types import SimpleNamespace
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from pipeline.core.nearest_name import did_you_mean
 from pneumobundle.commands import BY_NAME, COMMANDS, GROUPS, OTHER_NAMES, Command
 from pneumobundle.options import ALWAYS, DICTIONARY, FLAG, NUMBER, PATH, Option
 
@@ -36,9 +36,7 @@ class Name(click.ParamType):
         self.option = option
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text = str(value)
-        if "\n" in text or "\r" in text:
-            self.fail(f"{self.option.variable} has a line break; name it without.", param, ctx)
+        text = in_one_line(self.option, str(value))
         if self.option.known and not self.option.open_ended:
             known = self.option.known()
             for name in (part for word in text.split() for part in word.split(">") if part):
@@ -61,12 +59,17 @@ class Path(click.ParamType):
         self.option = option
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if "\n" in str(value) or "\r" in str(value):
-            self.fail(f"{self.option.variable} has a line break; name it without.", param, ctx)
-        return str(value)
+        return in_one_line(self.option, str(value))
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(incomplete, type="file")]
+
+
+def in_one_line(option: Option, text: str) -> str:
+    """The text that was given for an option; BadParameter where it has a line break."""
+    if "\n" in text or "\r" in text:
+        raise click.BadParameter(f"{option.variable} has a line break; name it without.")
+    return text
 
 
 class InGroups(click.Command):
@@ -122,8 +125,7 @@ class InSections(click.Group):
 def expected(name: str, known: Iterable[str]) -> str:
     """What was expected instead of a name, and which it was perhaps meant to be."""
     choices = sorted(known)
-    close = get_close_matches(name, choices, n=1)
-    return f"expected one of: {', '.join(choices)}" + (f" (did you mean {close[0]}?)" if close else "")
+    return f"expected one of: {', '.join(choices)}{did_you_mean(name, choices)}"
 
 
 def metavar(option: Option) -> str:
@@ -175,8 +177,8 @@ def filled(command: Command, values: dict[str, Any]) -> SimpleNamespace:
 
 def work(command: Command, given: SimpleNamespace) -> None:
     """Do it, in this process."""
-    # Before torch: it sets how threads wait
-    set_up = pkgutil.resolve_name(f"{PROGRAM}.run.process.set_up")
+    from pneumobundle.run.process import set_up
+
     set_up(given)
     pkgutil.resolve_name(f"{PROGRAM}.run.{command.runs}")(given)
 

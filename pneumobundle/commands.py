@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pneumobundle.options import OPTIONS, Option, of_command
+from pneumobundle.options import Option, of_command
 
 GROUPS = {
     "daily": "Daily",
@@ -482,9 +482,5 @@ COMMANDS = (
 BY_NAME = {command.name: command for command in COMMANDS}
 # The names of targets are names of commands too
 OTHER_NAMES = {command.target: command.name for command in COMMANDS if command.runs and command.target not in ("", "-")}
-
-
-def check_table() -> None:
-    """ValueError where a command names an option that there is not."""
-    if unknown := {word.partition("=")[0] for command in COMMANDS for word in command.options.split()} - OPTIONS.keys():
-        raise ValueError(f"no such options: {', '.join(sorted(unknown))}")
+# Name of a target of the Makefile -> what it does
+TARGETS = {command.in_make: command for command in COMMANDS if command.in_make}

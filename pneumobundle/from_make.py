@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 
 from pneumobundle.command_line import main
-from pneumobundle.commands import COMMANDS, Command
+from pneumobundle.commands import TARGETS, Command
 from pneumobundle.options import FLAG
 
 
@@ -28,11 +28,6 @@ def arguments(command: Command, given: Mapping[str, str]) -> Iterator[str]:
             yield f"--no-{option.name}" if option.default else f"--{option.name}"
 
 
-def command_of(target: str) -> Command:
-    (command,) = [each for each in COMMANDS if each.runs and each.in_make == target]
-    return command
-
-
 if __name__ == "__main__":
-    wanted = command_of(sys.argv[1])
+    wanted = TARGETS[sys.argv[1]]
     main([wanted.name, *arguments(wanted, os.environ)])

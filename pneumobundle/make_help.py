@@ -7,10 +7,8 @@ import shlex
 import sys
 from collections.abc import Iterator
 
-from pneumobundle.commands import COMMANDS, GROUPS, Command
+from pneumobundle.commands import GROUPS, TARGETS, Command
 from pneumobundle.options import FLAG, Option
-
-TARGETS = {command.in_make: command for command in COMMANDS if command.in_make}
 
 
 def every_target() -> Iterator[str]:

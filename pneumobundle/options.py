@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-BUNDLES = Path(__file__).resolve().parent / "bundles"
-if not BUNDLES.is_dir():
-    BUNDLES = BUNDLES.parents[1] / "bundles"
+from pipeline.core.project import ROOT
+
+BUNDLES = ROOT / "bundles"
 COMMON = BUNDLES / "common"
 
-# Of the environment: the option `device`, for all processes of a command; pipeline/core/device.py
-DEVICE = "PNEUMOBUNDLE_DEVICE"
 TEXT, PATH, NUMBER, FLAG, DICTIONARY = "TEXT", "PATH", "NUMBER", "FLAG", "DICTIONARY"
 # How the options of a command's help are grouped
 WHAT, HOW, WHERE, SHARED, TOLD = "What", "How", "Where it runs", "Of a bundle", "What is told"
@@ -68,7 +65,7 @@ class Option:
 def of_command(word: str) -> Option:
     """An option of the table: by its name, `network`, or by its name and the rule of its default, `out=predictions`."""
     name, _, rule = word.partition("=")
-    return replace(OPTIONS[name], default=None, rule=rule.replace("~", " ")) if rule else OPTIONS[name]
+    return replace(OPTIONS[name], default=None, rule=rule) if rule else OPTIONS[name]
 
 
 def _stems(folder: str) -> Callable[[], list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 import pydoc
@@ -18,6 +17,7 @@ from typing import Any
 from monai.bundle import ConfigComponent, ConfigParser, run
 
 from pipeline.core.errors import InputError
+from pipeline.core.nearest_name import did_you_mean
 from pipeline.core.project import ROOT
 
 BUNDLES = ROOT / "bundles"
@@ -61,7 +61,7 @@ def mode_settings(mode: str, configuration: Mapping[str, Any]) -> dict[str, Any]
         return {}
     known = sorted([AUTO, *(file.stem for file in MODES.glob("*.yaml"))])
     if mode not in known:
-        raise InputError(f"MODE is {mode!r}, expected one of: {', '.join(known)}{_did_you_mean(mode, known)}.")
+        raise InputError(f"MODE is {mode!r}, expected one of: {', '.join(known)}{did_you_mean(mode, known)}.")
     settings = load([MODES / f"{mode}.yaml"])
     if missing := settings.keys() - configuration.keys():
         raise InputError(
@@ -94,7 +94,7 @@ def config_files(
     for kind, name, known in (("NETWORK", network, all_networks), ("PRESET", preset, presets())):
         if name not in known:
             all_known = sorted([*known, *(cascades() if kind == "NETWORK" else [])])
-            hint = _did_you_mean(name, all_known)
+            hint = did_you_mean(name, all_known)
             raise InputError(f"{kind} is {name!r}, expected one of: {', '.join(all_known)}{hint}.")
     configs = BUNDLES / network / "configs"
     definition = configs / "network.yaml"
@@ -202,7 +202,7 @@ def check_keys(overrides: Iterable[str], declared: Mapping[str, Any], source: st
             if part not in known:
                 choices = f"known here: {', '.join(known)}" if known else "there is nothing below this value"
                 raise InputError(
-                    f"{source}: key {key!r} is not one that this configuration reads{_did_you_mean(part, known)}; "
+                    f"{source}: key {key!r} is not one that this configuration reads{did_you_mean(part, known)}; "
                     f"{choices}."
                 )
             here = here.get(part) if isinstance(here, Mapping) else here[int(part)]
@@ -245,8 +245,3 @@ def _command_line_arguments(argv: Sequence[str]) -> dict[str, str]:
             key, _, value = word[2:].partition("=")
             arguments[key] = value or (argv[place + 1] if place + 1 < len(argv) else "")
     return arguments
-
-
-def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(str(name), known, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""

@@ -71,13 +71,14 @@ def open_model(
     `make_eight_bits` InputError says so. `device` is one of torch's, `cpu` or `cuda:1`; empty for what the model's
     configuration says.
     """
+    on = {"device": f"$torch.device({device!r})"} if device else {}
     with ExitStack() as stack:
         if isinstance(models, str | Path) and is_bundle(models):
             sha256 = bundle_sha256(Path(models)) if Path(models).exists() else ""
             choice = _choice_for_bundle(mode)
             bundle = stack.enter_context(opened(Path(models), trusted))
-            content = {**read_json(bundle / CONFIG), **_of_device(device)}
-            changes = {**changes_of(choice.mode, content), **_of_device(device)}
+            content = {**read_json(bundle / CONFIG), **on}
+            changes = {**changes_of(choice.mode, content), **on}
             segmenter, known = Segmenter(bundle / CONFIG, **changes), {}
             facts: dict[str, Any] = {"sha256": sha256, "bundle": bundle.name}
         else:
@@ -87,13 +88,13 @@ def open_model(
             facts = {"sha256": sha256_of(members, combined), "members": [member.name for member in members], **combined}
             choice = _choice(mode, members)
             configuration, content, own = _of_members(members, method, weights, stack)
-            changes = changes_of(choice.mode, {**content, **_of_device(device)}, members, make_eight_bits)
-            segmenter = Segmenter(configuration, **own, **changes, **_of_device(device))
+            changes = changes_of(choice.mode, {**content, **on}, members, make_eight_bits)
+            segmenter = Segmenter(configuration, **own, **changes, **on)
         stack.callback(segmenter.close)
         first_stage = segmenter.evaluated("first_stage") if segmenter.setting("first_stage") else None
         if first_stage is not None:
             # It has a configuration of its own
-            first_stage.settings |= _of_device(device)
+            first_stage.settings |= on
         yield _model(segmenter, choice, known, **facts)
 
 
@@ -108,11 +109,6 @@ def _of_members(
     configuration = Path(stack.enter_context(TemporaryDirectory())) / f"{INFERENCE}.json"
     write_json(configuration, content)
     return configuration, content, {}
-
-
-def _of_device(device: str) -> dict[str, str]:
-    """What it changes in a configuration."""
-    return {"device": f"$torch.device({device!r})"} if device else {}
 
 
 def changes_of(

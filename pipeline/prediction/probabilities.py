@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import torch
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
+from pipeline.core.nearest_name import did_you_mean
 from pipeline.scans.front import Front
 from pipeline.scans.scan import Geometry
 from pipeline.scans.simpleitk import sitk
@@ -48,7 +48,6 @@ def numbers_of(name: str, labels: LabelMap, case: str) -> Sequence[int]:
         **labels.structures,
     }
     if name not in known:
-        close = difflib.get_close_matches(str(name), known, n=1)
-        meant = f" (did you mean {close[0]}?)" if close else ""
+        meant = did_you_mean(name, [*known])
         raise InputError(f"{case}: knows no {name!r}{meant}; expected one of {', '.join(known)}.")
     return known[name]

@@ -20,7 +20,8 @@ from pipeline.core.machine import keep_allocations
 from pipeline.inference.calibration import calibrate as make_eight_bits
 from pipeline.inference.features import write_features
 from pipeline.inference.fidelity import compare as compare_modes
-from pneumobundle.run.defaults import dataset_of, network_of, path, run_of
+from pipeline.phantom.dataset import write_set
+from pneumobundle.run.defaults import PHANTOM, network_of, path, run_of
 
 
 def report(given: SimpleNamespace) -> None:
@@ -49,7 +50,7 @@ def profile(given: SimpleNamespace) -> None:
 
 
 def features(given: SimpleNamespace) -> None:
-    source = path(given.input) if given.input else f"{dataset_of(SimpleNamespace(data=None))}/images"
+    source = path(given.input) if given.input else f"{write_set(PHANTOM)}/images"
     model, out = (Path(path(each)) if each else None for each in (given.model, given.out))
     logs.result(write_features(network_of(given), model, given.preset or "demo", source, out))
 

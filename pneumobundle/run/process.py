@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 from pipeline.core import logs
 from pipeline.core.errors import InputError, report_plainly
-from pneumobundle.options import DEVICE
 
 
 def set_up(given: SimpleNamespace) -> None:
@@ -23,8 +22,10 @@ def set_up(given: SimpleNamespace) -> None:
         reason = error.strerror or error
         raise InputError(f"LOG is {told['log']}, which cannot be written ({reason}); give another file.") from error
     if getattr(given, "device", ""):
+        from pipeline.core.device import ENVIRONMENT
+
         # The processes that a command starts inherit it
-        os.environ[DEVICE] = given.device
+        os.environ[ENVIRONMENT] = given.device
     # MONAI warns on every run that a configuration is code; docs/bundles.md says so once
     warnings.filterwarnings("ignore", category=UserWarning, module="monai.bundle.scripts")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,6 @@ from pipeline.experiments.description import described
 from pipeline.experiments.experiment import Experiment
 from pipeline.folders.output_folder import claim_output
 from pipeline.phantom.dataset import write_set
-from pipeline.runs.arguments import Shared
 from pipeline.runs.compare import Networks
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.launch import launch
@@ -50,7 +48,7 @@ def workflow(name: str, wanted: str = "run", **values: Any) -> None:
         run_workflow(wanted, config_file=str(COMMON / f"{name}.yaml"), meta_file=str(METADATA), **settled, **said)
 
 
-def _of_training(given: SimpleNamespace, out: str = "") -> dict[str, Any]:
+def _of_training(given: SimpleNamespace) -> dict[str, Any]:
     """Keys that every workflow of a training has."""
     return {
         "network": network_of(given),
@@ -58,7 +56,7 @@ def _of_training(given: SimpleNamespace, out: str = "") -> dict[str, Any]:
         "preset": preset_of(given),
         "seed": given.seed,
         "overrides": given.overrides,
-        "output_dir": folder_for_training("OUT", given.out) or out or None,
+        "output_dir": folder_for_training("OUT", given.out),
     }
 
 
@@ -130,40 +128,30 @@ def score_ensemble(given: SimpleNamespace) -> None:
     )
 
 
-def _shared(given: SimpleNamespace, out: str) -> dict[str, Any]:
+def _shared(given: SimpleNamespace, data: str, out: str) -> dict[str, Any]:
     """Fields of `pipeline.runs.arguments.Shared`."""
-    shared = Shared(
-        data_dir=dataset_of(given),
-        folds=given.folds,
-        preset=preset_of(given),
-        output_dir=out,
-        split=given.split,
-        seed=given.seed,
-        overrides=given.overrides,
-        jobs=side_by_side(given),
-        gpus=given.gpus,
-    )
-    return {field.name: getattr(shared, field.name) for field in fields(shared)}
+    named = {name: getattr(given, name) for name in ("folds", "split", "seed", "overrides", "gpus")}
+    return {"data_dir": data, "output_dir": out, "preset": preset_of(given), "jobs": side_by_side(given), **named}
 
 
 def compare(given: SimpleNamespace) -> None:
-    out = folder_for_training("OUT", given.out) or ""
+    out, data = folder_for_training("OUT", given.out) or "", dataset_of(given)
     if out:
-        claim_output(out, dataset_of(given))
+        claim_output(out, data)
     networks = Networks(
         networks=given.networks.split(),
         structures=given.structure.split(),
         against=given.against,
-        **_shared(given, out),
+        **_shared(given, data, out),
     )
     launch(networks, given.launch, cluster_of(given))
 
 
 def ablation(given: SimpleNamespace) -> None:
-    out = folder_for_training("OUT", given.out)
+    out, data = folder_for_training("OUT", given.out), dataset_of(given)
     folder = Path(out, given.paper) if out else Path("runs", "ablation", given.paper, preset_of(given))
-    claim_output(out or folder, dataset_of(given))
-    launch(Ablation(paper=given.paper, **_shared(given, str(folder))), given.launch, cluster_of(given))
+    claim_output(out or folder, data)
+    launch(Ablation(paper=given.paper, **_shared(given, data, str(folder))), given.launch, cluster_of(given))
 
 
 def experiment(given: SimpleNamespace) -> None:

@@ -12,8 +12,7 @@ import pytest
 from monai.bundle import ConfigParser
 
 from pipeline.core.project import ROOT
-from pneumobundle.from_make import command_of
-from pneumobundle.make_help import TARGETS
+from pneumobundle.commands import TARGETS
 from pneumobundle.options import FLAG, NUMBER, OPTIONS
 from pneumobundle.run.defaults import as_monai_reads, path
 
@@ -26,9 +25,10 @@ PROGRAMS = sorted(name for name, command in TARGETS.items() if command.runs)
 PRINTS = """#!{python}
 import json, os, sys
 sys.path.insert(0, {root!r})
-from pneumobundle.from_make import arguments, command_of
+from pneumobundle.commands import TARGETS
+from pneumobundle.from_make import arguments
 assert sys.argv[1:3] == ["-m", "pneumobundle.from_make"], sys.argv
-print(json.dumps([*arguments(command_of(sys.argv[3]), os.environ)]))
+print(json.dumps([*arguments(TARGETS[sys.argv[3]], os.environ)]))
 """
 Make = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -71,7 +71,7 @@ def test_what_the_environment_gives_is_taken_as_it_is(make):
 
 @pytest.mark.parametrize("target", PROGRAMS)
 def test_every_variable_of_a_target_becomes_its_option(make, target):
-    options = [option for option in command_of(target).every_option if not option.hidden]
+    options = [option for option in TARGETS[target].every_option if not option.hidden]
     said = {option.variable: "7" if option.kind == NUMBER else "a" for option in options if option.kind != FLAG}
     assert given(make(target, **said)) == [
         f"--{option.name}={said[option.variable]}" for option in options if option.kind != FLAG

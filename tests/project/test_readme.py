@@ -13,8 +13,7 @@ from monai.bundle import ConfigParser
 
 from pipeline.core.configuration import TRAIN, cascades, merged, networks, presets
 from pipeline.core.project import ROOT
-from pneumobundle.commands import BY_NAME, OTHER_NAMES
-from pneumobundle.make_help import TARGETS
+from pneumobundle.commands import BY_NAME, OTHER_NAMES, TARGETS
 from pneumobundle.options import ALWAYS, OPTIONS
 
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"]
