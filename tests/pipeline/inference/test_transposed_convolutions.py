@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.inference.transposed_convolutions import as_convolutions
-from pipeline.inferers.openvino_network import package
+from pipeline.inferers.openvino_network import package, settings
 
 pytest.importorskip("openvino", reason="the extra `openvino` is not installed: pip install -e '.[openvino]'")
 SIZE = (4, 5, 6)
@@ -20,7 +20,7 @@ def rewritten(module: nn.Module, image: torch.Tensor) -> tuple[int, np.ndarray]:
     openvino = package("openvino")
     any_size = openvino.PartialShape([-1, image.shape[1], *[-1] * (image.ndim - 2)])
     model = openvino.convert_model(module.eval(), example_input=image, input=[any_size])
-    return as_convolutions(model), openvino.compile_model(model, "CPU")(image.numpy())[0]
+    return as_convolutions(model), openvino.compile_model(model, "CPU", settings())(image.numpy())[0]
 
 
 @pytest.mark.parametrize("dims", TRANSPOSED)
