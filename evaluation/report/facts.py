@@ -73,7 +73,7 @@ def data_facts(run: Run) -> dict[str, str]:
     spacings = [entry["spacing_mm"] for entry in entries if "spacing_mm" in entry]
     facts = {
         "folder": set_name(run.data_folders),
-        "about": "; ".join(filter(None, map(_about, run.data_folders))),
+        "about": "; ".join(dict.fromkeys(filter(None, map(_about, run.data_folders)))),
         "cases": f"{len(entries)} of {len({entry['patient_id'] for entry in entries})} patients",
         "intensities": ", ".join(f"{count} {DOMAINS.get(str(name), name)}" for name, count in domains.items()),
         "pixels (mm)": _range([spacing[0] for spacing in spacings]),

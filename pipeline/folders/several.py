@@ -19,7 +19,7 @@ from pipeline.folders.layouts import Listing, list_cases
 # A text is one folder, or several as a shell's words; elements of a sequence are one folder each
 Data = str | Path | Sequence[str | Path]
 
-IN_WORDS = "several folders have spaces between, and a name with spaces stands in quotes: \"scans 'more scans'\""
+IN_QUOTES = "a name with spaces stands in quotes: \"scans 'more scans'\""
 # In the name of a data set
 SHOWN = 3
 
@@ -55,7 +55,7 @@ def _words(text: str) -> list[str]:
         return list(lexer)
     except ValueError as error:
         raise InputError(
-            f"{text}: there is no such folder, and as several it has quotes that do not end; {IN_WORDS}."
+            f"{text}: there is no such folder, and as several it has quotes that do not end; {IN_QUOTES}."
         ) from error
 
 
@@ -94,6 +94,8 @@ def output_name(folders: Sequence[Path]) -> str:
 
 def common_folder(folders: Sequence[Path]) -> Path:
     """The folder itself where it is one, else the lowest that holds them all."""
+    if len(folders) == 1:
+        return folders[0]
     try:
         return Path(os.path.commonpath(folders))
     except ValueError as error:
@@ -115,7 +117,9 @@ def list_all(data: Data, read: Callable[[Path], Listing] = list_cases) -> Listin
     """The cases of all folders as one listing; `read` lists one of them, and raises InputError where it cannot."""
     folders = data_folders(data)
     if folders[1:] and (missing := [folder for folder in folders if not os.path.lexists(folder)]):
-        raise InputError(f"{missing[0]}: there is no such folder, of {len(folders)} that were named; {IN_WORDS}.")
+        raise InputError(
+            f"{missing[0]}: there is no such folder, one of {len(folders)} that are named; check the path; {IN_QUOTES}."
+        )
     return joined({folder: read(folder) for folder in folders})
 
 
