@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import pkgutil
+import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -79,6 +81,9 @@ class InGroups(click.Command):
         super().__init__(command.name, **settings)
         self.command = command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [*gathered(self.command, args)])
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         by_group: dict[str, list[tuple[str, str]]] = {}
         for option, parameter in zip([*self.command.every_option, *ALWAYS], self.params, strict=False):
@@ -122,6 +127,29 @@ class InSections(click.Group):
         formatter.write_text(f"`{PROGRAM} COMMAND --help` tells the options of one, with examples.")
 
 
+def gathered(command: Command, words: Sequence[str]) -> Iterator[str]:
+    """The words of a command line, where all that follow an option of several, up to the next option, are its one text.
+
+    As they are where words without a name are something else: `compare --data scans anam_net unet_3d`.
+    """
+    several = {f"--{option.name}" for option in command.every_option if option.several}
+    several &= {f"--{command.words}"} if command.words else several
+    left = deque(words)
+    while left:
+        word = left.popleft()
+        yield word
+        if word in several:
+            values = []
+            while left and not left[0].startswith("-"):
+                values.append(left.popleft())
+            yield from [one_text(values)] if values else []
+
+
+def one_text(words: Sequence[str]) -> str:
+    """Several folders as one text; a single word stands as it is, since it may be several itself."""
+    return words[0] if len(words) == 1 else shlex.join(words)
+
+
 def expected(name: str, known: Iterable[str]) -> str:
     """What was expected instead of a name, and which it was perhaps meant to be."""
     choices = sorted(known)
@@ -129,7 +157,8 @@ def expected(name: str, known: Iterable[str]) -> str:
 
 
 def metavar(option: Option) -> str:
-    return {PATH: "PATH", NUMBER: "N", DICTIONARY: "DICT"}.get(option.kind, "TEXT")
+    kind = {PATH: "PATH", NUMBER: "N", DICTIONARY: "DICT"}.get(option.kind, "TEXT")
+    return f"{kind}..." if option.several else kind
 
 
 def click_option(option: Option) -> click.Option:
@@ -166,7 +195,8 @@ def filled(command: Command, values: dict[str, Any]) -> SimpleNamespace:
         key = command.words.replace("-", "_")
         if values[key] is not None:
             raise click.UsageError(f"{key.upper()} is given twice, as {' '.join(words)} and by --{command.words}.")
-        values[key] = " ".join(words)
+        (wordy,) = [option for option in command.every_option if option.name == command.words]
+        values[key] = one_text(words) if wordy.several else " ".join(words)
     for option in command.every_option:
         if option.name in command.needed and not values[option.key]:
             raise click.UsageError(f"{option.variable} is needed: {option.meaning}.")

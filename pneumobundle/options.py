@@ -33,6 +33,7 @@ class Option:
         open_ended: whether `known` are examples, beside which anything may be said.
         rule: the default in words, where it is not the value of `default`.
         hidden: for other processes of this program.
+        several: whether it takes several words, which then are one text, quoted as a shell would.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Option:
     open_ended: bool = False
     rule: str = ""
     hidden: bool = False
+    several: bool = False
 
     @property
     def variable(self) -> str:
@@ -94,7 +96,11 @@ OPTIONS = {
     option.name: option
     for option in (
         Option(
-            "data", "folder of scans and labels, in a layout of docs/data.md", rule="the synthetic chests", kind=PATH
+            "data",
+            'folder of scans and labels, in a layout of docs/data.md; or several, "one another", as one data set',
+            rule="the synthetic chests",
+            kind=PATH,
+            several=True,
         ),
         Option("input", "scan, DICOM folder or zip file, or a folder of these", rule="data/phantom/images", kind=PATH),
         Option(
@@ -105,7 +111,11 @@ OPTIONS = {
         ),
         Option("run", "folder of a run", rule="runs/<network>/cv", kind=PATH),
         Option(
-            "test", "labelled scans of other patients (without DATA: more synthetic chests)", rule="none", kind=PATH
+            "test",
+            "labelled scans of other patients, as DATA (without DATA: more synthetic chests)",
+            rule="none",
+            kind=PATH,
+            several=True,
         ),
         Option("unlabeled", "folder of scans without labels (without DATA: synthetic ones)", rule="none", kind=PATH),
         Option(

@@ -11,6 +11,7 @@ from typing import Any
 from evaluation.report.run import LOSSES, Run, Stage
 from evaluation.report.tables import ABSENT, Cell, Table, name_of, text_cells, volume_cell
 from pipeline.core.atomic import read_json
+from pipeline.folders.several import set_name
 from pipeline.scans.scan import GREY_255, HOUNSFIELD
 
 HASH_DIGITS = 12
@@ -71,8 +72,8 @@ def data_facts(run: Run) -> dict[str, str]:
     domains = Counter(entry.get("intensity") for entry in entries)
     spacings = [entry["spacing_mm"] for entry in entries if "spacing_mm" in entry]
     facts = {
-        "folder": run.dataset_dir.name,
-        "about": _about(run.dataset_dir),
+        "folder": set_name(run.data_folders),
+        "about": "; ".join(dict.fromkeys(filter(None, map(_about, run.data_folders)))),
         "cases": f"{len(entries)} of {len({entry['patient_id'] for entry in entries})} patients",
         "intensities": ", ".join(f"{count} {DOMAINS.get(str(name), name)}" for name, count in domains.items()),
         "pixels (mm)": _range([spacing[0] for spacing in spacings]),
@@ -82,10 +83,10 @@ def data_facts(run: Run) -> dict[str, str]:
     return _told(facts)
 
 
-def _about(dataset_dir: Path) -> str | None:
-    """What the data set says about itself, where it has a manifest."""
+def _about(folder: Path) -> str | None:
+    """What a folder of the data says about itself, where it has a manifest."""
     try:
-        return str(read_json(dataset_dir / "manifest.json")["about"])
+        return str(read_json(folder / "manifest.json")["about"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -16,6 +16,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
 from pipeline.core.run_files import DATALIST, ENSEMBLE_SCORES, FOLDS, METRICS_FILE, PREDICTIONS, PROBABILITIES
 from pipeline.core.stages import STAGES, result_label_map
+from pipeline.folders.several import folders_of
 
 LOSSES = ("train_loss", "val_loss")
 
@@ -49,7 +50,7 @@ class Run:
 
     Args:
         stages: in the order in which they work; at least one.
-        dataset_dir: where the scans lie.
+        dataset_dir: where the scans lie, or what holds the folders where there are several.
         cases: name -> entry of the datalist; empty where there is no datalist.json.
         datalist: its other keys.
         folds: content of folds.json, {} where there is none.
@@ -82,6 +83,11 @@ class Run:
     def label_map(self) -> LabelMap:
         """Of the predictions."""
         return label_map(result_label_map(self.settings))
+
+    @property
+    def data_folders(self) -> list[Path]:
+        """One, or several whose cases are one data set."""
+        return folders_of(self.datalist, self.dataset_dir)
 
     def prediction(self, case: str) -> Path:
         return self.folder / PREDICTIONS / f"{case}.nii.gz"

@@ -26,6 +26,7 @@ from evaluation.tables.scores import PAPER_NOTE, lesion_words
 from evaluation.tables.severity_table import SEVERITY_RULE, agreement_line, grade_agreement
 from pipeline.core.labels import in_order
 from pipeline.core.text_table import number, sentence
+from pipeline.folders.several import set_name
 
 PLOTTED = ("dice", "sensitivity")
 NO_SCORES = "metrics.csv is missing: the run was not evaluated, or not all of its folds are done. Run make cv again."
@@ -207,7 +208,7 @@ def viewer(run: Run, pictures: Sequence[Picture]) -> Section:
 def _no_pictures(run: Run) -> str:
     if not run.rows:
         return "the run was not evaluated."
-    return f"scans, references and predictions are not all where they were (the scans in {run.dataset_dir.name})."
+    return f"scans, references and predictions are not all where they were (the scans in {set_name(run.data_folders)})."
 
 
 def training(run: Run) -> Section:

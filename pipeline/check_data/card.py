@@ -15,7 +15,7 @@ from evaluation.report.cross_validation import USE, program
 from evaluation.report.facts import DOMAINS, hash_table
 from evaluation.report.page import KeyNumber, Section, document, note, paragraph, part
 from evaluation.report.shown import evenly
-from evaluation.report.tables import ABSENT, Cell, Table, share_cell, volume_cell
+from evaluation.report.tables import ABSENT, Cell, Table, share_cell, text_cells, volume_cell
 from pipeline.check_data.balance_plot import BALANCED, balance_plot, infected_share
 from pipeline.check_data.check import Checked
 from pipeline.check_data.finding import ERROR, LEVELS, NOTE, WARNING, Finding, of_level
@@ -25,6 +25,7 @@ from pipeline.core.atomic import replacing
 from pipeline.core.progress_bar import progress_bar
 from pipeline.folders.layouts import Listing
 from pipeline.folders.left_out import LeftOut
+from pipeline.folders.several import set_name
 from pipeline.scans.scan import GREY_255, HOUNSFIELD, read_scan
 
 CARD = "card.html"
@@ -98,13 +99,14 @@ def card(
     """The page as text."""
     patients = len({one.case.patient_id for one in checked})
     return document(
-        title=f"Data card of {folder.name}",
+        title=f"Data card of {set_name([*listing.by_folder(folder)])}",
         subtitle=f"{len(checked)} cases of {patients} patients, layout {listing.layout}",
         key_numbers=[
             KeyNumber("cases", str(len(checked)), f"of {patients} patients"),
             *(_count(findings, level) for level in LEVELS),
         ],
         sections=[
+            *([_folders(listing, folder)] if listing.parts else []),
             _findings(findings, folder),
             *([_left_out(left_out)] if left_out else []),
             _montage(seen, len(checked), findings),
@@ -121,6 +123,17 @@ def _count(findings: Sequence[Finding], level: str) -> KeyNumber:
     found = of_level(findings, level)
     cases = len({finding.case for finding in found})
     return KeyNumber(f"{level}s", str(len(found)), f"in {cases} cases" if found else "none")
+
+
+def _folders(listing: Listing, folder: Path) -> Section:
+    rows = [_folder_cells(place.relative_to(folder).as_posix(), own) for place, own in listing.parts.items()]
+    table = Table("What each folder holds", ["folder", "layout", "cases", "patients"], rows, texts=["folder", "layout"])
+    return Section("folders", "Folders", part("table", table=table))
+
+
+def _folder_cells(name: str, listing: Listing) -> list[Cell]:
+    patients = len({case.patient_id for case in listing.cases})
+    return text_cells((name, listing.layout, len(listing.cases), patients))
 
 
 def _findings(findings: Sequence[Finding], folder: Path) -> Section:

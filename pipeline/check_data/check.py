@@ -14,6 +14,7 @@ from pipeline.check_data import anatomy, duplicates, files, geometry, labels
 from pipeline.check_data.finding import ERROR, NOTE, Finding
 from pipeline.check_data.overview import Overview, overview
 from pipeline.check_data.scan_gate import look_at_scan
+from pipeline.check_data.shared_patients import check_shared_patients
 from pipeline.check_data.visits import check_visits
 from pipeline.core.progress_bar import progress_bar
 from pipeline.folders.layouts import Case, Listing
@@ -40,14 +41,29 @@ class Checked:
 
 
 def check_labelled(listing: Listing, folder: Path) -> tuple[list[Checked], list[Finding]]:
-    """Every case of a data set with its label, and all that is wrong: of the set, of each case, between cases."""
+    """Every case of a data set with its label, and all that is wrong: of the set, of each case, between cases.
+
+    `folder` is the data set's own, or what holds all of its folders: paths are relative to it.
+    """
     checked = check_each(partial(check_case, folder), listing.cases)
     found = all_findings(checked)
     swapped = [finding.case for finding in found if finding.check == "sides" and finding.repair]
     masks = _masks(checked)
-    of_set = [*labels.check_names(listing, folder, swapped, masks), *check_visits(listing.cases)]
-    of_set += labels.check_masks(listing, masks, {one.case.name for one in checked if "volume_ml" in one.entry})
+    labelled = {one.case.name for one in checked if "volume_ml" in one.entry}
+    # What codes mean, each folder says for itself
+    parts = [(place, part, _within(part, masks)) for place, part in listing.by_folder(folder).items()]
+    of_set = [found for place, part, own in parts for found in labels.check_names(part, place, swapped, own)]
+    of_set += [*check_visits(listing.cases), *check_shared_patients(listing)]
+    for place, part, own in parts:
+        named = place if listing.parts else None
+        of_set += labels.check_masks(part, own, labelled & {case.name for case in part.cases}, named)
     return checked, [*of_set, *found, *_orphans(listing)]
+
+
+def _within(listing: Listing, cases: Iterable[Case]) -> list[Case]:
+    """Those of some cases that are of a listing."""
+    names = {case.name for case in listing.cases}
+    return [case for case in cases if case.name in names]
 
 
 def _masks(checked: Iterable[Checked]) -> list[Case]:

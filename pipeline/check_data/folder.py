@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -23,6 +24,7 @@ from pipeline.folders.layouts import Case, Listing, recognise
 from pipeline.folders.left_out import any_missed
 from pipeline.folders.output_folder import claim_output
 from pipeline.folders.scan_list import scans
+from pipeline.folders.several import Data, common_folder, data_folders, list_all, output_name, set_name
 from pipeline.scans.scan import SUFFIXES
 from pipeline.scans.scan_names import DICOM_SUFFIXES
 
@@ -32,7 +34,7 @@ OUTPUT = Path("runs/check-data")
 MOST_ALIKE = 3
 
 
-def read_listing(data: str | Path) -> Listing:
+def read_listing(data: Path) -> Listing:
     """The cases of a data set in any layout, or the scans of a plain folder, without labels.
 
     Raises InputError where there is nothing, and for a folder of DICOM files.
@@ -103,9 +105,10 @@ def _many(findings: Sequence[Finding]) -> str:
 def as_json(
     listing: Listing, folder: Path, checked: Sequence[Checked], findings: Sequence[Finding]
 ) -> dict[str, object]:
-    """The content of findings.json."""
+    """The content of findings.json, its paths relative to `folder`; of several folders it names each."""
     return {
-        "dataset": folder.name,
+        "dataset": set_name([*listing.by_folder(folder)]),
+        **({"folders": [_relative(place, folder) for place in listing.parts]} if listing.parts else {}),
         "layout": listing.layout,
         "cases": [one.entry or {"case": one.case.name} for one in checked],
         "counts": {level: len(of_level(findings, level)) for level in LEVELS},
@@ -113,17 +116,22 @@ def as_json(
     }
 
 
-def check_folder(data: str | Path, repaired: Path | None = None, output: Path | None = None) -> bool:
+def _relative(place: Path, folder: Path) -> str:
+    return place.relative_to(folder).as_posix()
+
+
+def check_folder(data: Data, repaired: Path | None = None, output: Path | None = None) -> bool:
     """Print the cases and a line a finding, write `findings.json` and `card.html`; whether nothing is wrong.
 
     Something is where there is an error, or where something that looks like a scan or a label is left out. `repaired`
     is a new folder for a mended copy. `output` is OUTPUT/<name of the folder> where it is None. The card holds pictures
     of patients: share it as you would share the scans.
     """
-    folder = Path(os.path.abspath(data))
-    output = output or OUTPUT / folder.name
-    listing = read_listing(folder)
-    claim_output(output, folder)
+    folders = data_folders(data)
+    folder = common_folder(folders)
+    output = output or OUTPUT / output_name(folders)
+    listing = list_all(data, read_listing)
+    claim_output(output, *folders)
     checked, findings = check(listing, folder)
     logs.result(f"{cases_table(listing, checked)}\n")
     left_out = passed_over(listing, folder) if folder.is_dir() else []
@@ -136,7 +144,11 @@ def check_folder(data: str | Path, repaired: Path | None = None, output: Path | 
     if repaired:
         done = repair(listing, folder, findings, repaired)
         mended = sum(AS_IT_WAS not in line for line in done)
-        logs.result("\n".join([*done, f"{repaired}: a copy with {mended} file(s) repaired, every case kept."]))
+        told = f"{repaired}: a copy with {mended} file(s) repaired, every case kept."
+        if listing.parts:
+            copies = shlex.join(str(repaired / _relative(place, folder)) for place in listing.parts)
+            told += f" Its folders are {copies}."
+        logs.result("\n".join([*done, told]))
     return not (of_level(findings, ERROR) or any_missed(left_out))
 
 

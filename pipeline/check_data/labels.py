@@ -93,8 +93,13 @@ def structure_volumes_ml(voxels: Mapping[int, int], spacing_mm: tuple[float, ...
     return {name: round(sum(voxels[code] for code in codes) * voxel_ml, 3) for name, codes in structures.items()}
 
 
-def check_masks(listing: Listing, masks: Sequence[Case], labelled: Collection[str]) -> list[Finding]:
-    """Labels of code 1 alone, which means left lung here: masks of infection look so, as MosMed's do."""
+def check_masks(
+    listing: Listing, masks: Sequence[Case], labelled: Collection[str], folder: Path | None = None
+) -> list[Finding]:
+    """Labels of code 1 alone, which means left lung here: masks of infection look so, as MosMed's do.
+
+    `folder` is where they lie, of several; None where it is the only one.
+    """
     if not masks or len(masks) < len(labelled):
         return []
     if not _calls_infection(listing):
@@ -103,11 +108,9 @@ def check_masks(listing: Listing, masks: Sequence[Case], labelled: Collection[st
             f"{which} code {LEFT_LUNG} alone, which is read as the {LABEL_NAMES[LEFT_LUNG]}; masks of infection alone, "
             "as MosMed's, look so"
         )
-        mend = (
-            f"if they are, say so in DATA/manifest.json, {json.dumps({'label_codes': {LEFT_LUNG: 'infection'}})}, and "
-            f"REPAIR writes a copy with code {INFECTION}"
-        )
-        return [Finding(WARNING, "", "masks", None, what, mend)]
+        place, named = folder.name if folder else "DATA", json.dumps({"label_codes": {LEFT_LUNG: "infection"}})
+        mend = f"if they are, say so in {place}/manifest.json, {named}, and REPAIR writes a copy with code {INFECTION}"
+        return [Finding(WARNING, "", "masks", folder, what, mend)]
     what, repair = f"marks infection by code {LEFT_LUNG}", f"code {INFECTION} in its place"
     return [Finding(ERROR, case.name, "mask", case.label, what, "relabel it", repair) for case in masks]
 

@@ -18,15 +18,24 @@ TEST_FOLDERS = ("imagests", "labelsts")
 
 
 def passed_over(listing: Listing, folder: Path) -> list[LeftOut]:
-    """By folder and file; what is hidden, and pictures in PNG beside volumes, nobody would miss."""
+    """By folder and file; what is hidden, and pictures in PNG beside volumes, nobody would miss.
+
+    Of all folders of a data set; `folder` is its own, or what holds them all.
+    """
     used = {file for case in listing.cases for file in (case.image, case.label) if file}
     used |= {*listing.labels_without_image}
     used |= voxels_of_headers(used)
     names = {case.name for case in listing.cases} | {case_name(file) for file in used}
+    places = listing.by_folder(folder)
+    return [each for place in places for each in _below(place, folder, used, names, {*places} - {place})]
+
+
+def _below(top: Path, folder: Path, used: set[Path], names: set[str], others: set[Path]) -> list[LeftOut]:
+    """In one folder of a data set, without `others`, which have their turn too."""
     found = []
-    for place, below, files in os.walk(folder):
+    for place, below, files in os.walk(top):
         here = Path(place)
-        below[:] = sorted(name for name in below if not name.startswith("."))
+        below[:] = sorted(name for name in below if not name.startswith(".") and here / name not in others)
         linked = [name for name in below if (here / name).is_symlink() and not _leads_to_used(here / name, used)]
         found += [LeftOut(_name(here / name, folder), "is a link to a folder; give its target") for name in linked]
         own = [name for name in below if holds_results(here / name)]

@@ -42,24 +42,24 @@ def repair(listing: Listing, folder: Path, findings: Sequence[Finding], target: 
     """Copy a data set to a new folder, with all files mended that findings say can be; what was done, a line a file.
 
     No case is left out and nothing is written into `folder`. The copy appears under its name when all of it is
-    written. Raises InputError where `target` is there already or lies in `folder`, or where files of the data set
-    lie outside of `folder`.
+    written. Of several folders, `folder` holds them all, and so does `target` then. Raises InputError where `target`
+    is there already or lies in the data set, or where files of the data set lie outside of `folder`.
     """
-    target = Path(os.path.abspath(target))
+    target, parts = Path(os.path.abspath(target)), listing.by_folder(folder)
     # A link is what it leads to
-    if target.exists() or Path(os.path.realpath(target)).is_relative_to(os.path.realpath(folder)):
+    if target.exists() or any(Path(os.path.realpath(target)).is_relative_to(os.path.realpath(part)) for part in parts):
         why = "is there already" if target.exists() else "lies within the data set"
         raise InputError(f"{target}: {why}; give REPAIR= a folder that does not exist yet, outside of DATA.")
-    files = [path for case in listing.cases for path in (case.image, case.label) if path]
-    files += listing.labels_without_image
+    files = [*_files(listing), *listing.labels_without_image]
     wanted = _wanted(listing, findings)
     # A repaired one is written into one file
     files += [voxels for path in files if path not in wanted for voxels in files_there(path)[1:]]
     if outside := [path for path in files if not path.is_relative_to(folder)]:
         raise InputError(f"{outside[0]}: lies outside of {folder}; move it there, a copy would not find it.")
     # Descriptions of the data set lie at its top
-    files += [path for path in folder.iterdir() if path.is_file() and path not in files]
-    if listing.layout == NAMED_FILE_BY_FILE and (renamed := [path for path in wanted if _copy_name(path) != path.name]):
+    files += [path for part in parts for path in part.iterdir() if path.is_file() and path not in files]
+    named = {file for part in parts.values() if part.layout == NAMED_FILE_BY_FILE for file in _files(part)}
+    if renamed := [path for path in wanted if path in named and _copy_name(path) != path.name]:
         raise InputError(
             f"{renamed[0]}: its repaired copy would be a .nii.gz, which dataset.json does not name; convert it first."
         )
@@ -76,6 +76,11 @@ def repair(listing: Listing, folder: Path, findings: Sequence[Finding], target: 
     finally:
         shutil.rmtree(growing, ignore_errors=True)
     return list(done.values())
+
+
+def _files(listing: Listing) -> list[Path]:
+    """Scans and labels of all cases."""
+    return [path for case in listing.cases for path in (case.image, case.label) if path]
 
 
 def _doubt(

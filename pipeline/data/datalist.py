@@ -6,8 +6,7 @@ pneumobundle datalist DATA --out datalist.json
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,7 @@ from pipeline.check_data.finding import ERROR, WARNING, Finding, of_level
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, KINDS, LABEL_NAMES, UNSPECIFIED, LabelMap
-from pipeline.folders.layouts import (
-    list_cases,
-)
+from pipeline.folders.several import Data, below, common_folder, data_folders, folders_of, list_all, told
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +23,14 @@ logger = logging.getLogger(__name__)
 MOST_WARNINGS = 5
 
 
-def read_datalist(dataset_dir: str | Path) -> dict[str, Any]:
-    """The labelled cases of a folder in any layout of `pipeline.folders.layouts`, read and checked.
+def read_datalist(dataset_dir: Data) -> dict[str, Any]:
+    """The labelled cases of a folder in any layout of `pipeline.folders.layouts`, or of several, read and checked.
 
     Gives layout, dataset_dir (absolute), label_codes and training, a list by case of case, patient_id, image and label
     (relative to dataset_dir), intensity, spacing_mm and size (x, y, z), volume_ml of each structure and, where a label
-    tells them, of the kinds of infection, and the SHA-256 of both files. Raises one InputError that tells every
-    error of `pipeline.check_data`, and logs its warnings.
+    tells them, of the kinds of infection, and the SHA-256 of both files. Of several folders, dataset_dir holds them
+    all, and `folders` names them (relative to it). Raises one InputError that tells every error of
+    `pipeline.check_data`, and logs its warnings.
     """
     datalist, findings = checked_datalist(dataset_dir)
     log_warnings(findings)
@@ -40,11 +38,12 @@ def read_datalist(dataset_dir: str | Path) -> dict[str, Any]:
     return datalist
 
 
-def log_left_out(dataset_dir: str | Path) -> None:
-    """A line for what of a data set's folder looks like scans or labels, and is no part of any case."""
+def log_left_out(dataset_dir: Data) -> None:
+    """A line for what of a data set's folders looks like scans or labels, and is no part of any case."""
     from pipeline.check_data.passed_over import passed_over
 
-    missed = [each for each in passed_over(list_cases(dataset_dir), Path(os.path.abspath(dataset_dir))) if each.missed]
+    left_out = passed_over(list_all(dataset_dir), common_folder(data_folders(dataset_dir)))
+    missed = [each for each in left_out if each.missed]
     if missed:
         more = f"; {len(missed) - 1} more, which make check-data lists" if missed[1:] else ""
         logger.warning("left out of training: %s%s", missed[0].sentence.removesuffix("."), f"{more}.")
@@ -62,23 +61,24 @@ def log_warnings(findings: Iterable[Finding]) -> None:
             logger.warning("%d more findings like the last one; make check-data lists them.", len(same) - 1)
 
 
-def checked_datalist(dataset_dir: str | Path) -> tuple[dict[str, Any], list[Finding]]:
+def checked_datalist(dataset_dir: Data) -> tuple[dict[str, Any], list[Finding]]:
     """As `read_datalist`, and what was found that is no error."""
     # Not at the top: a machine that trains from a filled cache may lack SimpleITK
     from pipeline.check_data.check import check_labelled
 
-    listing, folder = list_cases(dataset_dir), Path(os.path.abspath(dataset_dir))
-    checked, findings = check_labelled(listing, folder)
-    raise_errors(folder, findings)
+    listing, folders = list_all(dataset_dir), data_folders(dataset_dir)
+    checked, findings = check_labelled(listing, common_folder(folders))
+    raise_errors(folders, findings)
     return {
         "layout": listing.layout,
-        "dataset_dir": str(folder),
+        "dataset_dir": str(common_folder(folders)),
+        **below(folders),
         "label_codes": {str(code): name for code, name in LABEL_NAMES.items()},
         "training": [one.entry for one in checked],
     }, findings
 
 
-def write_datalist(dataset_dir: str | Path, file: str | Path) -> dict[str, Any]:
+def write_datalist(dataset_dir: Data, file: str | Path) -> dict[str, Any]:
     """As `read_datalist`, and written to a JSON file."""
     datalist = read_datalist(dataset_dir)
     write_json(file, datalist)
@@ -107,16 +107,18 @@ def check_kinds(datalist: Mapping[str, Any], classes: LabelMap) -> None:
     mend = f"label infection as {wanted}, or choose a network that finds infection of any kind"
     volumes_ml = {entry["case"]: entry["volume_ml"] for entry in datalist["training"]}
     if not any(name in volumes for volumes in volumes_ml.values() for name in KINDS):
-        raise InputError(f"{datalist['dataset_dir']}: none of its labels tells the kinds of infection apart; {mend}.")
+        raise InputError(
+            f"{told(folders_of(datalist))}: none of its labels tells the kinds of infection apart; {mend}."
+        )
     for case, volumes in volumes_ml.items():
         if UNSPECIFIED in volumes or (volumes["infection"] and not {*KINDS} <= volumes.keys()):
             raise InputError(f"case {case}: has infection of no kind (code {INFECTION}); {mend}.")
 
 
-def raise_errors(folder: Path, findings: Iterable[Finding]) -> None:
+def raise_errors(folders: Sequence[Path], findings: Iterable[Finding]) -> None:
     """One InputError for all errors: as it is where it is one, else counted and one a line."""
-    told = [finding.sentence for finding in of_level(findings, ERROR)]
-    if len(told) == 1:
-        raise InputError(told[0])
-    if told:
-        raise InputError(f"{folder}: {len(told)} problems were found.", *told)
+    sentences = [finding.sentence for finding in of_level(findings, ERROR)]
+    if len(sentences) == 1:
+        raise InputError(sentences[0])
+    if sentences:
+        raise InputError(f"{told(folders)}: {len(sentences)} problems were found.", *sentences)

@@ -14,6 +14,7 @@ from pipeline.core.run_files import DATALIST, FOLDS, PREDICTIONS
 from pipeline.data.datalist import checked_datalist, load_datalist, read_datalist
 from pipeline.data.folds import held_out_cases, make_folds, training_cases, validation_cases
 from pipeline.folders.output_folder import check_output, claim_output, refuse_signs
+from pipeline.folders.several import Data, data_folders, folders_of, output_name, told
 
 
 @dataclass(frozen=True)
@@ -56,25 +57,22 @@ class Study:
         return [{**case, "image": str(root / case["image"]), "label": str(root / case["label"])} for case in cases]
 
 
-def open_study(
-    output_dir: str | Path, dataset_dir: str | Path, folds: int, split: str = "patients", seed: int = 0
-) -> Study:
+def open_study(output_dir: str | Path, dataset_dir: Data, folds: int, split: str = "patients", seed: int = 0) -> Study:
     """The study of an output folder; its datalist and folds are made on first use and kept from then on.
 
     Raises InputError when the folder belongs to another data set or another split.
     """
     folder = Path(output_dir)
     refuse_signs(folder)
-    listed = folder / DATALIST
-    (check_output if listed.exists() else claim_output)(folder, dataset_dir)
+    listed, asked = folder / DATALIST, data_folders(dataset_dir)
+    (check_output if listed.exists() else claim_output)(folder, *asked)
     # An existing one is not made again: that reads every scan
     datalist = load_datalist(listed) if listed.exists() else keep_json(listed, read_datalist(dataset_dir))
-    asked = os.path.abspath(dataset_dir)
     # A study that came with a filled cache, but without the scans, is of a folder of another machine
-    if datalist["dataset_dir"] != asked and os.path.exists(asked):
+    if folders_of(datalist) != asked and any(map(os.path.exists, asked)):
         raise InputError(
-            f"{folder}: holds a study of {datalist['dataset_dir']}, but DATA is {asked}; choose another OUT, such as "
-            f"runs/{Path(asked).name}, or delete that folder."
+            f"{folder}: holds a study of {told(folders_of(datalist))}, but DATA is {told(asked)}; choose another OUT, "
+            f"such as runs/{output_name(asked)}, or delete that folder."
         )
     wanted = make_folds(datalist, folds, split, seed)
     kept = keep_json(folder / FOLDS, wanted)
@@ -112,7 +110,7 @@ def check_unchanged(study: Study) -> None:
     """Raise InputError naming the first case whose files are not those that the study began with."""
     before = {case["case"]: case for case in study.datalist["training"]}
     # Its warnings were told when the study was begun
-    now, _ = checked_datalist(study.datalist["dataset_dir"])
+    now, _ = checked_datalist(folders_of(study.datalist))
     after = {case["case"]: case for case in now["training"]}
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     if changed:

@@ -28,6 +28,7 @@ from pipeline.core.run_files import METRICS_FILE
 from pipeline.core.stages import STAGES
 from pipeline.data.study import Study, load_study
 from pipeline.folders.public_set import are_public
+from pipeline.folders.several import folders_of, told
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.in_turn import Several, run_in_turn
 
@@ -120,13 +121,13 @@ class Ablation(Several):
 
     def notes(self, study: Study) -> list[str]:
         """What has to be said beside the numbers, for them to be read rightly."""
-        cases, folder = study.datalist["training"], study.datalist["dataset_dir"]
+        cases, folders = study.datalist["training"], told(folders_of(study.datalist))
         patients = {case["patient_id"] for case in cases}
         public = are_public(case["case"] for case in cases)
         leaking = ", ".join(study.folds["leaking_patients"])
         what = "the public 20 CTs (Zenodo 3757476)" if public else "the scans"
         return [
-            f"Data: {what} in {folder}, {len(cases)} cases of {len(patients)} patients; {self.folds} folds (split "
+            f"Data: {what} in {folders}, {len(cases)} cases of {len(patients)} patients; {self.folds} folds (split "
             f"{self.split}), the same for every row; seed {self.seed}.",
             *([f"Patients that were trained on and tested: {leaking}; the numbers flatter."] if leaking else []),
             f"Training: preset {self.preset}{self._overridden()}; each row's whole configuration is in its folder.",

@@ -40,12 +40,20 @@ class Case:
 
 @dataclass(frozen=True)
 class Listing:
-    """The cases of a folder by name, labels that belong to no image, and what the folder calls its label codes."""
+    """The cases of a folder by name, labels that belong to no image, and what the folder calls its label codes.
+
+    Of several folders joined, `parts` has the listing of each by its folder, and each calls its codes itself.
+    """
 
     layout: str
     cases: tuple[Case, ...]
     labels_without_image: tuple[Path, ...] = ()
     label_names: Mapping[int, str] = field(default_factory=dict)
+    parts: Mapping[Path, Listing] = field(default_factory=dict)
+
+    def by_folder(self, folder: Path) -> Mapping[Path, Listing]:
+        """Folder -> what lies in it; `folder` is the one that this is of where it is not of several."""
+        return self.parts or {folder: self}
 
 
 def recognise(dataset_dir: str | Path) -> Listing | None:

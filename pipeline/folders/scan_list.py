@@ -14,15 +14,21 @@ from pipeline.folders.layouts import (
     unrecognised,
     without_labels,
 )
+from pipeline.folders.several import Data, data_folders, once
 from pipeline.scans.scan import SUFFIXES
 
 
-def scans(path: str | Path) -> list[dict[str, str]]:
+def scans(data: Data) -> list[dict[str, str]]:
     """Scans to segment, by case: one image file, a plain folder of image files, or the images of a known layout.
 
-    Each is {"case", "image"} with an absolute path; labels are not looked at. Raises InputError where there is none.
+    Or several of these. Each is {"case", "image"} with an absolute path; labels are not looked at. Raises InputError
+    where one has no scan, or two have a case of the same name.
     """
-    place = Path(os.path.abspath(path))
+    images = once(map(_images, data_folders(data)))
+    return [{"case": name, "image": str(image)} for name, image in sorted(images.items())]
+
+
+def _images(place: Path) -> dict[str, Path]:
     # Unlike Path's own, false too for a name that no file can have
     if not os.path.lexists(place):
         raise InputError(f"{place}: there is no such file or folder; check the path.")
@@ -36,4 +42,4 @@ def scans(path: str | Path) -> list[dict[str, str]]:
         images = without_labels(by_case(image_files(place)))
     if not images:
         raise InputError(unrecognised(place, (f"a plain folder of {', '.join(SUFFIXES)} files", *UNDERSTOOD)))
-    return [{"case": name, "image": str(image)} for name, image in sorted(images.items())]
+    return images

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from pipeline.core.run_files import DATALIST, FOLDS, METRICS_FILE, PREDICTIONS, 
 from pipeline.core.stages import first_stage_model_of, has_first_stage, result_label_map
 from pipeline.data.datalist import read_datalist
 from pipeline.folders.output_folder import claim_output
+from pipeline.folders.several import Data, data_folders, folders_of, told
 from pipeline.inference.ensemble import VOTE, parse_weights
 from pipeline.inference.members import Member, ensemble_configuration, find_members, is_among
 from pipeline.scans.scan import Geometry, file_sha256
@@ -75,7 +75,7 @@ class EnsembleScore:
 
     Args:
         models: as `pipeline.inference.members.find_members` takes them.
-        dataset_dir: in any layout that `pipeline.folders.layouts` knows.
+        dataset_dir: in any layout that `pipeline.folders.layouts` knows; a folder, or several as one data set.
         output_dir: gets `predictions/<case>.nii.gz` with `predictions/uncertainty`, `metrics.csv`, `summary.json`,
             `ensemble_severity.csv`, `flags.csv`, and each member's own label maps and `metrics.csv` in
             `members/<name>`.
@@ -84,7 +84,7 @@ class EnsembleScore:
     """
 
     models: str | Sequence[str]
-    dataset_dir: str
+    dataset_dir: Data
     output_dir: str
     method: str = VOTE
     weights: Sequence[float] | str | None = None
@@ -154,7 +154,7 @@ class EnsembleScore:
 
     def keep(self, configuration: dict[str, Any]) -> None:
         """Write what the results follow from; InputError when the folder was begun with something else."""
-        claim_output(self.output_dir, self.dataset_dir)
+        claim_output(self.output_dir, *data_folders(self.dataset_dir))
         files = [member.weights for member in self.members]
         if has_first_stage(configuration):
             files += [Path(first_stage_model_of(file)) for file in files]
@@ -173,8 +173,8 @@ class EnsembleScore:
         """Every label map that is wanted; a case's stand together, so that its files are still in memory."""
         if not (self.leaky or any(self.voters.values())):
             raise InputError(
-                f"{self.dataset_dir}: every member was trained on every patient, so none may vote; give scans of other "
-                "patients, or LEAKY=1 for scores that say nothing about new patients."
+                f"{told(self.dataset_dir)}: every member was trained on every patient, so none may vote; give scans of "
+                "other patients, or LEAKY=1 for scores that say nothing about new patients."
             )
         every = list(range(len(self.members)))
         entries = []
@@ -283,9 +283,10 @@ def refuse_overlap(external: dict[str, Any], training: Iterable[dict[str, Any]])
     """Raise InputError for the first case of an external data set whose patient or image is in the training data."""
     others = list(training)
     if shared := [case for case in external["training"] if is_among(case, others)]:
-        case, manifest = shared[0], os.path.join(external["dataset_dir"], "manifest.json")
+        case, folders = shared[0], folders_of(external)
+        manifest = " or ".join(str(folder / "manifest.json") for folder in folders)
         raise InputError(
-            f"TEST {external['dataset_dir']}: case {case['case']} of patient {case['patient_id']} is in the training "
+            f"TEST {told(folders)}: case {case['case']} of patient {case['patient_id']} is in the training "
             f"data too, by patient or by its very file ({len(shared)} such case(s)), and would not be external; take "
             f"it out or, where it is another patient, name it so in {manifest}."
         )

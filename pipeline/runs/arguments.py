@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.data.folds import BY_PATIENT
+from pipeline.folders.several import Data
 
 LOCAL, SLURM = "local", "slurm"
 
@@ -16,7 +17,7 @@ class Shared:
     """What is the same in every one of several cross-validations.
 
     Args:
-        data_dir: in any layout that `pipeline.folders.layouts` knows.
+        data_dir: in any layout that `pipeline.folders.layouts` knows; a folder, or several as one data set.
         folds: of each cross-validation.
         preset: name of a file of `bundles/common/presets`.
         output_dir: gets the folders of the cross-validations and what is made of them.
@@ -27,7 +28,7 @@ class Shared:
         gpus: how many train a fold together.
     """
 
-    data_dir: str
+    data_dir: Data
     folds: int
     preset: str
     output_dir: str = ""

@@ -40,6 +40,7 @@ from pipeline.core.stages import FIRST, Stage, result_label_map, stage_overrides
 from pipeline.data.cache import CaseCache
 from pipeline.data.datalist import check_kinds
 from pipeline.data.study import Study, check_unchanged, load_study, open_study, without_label
+from pipeline.folders.several import Data, one_or_several
 from pipeline.runs.units import RUN, Unit, recorded
 from pipeline.training.checkpoint import FINISHED, MODEL
 
@@ -57,7 +58,7 @@ class CrossValidation:
 
     Args:
         network: name of a folder of `bundles/`, or `a>b` for a cascade, see `pipeline.core.stages`.
-        dataset_dir: in any layout that `pipeline.folders.layouts` knows.
+        dataset_dir: in any layout that `pipeline.folders.layouts` knows; a folder, or several as one data set.
         folds: how many; with split `patients` no patient is on both sides.
         preset: name of a file of `bundles/common/presets`.
         output_dir: gets `predictions/<case>.nii.gz`, `metrics.csv`, `summary.json`, `folds.json`, `fold<k>/model.pt`;
@@ -77,7 +78,7 @@ class CrossValidation:
     """
 
     network: str
-    dataset_dir: str
+    dataset_dir: Data
     folds: int
     preset: str
     output_dir: str
@@ -188,7 +189,7 @@ class CrossValidation:
         """
         stage = stage or self.stages[-1]
         own: dict[str, Any] = {
-            "dataset_dir": str(self.dataset_dir),
+            "dataset_dir": one_or_several(self.dataset_dir),
             "output_dir": str(self.folder(stage)),
             "folds": self.folds,
             "split": str(self.split),

@@ -21,6 +21,7 @@ from pipeline.core.configuration import TRAIN, parse_overrides
 from pipeline.core.errors import InputError
 from pipeline.core.project import PROJECT, inner_name
 from pipeline.data.study import load_study
+from pipeline.folders.several import named_folders
 from pipeline.runs.arguments import LOCAL, SLURM
 from pipeline.runs.cluster import Cluster, bytes_of
 from pipeline.runs.cross_validation import CrossValidation
@@ -84,7 +85,11 @@ def launch(work: Any, where: str = LOCAL, cluster: Mapping[str, Any] | str = "{}
 def folders_of(work: Any, units: Sequence[Unit]) -> list[str | Path]:
     """What the jobs of a work read and write: its results, and its data."""
     data = [getattr(work, name, None) for name in ("data_dir", "dataset_dir", "test_dir")]
-    return [work.place, *(unit.folder for unit in units), *filter(None, data)]
+    return [
+        work.place,
+        *(unit.folder for unit in units),
+        *(name for each in data if each for name in named_folders(each)),
+    ]
 
 
 def bytes_needed(units: Sequence[Unit], at_once: int) -> int:

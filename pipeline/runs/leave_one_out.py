@@ -29,8 +29,8 @@ from pipeline.core.stages import STAGES
 from pipeline.data.datalist import read_datalist
 from pipeline.data.folds import ONE_PATIENT_OUT, patients_of
 from pipeline.data.study import Study, open_study
-from pipeline.folders.layouts import list_cases
 from pipeline.folders.output_folder import check_output
+from pipeline.folders.several import Data, data_folders, folders_of, list_all, told
 from pipeline.inference.ensemble import VOTE, check_method
 from pipeline.inference.ensemble_score import OUT_OF_PATIENT, EnsembleScore, refuse_overlap
 from pipeline.inference.members import ANSWERED, SEEN, WINDOWS
@@ -54,7 +54,7 @@ class LeaveOneOut:
             `bundles/common/members/<preset>.yaml` says stands below the overrides.
         output_dir: gets what a cross-validation leaves, `external/` as `EnsembleScore` leaves it, and `lopo.json`, all
             the numbers that are printed.
-        test_dir: a data set of other patients, in any layout; None for none.
+        test_dir: a data set of other patients, in any layout, in one folder or several; None for none.
         seed: member k is trained with seed + k.
         members: number of a member, or its place in a list -> overrides for it alone; or such a text.
         method: `vote` or `mean`.
@@ -62,10 +62,10 @@ class LeaveOneOut:
     """
 
     network: str
-    dataset_dir: str
+    dataset_dir: Data
     preset: str
     output_dir: str
-    test_dir: str | None = None
+    test_dir: Data | None = None
     seed: int = 0
     overrides: Mapping[str, Any] | str = field(default_factory=dict)
     members: Mapping[int, Mapping[str, Any]] | Sequence[Mapping[str, Any]] | str = field(default_factory=dict)
@@ -85,8 +85,8 @@ class LeaveOneOut:
         summary = ensemble_summary(self.method, [f"fold{fold}" for fold in self.seeds], groups, severities)
         write_json(Path(self.output_dir) / ENSEMBLE_SCORES, {**summary, "seeds": list(self.seeds.values())})
         tables = [leave_one_out_table(rows, self.seeds), ensemble_tables(self.method, groups, severities)]
-        told = "\n\n".join(("", *tables, *([] if self.test_dir else [NO_TEST])))
-        logs.result(told, folder=self.output_dir, summary=summary)
+        shown = "\n\n".join(("", *tables, *([] if self.test_dir else [NO_TEST])))
+        logs.result(shown, folder=self.output_dir, summary=summary)
         # Again, now with the ensemble
         logger.info("Report: %s", write_report(Path(self.output_dir)))
         logger.info("Done in %s. Results are in %s", duration(time.monotonic() - began), self.output_dir)
@@ -95,7 +95,7 @@ class LeaveOneOut:
         """Refuse what cannot be scored in the end, before days of training; the study."""
         check_method(self.method, None, self.count)
         self.check_members()
-        check_output(self.output_dir, *([self.test_dir] if self.test_dir else []))
+        check_output(self.output_dir, *(data_folders(self.test_dir) if self.test_dir else []))
         study = open_study(self.output_dir, self.dataset_dir, self.count, ONE_PATIENT_OUT, self.seed)
         if self.test_dir is not None:
             # The last that is read of it until the trainings are over
@@ -117,11 +117,11 @@ class LeaveOneOut:
     @cached_property
     def count(self) -> int:
         """Of patients, and so of members."""
-        patients = patients_of([{"patient_id": case.patient_id} for case in list_cases(self.dataset_dir).cases])
+        patients = patients_of([{"patient_id": case.patient_id} for case in list_all(self.dataset_dir).cases])
         if len(patients) < 2:
             raise InputError(
-                f"{self.dataset_dir}: has scans of {len(patients)} patient(s); leaving one out needs 2 or more; add "
-                "patients, or name them in manifest.json."
+                f"{told(self.dataset_dir)}: has scans of {len(patients)} patient(s); leaving one out needs 2 or more; "
+                "add patients, or name them in manifest.json."
             )
         return len(patients)
 
@@ -197,12 +197,12 @@ class LeaveOneOut:
             groups += found
         if self.leaky:
             # In this very folder, where the honest predictions are already
-            everywhere = self.ensemble("", study.datalist["dataset_dir"], leaky=True)
+            everywhere = self.ensemble("", folders_of(study.datalist), leaky=True)
             everywhere.segment()
             groups += everywhere.leaking_groups()
         return groups, severities
 
-    def ensemble(self, name: str, dataset_dir: str, leaky: bool = False) -> EnsembleScore:
+    def ensemble(self, name: str, dataset_dir: Data, leaky: bool = False) -> EnsembleScore:
         return EnsembleScore(
             models=self.output_dir,
             dataset_dir=dataset_dir,

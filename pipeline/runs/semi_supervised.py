@@ -33,6 +33,7 @@ from pipeline.data.pseudo_labels import LABELLED, PSEUDO_LABELLED, Drawn, draw_r
 from pipeline.data.study import Study
 from pipeline.data.unlabelled import read_unlabelled, refuse_tested
 from pipeline.folders.output_folder import check_output
+from pipeline.folders.several import Data
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.scans.scan import file_sha256
 from pipeline.training.checkpoint import FINISHED, MODEL
@@ -55,7 +56,7 @@ class SemiSupervised:
 
     Args:
         network: name of a folder of `bundles/`; no cascade.
-        dataset_dir: the labelled cases, in any layout that `pipeline.folders.layouts` knows.
+        dataset_dir: the labelled cases, as `CrossValidation` takes them.
         unlabelled_dir: scans, in any layout or none; none of a tested patient.
         folds: how many; with split `patients` no patient is on both sides.
         preset: name of a file of `bundles/common/presets`.
@@ -73,7 +74,7 @@ class SemiSupervised:
     """
 
     network: str
-    dataset_dir: str
+    dataset_dir: Data
     unlabelled_dir: str
     folds: int
     preset: str

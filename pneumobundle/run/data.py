@@ -12,7 +12,7 @@ from pipeline.data.datalist import write_datalist
 from pipeline.data.fetch import fetch as download
 from pipeline.folders.inputs import listed
 from pipeline.phantom.dataset import write_set
-from pneumobundle.run.defaults import dataset_of, path
+from pneumobundle.run.defaults import dataset_of, folders, path
 
 
 def check(given: SimpleNamespace) -> None:
@@ -34,7 +34,7 @@ def fetch(given: SimpleNamespace) -> None:
 
 
 def datalist(given: SimpleNamespace) -> None:
-    logs.result(table(write_datalist(path(given.data), path(given.out))))
+    logs.result(table(write_datalist(folders(given.data), path(given.out))))
 
 
 def list_scans(given: SimpleNamespace) -> None:

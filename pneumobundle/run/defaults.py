@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pipeline.core.errors import InputError
+from pipeline.folders.several import named_folders, one_or_several, told
 from pipeline.phantom.dataset import write_set
 
 PHANTOM, PHANTOM_TEST, PHANTOM_UNLABELLED = "data/phantom", "data/phantom_test", "data/phantom_unlabelled"
@@ -33,9 +34,17 @@ def preset_of(given: SimpleNamespace) -> str:
     return str(given.preset or (PAPER if given.data else DEMO))
 
 
-def dataset_of(given: SimpleNamespace) -> str:
-    """The folder that was given; else the synthetic chests, which are written where they are not there yet."""
-    return path(given.data) if given.data else str(write_set(PHANTOM))
+def dataset_of(given: SimpleNamespace) -> str | list[str]:
+    """What was given, a folder or several; else the synthetic chests, written where they are not there yet."""
+    return folders(given.data) if given.data else str(write_set(PHANTOM))
+
+
+def one_dataset_of(given: SimpleNamespace) -> str:
+    """As `dataset_of`, for what works on one folder; InputError for several."""
+    data = dataset_of(given)
+    if isinstance(data, str):
+        return data
+    raise InputError(f"DATA names {len(data)} folders, {told(data)}; expected one; give the folder that is meant.")
 
 
 def side_by_side(given: SimpleNamespace) -> int:
@@ -43,6 +52,11 @@ def side_by_side(given: SimpleNamespace) -> int:
     if given.jobs is not None:
         return int(given.jobs)
     return 0 if preset_of(given) == DEMO else 1
+
+
+def folders(text: str) -> str | list[str]:
+    """What a text names, a folder or several, each as `path` has it."""
+    return one_or_several([path(name) for name in named_folders(text)])
 
 
 def path(text: str) -> str:
@@ -68,6 +82,8 @@ def cluster_of(given: SimpleNamespace) -> dict[str, Any]:
 
 def as_monai_reads(value: Any) -> Any:
     """A value that a configuration of MONAI's takes for itself, where a text has signs that it would look up."""
+    if isinstance(value, list):
+        return [as_monai_reads(each) for each in value]
     if not isinstance(value, str) or not re.search(r"[@%$#]", value):
         return value
     escaped = "".join(f"\\x{ord(sign):02x}" if sign in "@%$#" else sign for sign in repr(value))

@@ -19,7 +19,7 @@ from pipeline.export.verify import verify as checks_of
 from pipeline.export.zoo import lay_into
 from pipeline.inference.ensemble import parse_weights
 from pipeline.small_devices.export import export_model
-from pneumobundle.run.defaults import dataset_of, network_of, path
+from pneumobundle.run.defaults import network_of, one_dataset_of, path
 
 OUT = Path("build/bundles")
 PRESET, SMALL_PRESET = "paper", "demo"
@@ -83,5 +83,5 @@ def push(given: SimpleNamespace) -> None:
 def export(given: SimpleNamespace) -> None:
     model, source, out = (Path(path(each)) if each else None for each in (given.model, given.input, given.out))
     preset = given.preset or SMALL_PRESET
-    dataset = Path(dataset_of(given))
+    dataset = Path(one_dataset_of(given))
     logs.result(export_model(network_of(given), model, preset, source, dataset, given.format.split(), out))

@@ -17,6 +17,7 @@ from pipeline.experiments.ablation import Ablation
 from pipeline.experiments.description import described
 from pipeline.experiments.experiment import Experiment
 from pipeline.folders.output_folder import claim_output
+from pipeline.folders.several import Data, named_folders
 from pipeline.phantom.dataset import write_set
 from pipeline.runs.compare import Networks
 from pipeline.runs.cross_validation import CrossValidation
@@ -30,7 +31,9 @@ from pneumobundle.run.defaults import (
     cluster_of,
     dataset_of,
     folder_for_training,
+    folders,
     network_of,
+    one_dataset_of,
     path,
     preset_of,
     run_of,
@@ -107,7 +110,7 @@ def leave_one_out(given: SimpleNamespace) -> None:
         "leave_one_out",
         **_of_training(given),
         **_where(given),
-        test_dir=path(test) if test else None,
+        test_dir=folders(test) if test else None,
         members=given.members,
         lungs=given.lungs,
         method=given.method,
@@ -120,7 +123,7 @@ def score_ensemble(given: SimpleNamespace) -> None:
     workflow(
         "score_ensemble",
         models=folder_for_training("MODEL", given.model) or f"{usual(given, 'cv')}/fold0",
-        dataset_dir=path(given.data) if given.data else str(write_set(PHANTOM_TEST, first=11)),
+        dataset_dir=folders(given.data) if given.data else str(write_set(PHANTOM_TEST, first=11)),
         method=given.method,
         weights=given.weights or None,
         leaky=given.leaky,
@@ -128,7 +131,7 @@ def score_ensemble(given: SimpleNamespace) -> None:
     )
 
 
-def _shared(given: SimpleNamespace, data: str, out: str) -> dict[str, Any]:
+def _shared(given: SimpleNamespace, data: Data, out: str) -> dict[str, Any]:
     """Fields of `pipeline.runs.arguments.Shared`."""
     named = {name: getattr(given, name) for name in ("folds", "split", "seed", "overrides", "gpus")}
     return {"data_dir": data, "output_dir": out, "preset": preset_of(given), "jobs": side_by_side(given), **named}
@@ -137,7 +140,7 @@ def _shared(given: SimpleNamespace, data: str, out: str) -> dict[str, Any]:
 def compare(given: SimpleNamespace) -> None:
     out, data = folder_for_training("OUT", given.out) or "", dataset_of(given)
     if out:
-        claim_output(out, data)
+        claim_output(out, *named_folders(data))
     networks = Networks(
         networks=given.networks.split(),
         structures=given.structure.split(),
@@ -150,7 +153,7 @@ def compare(given: SimpleNamespace) -> None:
 def ablation(given: SimpleNamespace) -> None:
     out, data = folder_for_training("OUT", given.out), dataset_of(given)
     folder = Path(out, given.paper) if out else Path("runs", "ablation", given.paper, preset_of(given))
-    claim_output(out or folder, data)
+    claim_output(out or folder, *named_folders(data))
     launch(Ablation(paper=given.paper, **_shared(given, data, str(folder))), given.launch, cluster_of(given))
 
 
@@ -159,7 +162,7 @@ def experiment(given: SimpleNamespace) -> None:
     names = description.networks if given.networks is None else given.networks.split()
     if not names:
         raise InputError(f"NETWORKS is empty; expected names such as {' '.join(description.networks)}.")
-    data, preset = dataset_of(given), preset_of(given)
+    data, preset = one_dataset_of(given), preset_of(given)
     out = folder_for_training("OUT", given.out) or f"runs/{given.paper}_paper/{preset}"
     claim_output(out, data)
     work = Experiment(

@@ -20,7 +20,7 @@ from pneumobundle import options
 from pneumobundle.command_line import command_group, main
 from pneumobundle.commands import COMMANDS, GROUPS, OTHER_NAMES
 from pneumobundle.make_help import one, variables
-from pneumobundle.run.defaults import folder_for_training, preset_of, side_by_side
+from pneumobundle.run.defaults import folder_for_training, folders, preset_of, side_by_side
 
 SHOWN = [command for command in COMMANDS if command.runs and not command.hidden]
 
@@ -182,6 +182,34 @@ def test_words_without_a_name_are_the_option_that_they_are_for(tmp_path: Path, c
     by_word = capsys.readouterr().out
     run_command("scans", "--input", tmp_path / "a.nii.gz")
     assert by_word == capsys.readouterr().out != ""
+
+
+@pytest.mark.parametrize(
+    ("words", "data"),
+    [
+        (["check", "a", "my scans"], "a 'my scans'"),
+        (["check", "--data", "a", "my scans"], "a 'my scans'"),
+        (["check", "a b"], "a b"),
+        (["cv", "--folds", "2", "--data", "a", "b", "--seed", "1"], "a b"),
+        (["cv", "--data", "a b"], "a b"),
+        (["cv", "--data=a"], "a"),
+        (["compare", "--data", "a", "enet", "unet_3d"], "a"),
+    ],
+)
+def test_several_folders_are_one_text(words, data, monkeypatch):
+    asked = []
+    monkeypatch.setattr("pneumobundle.command_line.work", lambda _, given: asked.append(given.data))
+    main(words)
+    assert asked == [data]
+
+
+def test_several_folders_are_each_a_path_that_no_program_takes_for_an_option():
+    assert folders("b -x") == ["./-x", "b"]
+
+
+def test_several_folders_are_refused_where_one_is_meant():
+    with pytest.raises(InputError, match="DATA names 2 folders, a and b; expected one; give the folder that is meant"):
+        run_command("experiment", "--data", "b", "a")
 
 
 def test_an_export_tells_what_it_found(monkeypatch, capsys):

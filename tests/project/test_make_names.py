@@ -56,7 +56,7 @@ def given(done: subprocess.CompletedProcess[str]) -> list[str]:
     return list(json.loads(done.stdout))
 
 
-def read_by_monai(value: str) -> object:
+def read_by_monai(value: str | list[str]) -> object:
     return ConfigParser({"given": as_monai_reads(value)}).get_parsed_content("given")
 
 
@@ -105,6 +105,10 @@ def test_nothing_that_is_given_runs_in_the_shell(make, tmp_path, target):
 @pytest.mark.parametrize("value", [*ODD, "runs/unet_3d"])
 def test_monai_reads_a_text_as_it_is(value):
     assert read_by_monai(value) == value
+
+
+def test_monai_reads_several_texts_as_they_are():
+    assert read_by_monai(ODD) == ODD
 
 
 @pytest.mark.parametrize("value", [0, True, None, {"partition": "a#b"}, [1, 2]])

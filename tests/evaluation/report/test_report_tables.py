@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def texts(cells):
 def run_of(settings, trainings=None, **more):
     stage = Stage("", settings, trainings or {})
     fields = {"cases": {}, "datalist": {}, "folds": {}, "rows": (), **more}
-    return Run(folder=Path("cv"), stages=(stage,), dataset_dir=Path("/home/someone/scans"), **fields)
+    return Run(folder=Path("cv"), stages=(stage,), **{"dataset_dir": Path("/home/someone/scans"), **fields})
 
 
 def test_a_structure_has_mean_deviation_median_and_range():
@@ -150,3 +151,13 @@ def test_without_a_finished_training_there_is_no_table_of_them():
 def test_every_scan_has_the_beginning_of_its_hash():
     table = facts.hash_table([{"case": "a", "image_sha256": "0123456789abcdef", "size": [5, 6, 7]}])
     assert texts(table.body[0]) == ["a", "5 x 6 x 7", "-", "-", "-", "0123456789ab", "-"]
+
+
+def test_several_folders_are_named_with_what_each_says_of_itself(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(json.dumps({"about": f"set {name}"}))
+    cases = {"x": {"patient_id": "x", "intensity": "hu"}}
+    run = run_of({}, cases=cases, dataset_dir=tmp_path, datalist={"folders": ["a", "b"]})
+    told = facts.data_facts(run)
+    assert (told["folder"], told["about"]) == ("a + b", "set a; set b")

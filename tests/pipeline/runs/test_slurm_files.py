@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -12,11 +13,12 @@ import pytest
 from commands import run_command
 
 from pipeline.core.atomic import read_json, write_json
+from pipeline.core.configuration import TRAIN
 from pipeline.core.errors import InputError
 from pipeline.runs.cluster import Cluster, bytes_of, seconds_of
 from pipeline.runs.compare import Networks
 from pipeline.runs.cross_validation import CrossValidation
-from pipeline.runs.launch import described, finish, launch, made
+from pipeline.runs.launch import described, finish, folders_of, launch, made
 from pipeline.runs.leave_one_out import LeaveOneOut
 from pipeline.runs.slurm import WORK, units_script
 from pipeline.runs.slurm_queue import JOBS
@@ -272,6 +274,14 @@ def test_a_comparison_is_written_down_and_made_again(tmp_path, write_dataset, bu
     again = made(read_json(tmp_path / "work.json"))
     assert [str(unit) for unit in again.units()] == [str(unit) for unit in networks.units()]
     assert len(status_lines(tmp_path / "out")) == 4
+
+
+def test_jobs_see_every_folder_of_the_data(tmp_path):
+    networks = Networks(["enet", "lednet"], data_dir=["b", "a"], folds=2, preset="demo", output_dir=str(tmp_path))
+    again = made(json.loads(json.dumps(described(networks))))
+    assert folders_of(again, [Unit("run", 0)]) == [tmp_path, "run", "a", "b"]
+    (training, _) = again.trainings.values()
+    assert training.configuration(TRAIN)["dataset_dir"] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
