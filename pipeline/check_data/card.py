@@ -240,13 +240,22 @@ def _spread(known: Sequence[Checked], rows: Mapping[str, Callable[[Mapping[str, 
     return part("figure", body=plot, caption="")
 
 
+def _volume(volume_ml: Mapping[str, float], structure: str) -> Cell:
+    """Empty where the label does not annotate the structure."""
+    return volume_cell(volume_ml[structure]) if structure in volume_ml else Cell(ABSENT)
+
+
 def _balance(checked: Sequence[Checked]) -> Section:
     labelled = [one for one in checked if "volume_ml" in one.entry]
     if not labelled:
         return Section("balance", "Class balance", paragraph("No case has a label."))
     volumes = {one.case.name: one.entry["volume_ml"] for one in labelled}
     rows = [
-        [Cell(case), *(volume_cell(ml.get(name, 0.0)) for name in BALANCED), share_cell(infected_share(ml))]
+        [
+            Cell(case),
+            *(_volume(ml, name) for name in BALANCED),
+            share_cell(infected_share(ml)),
+        ]
         for case, ml in volumes.items()
     ]
     columns = ("case", *(f"{name.replace('_', ' ')} (ml)" for name in BALANCED), "infected share")

@@ -15,6 +15,8 @@ from pipeline.check_data.finding import ERROR, NOTE, Finding
 from pipeline.check_data.overview import Overview, overview
 from pipeline.check_data.scan_gate import look_at_scan
 from pipeline.check_data.visits import check_visits
+from pipeline.core.annotation import ANNOTATES, Annotation
+from pipeline.core.labels import IGNORE
 from pipeline.core.progress_bar import progress_bar
 from pipeline.folders.layouts import Case, Listing
 from pipeline.scans.scan import ROUNDED, case_name, file_sha256, read_label
@@ -46,13 +48,17 @@ def check_labelled(listing: Listing, folder: Path) -> tuple[list[Checked], list[
     swapped = [finding.case for finding in found if finding.check == "sides" and finding.repair]
     masks = _masks(checked)
     of_set = [*labels.check_names(listing, folder, swapped, masks), *check_visits(listing.cases)]
-    of_set += labels.check_masks(listing, masks, {one.case.name for one in checked if "volume_ml" in one.entry})
+    volumes_ml = {one.case.name: one.entry["volume_ml"] for one in checked if "volume_ml" in one.entry}
+    of_set += labels.check_masks(listing, masks, volumes_ml)
+    of_set += labels.check_annotates(listing, volumes_ml)
     return checked, [*of_set, *found, *_orphans(listing)]
 
 
 def _masks(checked: Iterable[Checked]) -> list[Case]:
-    """Cases whose labels hold code 1, the left lung's, and nothing else."""
-    volumes = [(one.case, one.entry["volume_ml"]) for one in checked if "volume_ml" in one.entry]
+    """Cases whose labels hold code 1, the left lung's, and nothing else, though they might."""
+    volumes = [
+        (one.case, one.entry["volume_ml"]) for one in checked if "volume_ml" in one.entry and one.case.annotates is None
+    ]
     return [case for case, ml in volumes if ml["left_lung"] and not (ml["right_lung"] or ml["infection"])]
 
 
@@ -133,27 +139,31 @@ def _read_label(found: Checked, folder: Path, path: Path) -> sitk.Image | None:
         what = f"has codes that are off by up to {label.GetMetaData(ROUNDED)}; they are read as whole numbers"
         found.findings.append(Finding(NOTE, case, "rounding", path, what))
     found.findings += geometry.check_directions(label, case, path)
-    voxels = labels.count_voxels(label)
-    if wrong := labels.check_codes(label, voxels, case, path):
+    voxels, annotation = labels.count_voxels(label), Annotation.of(found.case.annotates)
+    if wrong := labels.check_codes(label, voxels, annotation, case, path):
         found.findings += wrong
         return None
-    found.findings += labels.check_structures(voxels, case, path)
+    found.findings += labels.check_structures(voxels, annotation, case, path)
     found.entry |= {
         "label": Path(os.path.relpath(path, folder)).as_posix(),
-        "volume_ml": labels.structure_volumes_ml(voxels, label.GetSpacing()),
+        "volume_ml": labels.structure_volumes_ml(voxels, label.GetSpacing(), annotation),
         "label_sha256": file_sha256(path),
     }
-    return label
+    if annotation.names is not None:
+        found.entry[ANNOTATES] = annotation.names
+    # To what judges anatomy, a voxel that nobody knows is none of a structure
+    return sitk.Mask(label, label != IGNORE) if voxels[IGNORE] else label
 
 
 def _check_anatomy(found: Checked, label: sitk.Image, view: Overview, path: Path) -> None:
     case, volume_ml = found.case.name, found.entry["volume_ml"]
     # A label of infection alone does not tell how large the lungs are
-    lungs_ml = volume_ml["lungs"] + volume_ml["infection"] if volume_ml["lungs"] else 0.0
+    lungs_ml = volume_ml["lungs"] + volume_ml.get("infection", 0.0) if volume_ml.get("lungs") else 0.0
+    told_sides = Annotation.of(found.case.annotates).sides
     turned = anatomy.turned_over(view)
     cut, cuts = anatomy.check_field_of_view(label, view, case, found.case.image)
     found.findings += [
-        *anatomy.check_sides(view, turned, case, path),
+        *(anatomy.check_sides(view, turned, case, path) if told_sides else ()),
         *anatomy.check_on_scan(view, turned, case, path),
         *anatomy.check_infection(view, case, path),
         *anatomy.check_size(view, lungs_ml, cut, case, found.case.image),

@@ -19,6 +19,8 @@ LABEL_NAMES = {
     CONSOLIDATION: "consolidation",
 }
 LABEL_CODES = tuple(LABEL_NAMES)
+# In a label file: nobody knows what this voxel is. It is left out of training and of every score
+IGNORE = 255
 # Code 3 is infection whose kind nobody has told. The first of them stands for all where no kind is asked for.
 INFECTED = (INFECTION, GROUND_GLASS, CONSOLIDATION)
 
@@ -52,6 +54,19 @@ class LabelMap:
         """The project's codes that a class is made of: what a reference may hold."""
         return tuple(sorted(code for codes in self.classes.values() for code in codes))
 
+    def codes_of(self, structure: str) -> tuple[int, ...]:
+        """The project's codes that a structure is made of."""
+        codes = list(self.classes.values())
+        return tuple(code for number in self.structures[structure] for code in codes[number])
+
+    @property
+    def lung_classes(self) -> list[int]:
+        """Numbers of the classes that hold lung and no background."""
+        lungs = {LEFT_LUNG, RIGHT_LUNG}
+        return [
+            number for number, codes in enumerate(self.classes.values()) if {*codes} & lungs and BACKGROUND not in codes
+        ]
+
     @property
     def infection_classes(self) -> list[int]:
         """Numbers of the classes that are infection and nothing else, whatever they are called; none without."""
@@ -68,6 +83,12 @@ class LabelMap:
         for number, codes in enumerate(self.classes.values()):
             table[list(codes)] = number
         return table
+
+    def classes_of(self, codes: np.ndarray) -> np.ndarray:
+        """uint8: the number of the class of each voxel of a label in the project's codes; IGNORE stays."""
+        table = np.full(IGNORE + 1, IGNORE, np.uint8)
+        table[: len(LABEL_CODES)] = self.class_of_code()
+        return table[codes]
 
 
 LABEL_MAPS = {
@@ -109,8 +130,10 @@ LABEL_MAPS = {
 
 def infected(codes: np.ndarray) -> np.ndarray:
     """Boolean mask of what is infected in an array of the project's codes, of whatever kind."""
-    # One comparison is several times faster than three; the codes of the infection are the highest
-    return codes >= INFECTION
+    # Two comparisons are faster than three; the codes of the infection are the highest but for IGNORE
+    mask = codes >= INFECTION
+    mask &= codes <= CONSOLIDATION
+    return mask
 
 
 def label_map(name: str) -> LabelMap:

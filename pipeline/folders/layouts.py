@@ -11,6 +11,7 @@ from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.annotation import ANNOTATES, Annotation
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
 from pipeline.folders.public_set import PUBLIC_PATIENTS, public_name
@@ -30,12 +31,16 @@ _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 @dataclass(frozen=True)
 class Case:
-    """One scan, its label map (None where there is none) and the patient it is of."""
+    """One scan, its label map (None where there is none) and the patient it is of.
+
+    `annotates` are the structures that manifest.json says its label annotates, None where it does not say.
+    """
 
     name: str
     patient_id: str
     image: Path
     label: Path | None
+    annotates: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,12 +73,20 @@ def recognise(dataset_dir: str | Path) -> Listing | None:
 
 
 def _with_manifest(listing: Listing, folder: Path) -> Listing:
-    """With what manifest.json says of patients and label codes, in every layout."""
+    """With what manifest.json says of patients, label codes and what labels annotate, in every layout."""
     manifest = _json_object(folder / "manifest.json")
     told = {str(entry.get("case")): str(entry["patient"]) for entry in _objects(manifest, "cases", "patient")}
     # A scan of the public set has its known patient
     told = {name: patient for name, patient in told.items() if public_name(name) not in PUBLIC_PATIENTS}
-    cases = (replace(case, patient_id=told.get(case.name, case.patient_id)) for case in listing.cases)
+    annotates = _annotates(manifest, folder)
+    cases = (
+        replace(
+            case,
+            patient_id=told.get(case.name, case.patient_id),
+            annotates=annotates.get(case.name, annotates.get("")),
+        )
+        for case in listing.cases
+    )
     names = _label_names(manifest.get("label_codes")) or listing.label_names
     return replace(listing, cases=tuple(cases), label_names=names)
 
@@ -253,6 +266,18 @@ def _label_names(labels: Any) -> dict[int, str]:
         elif isinstance(value, int):
             names[value] = key
     return names
+
+
+def _annotates(manifest: Mapping[str, Any], folder: Path) -> dict[str, tuple[str, ...]]:
+    """What the labels annotate, by case; of the others by the name "", where the manifest says it of the folder."""
+    of_cases = {str(entry.get("case")): entry[ANNOTATES] for entry in _objects(manifest, "cases", ANNOTATES)}
+    given = {**({"": manifest[ANNOTATES]} if ANNOTATES in manifest else {}), **of_cases}
+    for case, names in given.items():
+        whose = f"{folder / 'manifest.json'}{case and f', case {case}'}: "
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InputError(f'{whose}annotates is {names!r}; expected a list of structures, such as ["infection"].')
+        Annotation.of(names, whose)
+    return {case: tuple(names) for case, names in given.items()}
 
 
 def _json_object(file: Path) -> dict[str, Any]:
