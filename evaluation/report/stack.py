@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from evaluation.measures.cases import read_labels
+from evaluation.measures.cases import read_labels, read_reference
 from pipeline.core.errors import InputError
-from pipeline.core.labels import LEFT_LUNG, RIGHT_LUNG, LabelMap
+from pipeline.core.labels import IGNORE, LEFT_LUNG, RIGHT_LUNG, LabelMap
 from pipeline.scans.scan import GREY_255, intensity_domain, read_scan
 from pipeline.scans.simpleitk import sitk
 
@@ -74,7 +74,7 @@ def read_stack(
     Raises InputError, naming the case, where they differ in size or hold other numbers.
     """
     scan = read_scan(image)
-    expected = read_labels(reference, case, labels.codes)
+    expected = read_reference(reference, case, labels)
     found = read_labels(prediction, case, range(len(labels.classes)))
     likely = None if probability is None else read_scan(probability)
     sizes = {volume.GetSize() for volume in (scan, expected, found, likely) if volume is not None}
@@ -83,9 +83,14 @@ def read_stack(
     stack = stack_of(scan, found, case, window_hu)
     return replace(
         stack,
-        reference=labels.class_of_code()[oriented(expected)[0]],
+        reference=_shown(labels.classes_of(oriented(expected)[0])),
         probability=None if likely is None else oriented(likely)[0],
     )
+
+
+def _shown(classes: np.ndarray) -> np.ndarray:
+    """Class numbers in which what is to be ignored is background."""
+    return np.where(classes == IGNORE, np.uint8(0), classes)
 
 
 def stack_of(scan: sitk.Image, prediction: sitk.Image, case: str, window_hu: Sequence[float]) -> Stack:

@@ -27,6 +27,7 @@ from evaluation.statistics.verdicts import interval_text
 from evaluation.tables.scores import tables
 from pipeline.bundle_files.earlier_version import refuse_earlier
 from pipeline.core import logs
+from pipeline.core.annotation import annotation_of
 from pipeline.core.atomic import keep_json, read_json, write_json
 from pipeline.core.bundle_process import run_bundle, signals_passed_on
 from pipeline.core.configuration import COMMON, INFERENCE, TRAIN, merged, parse_overrides
@@ -38,7 +39,7 @@ from pipeline.core.progress_bar import duration
 from pipeline.core.run_files import METRICS_FILE, PREDICTIONS, PROBABILITIES, SUMMARY_FILE
 from pipeline.core.stages import FIRST, Stage, result_label_map, stage_overrides, stages_of
 from pipeline.data.cache import CaseCache
-from pipeline.data.datalist import check_kinds
+from pipeline.data.datalist import check_labels
 from pipeline.data.study import Study, check_unchanged, load_study, open_study, without_label
 from pipeline.runs.units import RUN, Unit, recorded
 from pipeline.training.checkpoint import FINISHED, MODEL
@@ -123,7 +124,7 @@ class CrossValidation:
         study = open_study(self.output_dir, self.dataset_dir, self.folds, self.split, self.seed)
         check_unchanged(study)
         for stage in self.stages:
-            check_kinds(study.datalist, label_map(self.configuration(TRAIN, stage)["label_map"]))
+            check_labels(study.datalist, label_map(self.configuration(TRAIN, stage)["label_map"]))
         if self.only_fold >= 0:
             study.held_out(self.only_fold)  # refuses a fold that does not exist
         self.keep_all(configurations)
@@ -355,6 +356,7 @@ class CrossValidation:
             fold,
             probability if probability.is_file() else None,
             Path(case["image"]),
+            annotation_of(case),
         )
 
     def result_label_map(self) -> str:
