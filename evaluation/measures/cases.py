@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +54,8 @@ class Job:
     """One case to evaluate: two label files on one grid, and who is on them.
 
     `probability` is the file of the infection's, see `transforms.infection_probability`, `scan` that of the image; None
-    where there is none. `annotation` is what the reference annotates.
+    where there is none. `annotation` is what the reference annotates, `codes` what its file's codes mean where they are
+    not the project's.
     """
 
     reference: Path
@@ -65,6 +66,7 @@ class Job:
     probability: Path | None = None
     scan: Path | None = None
     annotation: Annotation = field(default_factory=Annotation)
+    codes: Mapping[str, str] | None = None
 
 
 def evaluate_case(job: Job, label_map: LabelMap = OWN_CODES) -> list[Row]:
@@ -117,14 +119,14 @@ def read_pair(job: Job, label_map: LabelMap) -> tuple[sitk.Image, sitk.Image]:
     # The headers first: they tell without reading a volume
     _refuse_other_grid(job, read_geometry(job.reference), job.prediction, WRITTEN_ELSEWHERE)
     return (
-        read_reference(job.reference, job.case, label_map),
+        read_reference(job.reference, job.case, label_map, job.codes),
         read_labels(job.prediction, job.case, range(len(label_map.classes))),
     )
 
 
-def read_reference(path: Path, case: str, label_map: LabelMap) -> sitk.Image:
-    """A reference in the project's codes or IGNORE, uint8; InputError as of `read_labels`."""
-    return checked_labels(read_label(path), case, str(path), label_map.codes, IGNORE)
+def read_reference(path: Path, case: str, label_map: LabelMap, codes: Mapping[str, str] | None = None) -> sitk.Image:
+    """A reference, uint8, of codes and IGNORE; `codes` as of `read_label`, InputError as of `read_labels`."""
+    return checked_labels(read_label(path, codes), case, str(path), label_map.codes, IGNORE)
 
 
 def read_prediction(job: Job, grid: Geometry, label_map: LabelMap) -> sitk.Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,13 +68,16 @@ def read_stack(
     labels: LabelMap,
     window_hu: Sequence[float],
     probability: Path | None = None,
+    codes: Mapping[str, str] | None = None,
 ) -> Stack:
     """A case's files, the reference in the project's codes and the prediction in the label map's class numbers.
+
+    `codes` are what the codes of the reference's file mean, where they are others.
 
     Raises InputError, naming the case, where they differ in size or hold other numbers.
     """
     scan = read_scan(image)
-    expected = read_reference(reference, case, labels)
+    expected = read_reference(reference, case, labels, codes)
     found = read_labels(prediction, case, range(len(labels.classes)))
     likely = None if probability is None else read_scan(probability)
     sizes = {volume.GetSize() for volume in (scan, expected, found, likely) if volume is not None}

@@ -12,7 +12,7 @@ from evaluation.tables.scores import tables
 from pipeline.core import logs
 from pipeline.core.annotation import annotation_of
 from pipeline.core.atomic import write_json
-from pipeline.core.labels import label_map
+from pipeline.core.labels import CODES, label_map
 from pipeline.core.run_files import METRICS_FILE, SUMMARY_FILE
 
 
@@ -38,6 +38,7 @@ def evaluate_predictions(
             case["patient_id"],
             fold,
             annotation=annotation_of(case),
+            codes=case.get(CODES),
         )
         for case in cases
     ]

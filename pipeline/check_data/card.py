@@ -25,7 +25,7 @@ from pipeline.core.atomic import replacing
 from pipeline.core.progress_bar import progress_bar
 from pipeline.folders.layouts import Listing
 from pipeline.folders.left_out import LeftOut
-from pipeline.scans.scan import GREY_255, HOUNSFIELD, read_scan
+from pipeline.scans.scan import GREY_255, HOUNSFIELD, read_label, read_scan
 
 CARD = "card.html"
 # More pictures make a page that no browser shows quickly
@@ -81,7 +81,7 @@ def _look(one: Checked) -> Seen:
     image = read_scan(one.case.image)
     label = None
     if one.case.label is not None and "volume_ml" in one.entry:
-        label = read_scan(one.case.label)
+        label = read_label(one.case.label, one.case.codes)
         label = label if label.GetSize() == image.GetSize() else None
     domain = one.entry["intensity"]
     return Seen(one, tile(image, label, domain, one.case.name), histogram(image) if domain else None)

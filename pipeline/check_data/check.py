@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from pipeline.check_data.overview import Overview, overview
 from pipeline.check_data.scan_gate import look_at_scan
 from pipeline.check_data.visits import check_visits
 from pipeline.core.annotation import ANNOTATES, Annotation
-from pipeline.core.labels import IGNORE
+from pipeline.core.labels import CODES, IGNORE
 from pipeline.core.progress_bar import progress_bar
 from pipeline.folders.layouts import Case, Listing
 from pipeline.scans.scan import ROUNDED, case_name, file_sha256, read_label
@@ -56,9 +56,9 @@ def check_labelled(listing: Listing, folder: Path) -> tuple[list[Checked], list[
 
 def _masks(checked: Iterable[Checked]) -> list[Case]:
     """Cases whose labels hold code 1, the left lung's, and nothing else, though they might."""
-    volumes = [
-        (one.case, one.entry["volume_ml"]) for one in checked if "volume_ml" in one.entry and one.case.annotates is None
-    ]
+    # Where the manifest says what labels annotate or what their codes are, nothing is guessed
+    read = [one for one in checked if "volume_ml" in one.entry and not (one.case.annotates or one.case.codes)]
+    volumes = [(one.case, one.entry["volume_ml"]) for one in read]
     return [case for case, ml in volumes if ml["left_lung"] and not (ml["right_lung"] or ml["infection"])]
 
 
@@ -131,7 +131,7 @@ def _read_scan(found: Checked, folder: Path) -> sitk.Image | None:
 def _read_label(found: Checked, folder: Path, path: Path) -> sitk.Image | None:
     """The label, its part of the entry and what is wrong with it; None where its codes say nothing."""
     case = found.case.name
-    label, wrong = files.read(path, case, read_label)
+    label, wrong = files.read(path, case, partial(read_label, codes=found.case.codes))
     found.findings += wrong
     if label is None:
         return None
@@ -151,6 +151,8 @@ def _read_label(found: Checked, folder: Path, path: Path) -> sitk.Image | None:
     }
     if annotation.names is not None:
         found.entry[ANNOTATES] = annotation.names
+    if found.case.codes is not None:
+        found.entry[CODES] = dict(found.case.codes)
     # To what judges anatomy, a voxel that nobody knows is none of a structure
     return sitk.Mask(label, label != IGNORE) if voxels[IGNORE] else label
 
@@ -163,12 +165,20 @@ def _check_anatomy(found: Checked, label: sitk.Image, view: Overview, path: Path
     turned = anatomy.turned_over(view)
     cut, cuts = anatomy.check_field_of_view(label, view, case, found.case.image)
     found.findings += [
-        *(anatomy.check_sides(view, turned, case, path) if told_sides else ()),
+        *(_sides(found, view, turned, path) if told_sides else ()),
         *anatomy.check_on_scan(view, turned, case, path),
         *anatomy.check_infection(view, case, path),
         *anatomy.check_size(view, lungs_ml, cut, case, found.case.image),
         *cuts,
     ]
+
+
+def _sides(found: Checked, view: Overview, turned: str, path: Path) -> list[Finding]:
+    wrong = anatomy.check_sides(view, turned, found.case.name, path)
+    if found.case.codes is None:
+        return wrong
+    # A copy would need another table of codes
+    return [replace(finding, mend="correct codes in manifest.json", repair="") for finding in wrong]
 
 
 def _look(case: Case, view: Overview) -> duplicates.Look:

@@ -13,6 +13,8 @@ from pipeline.check_data.finding import ERROR, NOTE, WARNING, Finding
 from pipeline.core.annotation import ANNOTATES, Annotation
 from pipeline.core.labels import (
     BACKGROUND,
+    CODE_OF,
+    CODES,
     CONSOLIDATION,
     GROUND_GLASS,
     IGNORE,
@@ -167,8 +169,10 @@ def check_names(
     """A folder that names its codes otherwise (lungmask: 1 right, 2 left) would be learnt wrongly without an error.
 
     `swapped` are the cases whose codes 1 and 2 REPAIR swaps, `masks` those whose code 1 it makes the infection's; where
-    either are all, it names them rightly too.
+    either are all, it names them rightly too. Where manifest.json says what the codes are, they are read so.
     """
+    if any(case.codes is not None for case in listing.cases):
+        return []
     others = {
         code: name
         for code, name in listing.label_names.items()
@@ -181,10 +185,23 @@ def check_names(
     repair = "the codes' names as they are then" if file and mended else ""
     told = f"; expected {EXPECTED_CODES}"
     told += ", while lungmask has 1 for the right and 2 for the left lung" if lungmask else ""
+    mend = "relabel, or correct the name" + _as_codes(listing.label_names)
     return [
         Finding(
-            ERROR, "", "code_names", file, f"calls label code {code} {name!r}{told}", "relabel, or correct the name",
-            repair,
+            ERROR, "", "code_names", file, f"calls label code {code} {name!r}{told}", mend, repair
         )
         for code, name in others.items()
     ]  # fmt: skip
+
+
+def _as_codes(names: Mapping[int, str]) -> str:
+    """What to write into manifest.json, as the end of a sentence; empty where names do not tell what codes are."""
+    codes = {}
+    for code, name in names.items():
+        meant = [own for own, parts in NAME_PARTS.items() if any(part in name.lower() for part in parts)]
+        if code == BACKGROUND:
+            continue
+        if not meant:
+            return ""
+        codes[str(code)] = next(called for called, own in CODE_OF.items() if own == meant[0])
+    return f", or say in manifest.json what the codes are, {json.dumps({CODES: codes})}"

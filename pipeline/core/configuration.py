@@ -17,6 +17,7 @@ from typing import Any
 from monai.bundle import ConfigComponent, ConfigParser, run
 
 from pipeline.core.errors import InputError
+from pipeline.core.labels import travelling
 from pipeline.core.nearest_name import did_you_mean
 from pipeline.core.project import ROOT
 
@@ -169,6 +170,8 @@ def merged(
     both = load([*layers[TRAIN], *layers[INFERENCE]])
     check_keys(overrides, both, "OVERRIDES")
     written = {key.replace("#", "::"): value for key, value in overrides.items()}
+    if isinstance(classes := written.get("label_map"), str):
+        written["label_map"] = travelling(classes)
     mine = {key: value for key, value in written.items() if key.split("::")[0] in parser}
     parser.update({**mine, **own})
     return parser.get()

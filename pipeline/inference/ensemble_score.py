@@ -33,7 +33,7 @@ from pipeline.core.annotation import Annotation, annotation_of
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.bundle_process import run_bundle
 from pipeline.core.errors import InputError
-from pipeline.core.labels import LabelMap, label_map
+from pipeline.core.labels import CODES, LabelMap, label_map
 from pipeline.core.progress_bar import progress_bar
 from pipeline.core.run_files import DATALIST, FOLDS, METRICS_FILE, PREDICTIONS, SUMMARY_FILE
 from pipeline.core.stages import first_stage_model_of, has_first_stage, result_label_map
@@ -202,8 +202,8 @@ class EnsembleScore:
     def job(self, folder: str, case: Mapping[str, Any]) -> Job:
         """The label map of a case in a folder."""
         file, scan = self.folder / folder / f"{case['case']}.nii.gz", Path(case["image"])
-        told = annotation_of(case)
-        return Job(Path(case["label"]), file, case["case"], case["patient_id"], 0, scan=scan, annotation=told)
+        told, codes = annotation_of(case), case.get(CODES)
+        return Job(Path(case["label"]), file, case["case"], case["patient_id"], 0, None, scan, told, codes)
 
     def measure(self, case: Mapping[str, Any]) -> Measured:
         """A case's scores, flags and severity; each of its files is read once, and all are in memory together."""

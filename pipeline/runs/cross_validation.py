@@ -33,7 +33,7 @@ from pipeline.core.bundle_process import run_bundle, signals_passed_on
 from pipeline.core.configuration import COMMON, INFERENCE, TRAIN, merged, parse_overrides
 from pipeline.core.device import chosen_device, is_gpu
 from pipeline.core.errors import InputError
-from pipeline.core.labels import label_map
+from pipeline.core.labels import CODES, label_map
 from pipeline.core.machine import cores
 from pipeline.core.progress_bar import duration
 from pipeline.core.run_files import METRICS_FILE, PREDICTIONS, PROBABILITIES, SUMMARY_FILE
@@ -357,6 +357,7 @@ class CrossValidation:
             probability if probability.is_file() else None,
             Path(case["image"]),
             annotation_of(case),
+            case.get(CODES),
         )
 
     def result_label_map(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.core.labels import CODES
 from pipeline.inference.features import Model
 from pipeline.inference.fold_scans import Case
 from pipeline.scans.front import Front
@@ -35,7 +36,7 @@ def reference(model: Model, case: Case) -> np.ndarray | None:
     """The class numbers and IGNORE (H, W, D) of a case's label on the prepared grid, uint8; None where it has none."""
     if "label" not in case:
         return None
-    annotation = read_label(case["label"])
+    annotation = read_label(case["label"], case.get(CODES))
     # Headers may differ by rounding, which may be a voxel on the prepared grid
     annotation.CopyInformation(read_scan(case["image"]))
     numbers: np.ndarray = model.setting("classes").classes_of(model.setting("front").label(annotation))

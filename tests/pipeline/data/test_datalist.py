@@ -306,11 +306,11 @@ def test_the_unlabelled_real_case_can_be_segmented():
     assert "ricord_001012_ds2" in {scan["case"] for scan in scans(real_folder("extra"))}
 
 
-def partial(folder: Path, codes: np.ndarray, **told: object) -> Path:
-    """A data set of the cases a and b, both with these codes; `told` is its manifest."""
+def partial(folder: Path, label: np.ndarray, **told: object) -> Path:
+    """A data set of the cases a and b, both with this label; `told` is its manifest."""
     make_dataset(folder, "a", "b")
     for case in ("a", "b"):
-        write_volume(folder / "labels" / f"{case}.nii.gz", codes)
+        write_volume(folder / "labels" / f"{case}.nii.gz", label)
     (folder / "manifest.json").write_text(json.dumps(told))
     return folder
 
@@ -378,3 +378,45 @@ def test_voxels_that_nobody_knows_are_counted_and_belong_to_no_structure(tmp_pat
     )
     (ignored, _) = [one.what for one in findings if one.check == "ignored"]
     assert ignored == "has 6 voxels (5 %) of code 255: they are left out of training and scores"
+
+
+def foreign(folder: Path, **told: object) -> Path:
+    """As lungmask and some sets of infection code them: 1 right, 2 left lung, 7 infection."""
+    return partial(folder, np.choose(lungs(), [0, 2, 1, 7]).astype(np.uint8), **told)
+
+
+CODES = {"1": "right_lung", "2": "left_lung", "7": "infection"}
+
+
+def test_codes_of_another_meaning_are_read_as_the_manifest_says(tmp_path):
+    entry, _ = read_datalist(foreign(tmp_path / "foreign", codes=CODES))["training"]
+    own, _ = read_datalist(partial(tmp_path / "own", lungs()))["training"]
+    assert entry["codes"] == CODES
+    assert entry["volume_ml"] == own["volume_ml"]
+    assert "codes" not in own
+
+
+def test_a_code_that_the_manifest_does_not_name_is_refused(tmp_path):
+    codes = {"1": "right_lung", "2": "left_lung"}
+    assert "holds the code 7, which codes in manifest.json does not name; name it there, or relabel it." in complaint(
+        foreign(tmp_path, codes=codes)
+    )
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        ({"1": "lesion"}, "codes calls 1 'lesion'; expected one of background, left_lung, right_lung, infection, "),
+        (["infection"], "codes is ['infection']; expected a table such as "),
+    ],
+)
+def test_a_table_of_codes_that_says_nothing_is_refused(tmp_path, codes, said):
+    assert complaint(foreign(tmp_path, codes=codes)).startswith(f"{tmp_path / 'manifest.json'}: {said}")
+
+
+def test_names_of_a_foreign_set_are_told_as_a_table_of_codes_to_write(tmp_path):
+    told = complaint(partial(tmp_path, lungs(), label_codes={"1": "right lung", "2": "left lung", "3": "infection"}))
+    assert (
+        'in manifest.json what the codes are, {"codes": {"1": "right_lung", "2": "left_lung", "3": "infection"}}'
+        in told
+    )
