@@ -243,7 +243,7 @@ def _given(classes: LabelMap, structures: Any, where: str) -> dict[str, tuple[in
                 f"{where}: has {others[0]!r} in the structure {name}; expected some of {', '.join(names)}."
             )
         numbered[name] = tuple(names.index(member) if member in names else member for member in members)
-        held = {*replace(classes, structures=numbered).codes_of(name)}
+        held = frozenset(replace(classes, structures=numbered).codes_of(name))
         meanings = dict.fromkeys(frozenset(meant & {*classes.codes}) for meant in known.get(name, ()))
         if held not in meanings:
             expected = " or ".join(map(_listed, meanings)) or f"a name of {', '.join(known)}"
