@@ -169,9 +169,7 @@ def merged(
     parser = ConfigParser(load(layers[workflow]))
     both = load([*layers[TRAIN], *layers[INFERENCE]])
     check_keys(overrides, both, "OVERRIDES")
-    written = {key.replace("#", "::"): value for key, value in overrides.items()}
-    if isinstance(classes := written.get("label_map"), str):
-        written["label_map"] = travelling(classes)
+    written = with_content({key.replace("#", "::"): value for key, value in overrides.items()})
     mine = {key: value for key, value in written.items() if key.split("::")[0] in parser}
     parser.update({**mine, **own})
     return parser.get()
@@ -188,6 +186,14 @@ def parse_overrides(overrides: Mapping[str, Any] | str) -> Mapping[str, Any]:
     if not isinstance(parsed, Mapping):
         raise InputError(f"OVERRIDES is {overrides}, expected a dictionary such as {{'max_epochs': 20}}.")
     return parsed
+
+
+def with_content(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides in which a label map's file is what it holds, so that a run goes on without the file."""
+    return {
+        key: travelling(value) if key.split("::")[-1] == "label_map" and isinstance(value, str) else value
+        for key, value in overrides.items()
+    }
 
 
 def check_keys(overrides: Iterable[str], declared: Mapping[str, Any], source: str) -> None:

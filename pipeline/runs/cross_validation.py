@@ -30,7 +30,7 @@ from pipeline.core import logs
 from pipeline.core.annotation import annotation_of
 from pipeline.core.atomic import keep_json, read_json, write_json
 from pipeline.core.bundle_process import run_bundle, signals_passed_on
-from pipeline.core.configuration import COMMON, INFERENCE, TRAIN, merged, parse_overrides
+from pipeline.core.configuration import COMMON, INFERENCE, TRAIN, merged, parse_overrides, with_content
 from pipeline.core.device import chosen_device, is_gpu
 from pipeline.core.errors import InputError
 from pipeline.core.labels import CODES, label_map
@@ -129,8 +129,14 @@ class CrossValidation:
             study.held_out(self.only_fold)  # refuses a fold that does not exist
         self.keep_all(configurations)
         self.warn_of_leaks(study)
-        write_json(Path(self.output_dir) / RUN, asdict(self))
+        write_json(Path(self.output_dir) / RUN, {**asdict(self), "overrides": self.kept_overrides()})
         return study
+
+    def kept_overrides(self) -> Mapping[str, Any] | str:
+        """As they were given, but for a label map's file, which may be gone when the run goes on."""
+        given = parse_overrides(self.overrides)
+        kept = with_content(given)
+        return self.overrides if kept == given else kept
 
     @classmethod
     def of(cls, folder: str | Path) -> CrossValidation:

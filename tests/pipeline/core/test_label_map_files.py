@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.core.configuration import TRAIN, merged
+from pipeline.core.configuration import TRAIN, merged, with_content
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_MAPS, label_map, travelling
 
@@ -99,3 +99,11 @@ def test_a_file_that_is_not_there_and_an_unknown_name_are_refused(tmp_path):
         label_map(str(tmp_path / "none.yaml"))
     with pytest.raises(InputError, match=r"^label_map is 'lung', expected one of: lungs_infection, .* or a YAML file"):
         label_map("lung")
+
+
+def test_a_run_goes_on_without_the_file(tmp_path):
+    given = {"max_epochs": 2, "infection::label_map": written(tmp_path, KINDS)}
+    kept = with_content(given)
+    assert kept["max_epochs"] == 2
+    assert label_map(kept["infection::label_map"]) == label_map(given["infection::label_map"])
+    assert with_content(kept) == kept
