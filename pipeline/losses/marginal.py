@@ -67,13 +67,13 @@ class MarginalLoss(nn.Module):
         return self.loss(merged, shown)  # type: ignore[no-any-return]
 
     def merged(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Logits (B, C, ...) in float32 with all merged that targets (B, 1, ...), perhaps of another size, leave open.
+        """Logits (B, C, ...), in four bytes or more, with all merged that targets (B, 1, ...) leave open.
 
         A target of another size is reduced by the nearest voxel, as `DeepSupervisionLoss` does.
         """
         if logits.shape[2:] != target.shape[2:]:
             target = nn.functional.interpolate(target, size=logits.shape[2:], mode="nearest-exact")
-        result = logits.float()
+        result = logits.to(torch.promote_types(logits.dtype, torch.float32))
         background = int(self.label_map.class_of_code()[BACKGROUND])
         # A few pairs of a class and what is not told; of those that merge alike, once
         alike: dict[bytes, list[int]] = {}
