@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,9 +17,18 @@ from evaluation.measures.lesions import Detection
 from evaluation.measures.metrics import ALL_METRICS, COUNTS, Overlap, voxel_ml
 from evaluation.measures.roc import area_under_roc
 from evaluation.measures.surfaces import SURFACE_METRICS, TOLERANCE_MM, surface_scores
+from evaluation.measures.whole_lungs import whole_lungs
+from pipeline.core.annotation import Annotation
 from pipeline.core.atomic import write_csv
 from pipeline.core.errors import InputError
-from pipeline.core.labels import LABEL_CODES, LABEL_MAPS, LABEL_NAMES, LabelMap
+from pipeline.core.labels import (
+    BACKGROUND,
+    IGNORE,
+    LABEL_CODES,
+    LABEL_MAPS,
+    LABEL_NAMES,
+    LabelMap,
+)
 from pipeline.core.progress_bar import progress_bar
 from pipeline.scans.scan import Geometry, read_geometry, read_label, read_scan
 from pipeline.scans.simpleitk import sitk
@@ -45,7 +54,8 @@ class Job:
     """One case to evaluate: two label files on one grid, and who is on them.
 
     `probability` is the file of the infection's, see `transforms.infection_probability`, `scan` that of the image; None
-    where there is none.
+    where there is none. `annotation` is what the reference annotates, `codes` what its file's codes mean where they are
+    not the project's.
     """
 
     reference: Path
@@ -55,12 +65,15 @@ class Job:
     fold: int
     probability: Path | None = None
     scan: Path | None = None
+    annotation: Annotation = field(default_factory=Annotation)
+    codes: Mapping[str, str] | None = None
 
 
 def evaluate_case(job: Job, label_map: LabelMap = OWN_CODES) -> list[Row]:
     """One row a structure, on the scanner's grid: COLUMNS, shares in [0, 1], millimetres, millilitres and counts.
 
-    The reference holds the project's codes, the prediction the numbers of the label map's classes. Raises InputError
+    The reference holds the project's codes, the prediction the numbers of the label map's classes. A structure that the
+    reference does not annotate has no row. Voxels of code IGNORE are of neither mask and not counted. Raises InputError
     where the grids of the files differ or a file holds other values. Undefined values are nan, by the rules in
     `evaluation.measures.metrics`, `evaluation.measures.surfaces` and `evaluation.measures.roc`; lesions are counted in
     the infection alone.
@@ -70,25 +83,33 @@ def evaluate_case(job: Job, label_map: LabelMap = OWN_CODES) -> list[Row]:
 
 def case_rows(job: Job, reference: sitk.Image, prediction: sitk.Image, label_map: LabelMap) -> list[Row]:
     """`evaluate_case` of label maps that were read already, as `read_pair` gives them."""
-    classes = label_map.class_of_code()[sitk.GetArrayViewFromImage(reference)]
-    found = sitk.GetArrayViewFromImage(prediction)
     spacing_mm = reference.GetSpacing()[::-1]
+    classes = label_map.classes_of(sitk.GetArrayViewFromImage(reference))
+    found = sitk.GetArrayViewFromImage(prediction)
+    known = known_voxels(classes)
+    if not job.annotation.infection:
+        found = without_infection(found, label_map, spacing_mm)
+    if known is not None:
+        found = np.where(known, found, np.uint8(IGNORE))
     rows = []
     for structure, numbers in label_map.structures.items():
+        if not job.annotation.tells(label_map.codes_of(structure)):
+            continue
         masks = belongs(classes, numbers), belongs(found, numbers)
         row: Row = {
             "case": job.case,
             "patient_id": job.patient_id,
             "fold": job.fold,
             "structure": structure,
-            **overlap_scores(*masks, spacing_mm),
+            **overlap_scores(*masks, spacing_mm, known),
             **surface_scores(*masks, spacing_mm, TOLERANCE_MM[structure]),
             **dict.fromkeys(("auc", *LESIONS), math.nan),
         }
         if is_infection(structure, label_map):
             row.update(lesion_counts(*masks, spacing_mm))
             if job.probability:
-                row["auc"] = area_under_roc(masks[0], read_probability(job, Geometry.of(reference)))
+                likely = read_probability(job, Geometry.of(reference))
+                row["auc"] = area_under_roc(*(masks[0], likely) if known is None else (masks[0][known], likely[known]))
         rows.append({name: row[name] for name in COLUMNS})
     return rows
 
@@ -98,9 +119,14 @@ def read_pair(job: Job, label_map: LabelMap) -> tuple[sitk.Image, sitk.Image]:
     # The headers first: they tell without reading a volume
     _refuse_other_grid(job, read_geometry(job.reference), job.prediction, WRITTEN_ELSEWHERE)
     return (
-        read_labels(job.reference, job.case, label_map.codes),
+        read_reference(job.reference, job.case, label_map, job.codes),
         read_labels(job.prediction, job.case, range(len(label_map.classes))),
     )
+
+
+def read_reference(path: Path, case: str, label_map: LabelMap, codes: Mapping[str, str] | None = None) -> sitk.Image:
+    """A reference, uint8, of codes and IGNORE; `codes` as of `read_label`, InputError as of `read_labels`."""
+    return checked_labels(read_label(path, codes), case, str(path), label_map.codes, IGNORE)
 
 
 def read_prediction(job: Job, grid: Geometry, label_map: LabelMap) -> sitk.Image:
@@ -129,10 +155,41 @@ def is_infection(structure: str, label_map: LabelMap) -> bool:
     return {*label_map.structures[structure]} == {*label_map.infection_classes}
 
 
-def overlap_scores(reference: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[float]) -> Row:
-    """What voxel counts give, of two boolean masks (D, H, W): ALL_METRICS, VOLUMES, SLICE_DICE, SLICES and COUNTS."""
+def known_voxels(labels: np.ndarray) -> np.ndarray | None:
+    """Boolean mask of all but what is to be ignored; None where nothing is."""
+    known: np.ndarray = labels != IGNORE
+    return None if known.all() else known
+
+
+def without_infection(prediction: np.ndarray, label_map: LabelMap, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Class numbers in which infection is lung, as in a reference that does not annotate it.
+
+    Of the class of its lung, by `whole_lungs` where the label map tells the sides; background without such a class.
+    """
+    infection = np.isin(prediction, label_map.infection_classes)
+    lungs = label_map.lung_classes
+    merged = prediction.copy()
+    if len(lungs) < 2:
+        merged[infection] = lungs[0] if lungs else label_map.class_of_code()[BACKGROUND]
+        return merged
+    first_codes = np.array([codes[0] for codes in label_map.classes.values()], np.uint8)
+    sides = whole_lungs(first_codes[prediction], spacing_mm)
+    merged[infection] = label_map.class_of_code()[sides[infection]]
+    return merged
+
+
+def overlap_scores(
+    reference: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[float], known: np.ndarray | None = None
+) -> Row:
+    """What voxel counts give, of two boolean masks (D, H, W): ALL_METRICS, VOLUMES, SLICE_DICE, SLICES and COUNTS.
+
+    `known` is the mask of the voxels that count, None for all.
+    """
     # Slice by slice: the masks stay in the processor's cache
-    slices = [Overlap.of(here, there) for here, there in zip(reference, prediction, strict=True)]
+    pairs = list(zip(reference, prediction, strict=True))
+    if known is not None:
+        pairs = [(here[where], there[where]) for (here, there), where in zip(pairs, known, strict=True)]
+    slices = [Overlap.of(here, there) for here, there in pairs]
     overlap = sum(slices, Overlap())
     ml = voxel_ml(spacing_mm)
     return {
@@ -157,10 +214,15 @@ def read_labels(path: Path, case: str, expected: Sequence[int]) -> sitk.Image:
     return checked_labels(read_label(path), case, str(path), expected)
 
 
-def checked_labels(image: sitk.Image, case: str, called: str, expected: Sequence[int]) -> sitk.Image:
-    """A label image in uint8; InputError, as of `read_labels`, which says what it is `called`."""
+def checked_labels(
+    image: sitk.Image, case: str, called: str, expected: Sequence[int], besides: int | None = None
+) -> sitk.Image:
+    """A label image in uint8; InputError, as of `read_labels`, which says what it is `called`.
+
+    One number `besides` the expected ones may be there.
+    """
     for plane in sitk.GetArrayViewFromImage(image):
-        known = belongs(plane, expected)
+        known = belongs(plane, expected if besides is None else (*expected, besides))
         if not known.all():
             names = f" ({', '.join(LABEL_NAMES.values())})" if expected == LABEL_CODES else ""
             raise InputError(

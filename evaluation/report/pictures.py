@@ -13,7 +13,7 @@ from evaluation.report.run import Run
 from evaluation.report.shown import Shown, evenly, landmarks, ranking, ranking_structure
 from evaluation.report.stack import Stack, cropped, fullest_slice, read_stack, thinned
 from evaluation.report.tables import name_of
-from pipeline.core.labels import LabelMap
+from pipeline.core.labels import CODES, LabelMap
 from pipeline.core.text_table import number
 
 SLICES, PIXELS = 64, 256
@@ -57,7 +57,8 @@ def pictures(run: Run, cases: Sequence[Shown]) -> Iterator[Picture]:
     for place, shown in enumerate(cases):
         files, probability = case_files(run, shown.case), run.probability(shown.case)
         likely = probability if probability.is_file() else None
-        stack = cropped(read_stack(*files, shown.case, labels, window_hu, likely), lungs)
+        codes = run.cases.get(shown.case, {}).get(CODES)
+        stack = cropped(read_stack(*files, shown.case, labels, window_hu, likely, codes), lungs)
         rank = ranks.get(shown, "")
         drawn = panels(stack, labels.structures, viewed, shown.case, f"scan-{place}") if rank else None
         yield Picture(shown, rank, drawn, _slices(stack, shown, labels.structures[viewed], len(cases)))

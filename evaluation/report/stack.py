@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from evaluation.measures.cases import read_labels
+from evaluation.measures.cases import read_labels, read_reference
 from pipeline.core.errors import InputError
-from pipeline.core.labels import LEFT_LUNG, RIGHT_LUNG, LabelMap
+from pipeline.core.labels import IGNORE, LEFT_LUNG, RIGHT_LUNG, LabelMap
 from pipeline.scans.scan import GREY_255, intensity_domain, read_scan
 from pipeline.scans.simpleitk import sitk
 
@@ -68,13 +68,16 @@ def read_stack(
     labels: LabelMap,
     window_hu: Sequence[float],
     probability: Path | None = None,
+    codes: Mapping[str, str] | None = None,
 ) -> Stack:
     """A case's files, the reference in the project's codes and the prediction in the label map's class numbers.
+
+    `codes` are what the codes of the reference's file mean, where they are others.
 
     Raises InputError, naming the case, where they differ in size or hold other numbers.
     """
     scan = read_scan(image)
-    expected = read_labels(reference, case, labels.codes)
+    expected = read_reference(reference, case, labels, codes)
     found = read_labels(prediction, case, range(len(labels.classes)))
     likely = None if probability is None else read_scan(probability)
     sizes = {volume.GetSize() for volume in (scan, expected, found, likely) if volume is not None}
@@ -83,9 +86,14 @@ def read_stack(
     stack = stack_of(scan, found, case, window_hu)
     return replace(
         stack,
-        reference=labels.class_of_code()[oriented(expected)[0]],
+        reference=_shown(labels.classes_of(oriented(expected)[0])),
         probability=None if likely is None else oriented(likely)[0],
     )
+
+
+def _shown(classes: np.ndarray) -> np.ndarray:
+    """Class numbers in which what is to be ignored is background."""
+    return np.where(classes == IGNORE, np.uint8(0), classes)
 
 
 def stack_of(scan: sitk.Image, prediction: sitk.Image, case: str, window_hu: Sequence[float]) -> Stack:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluation.measures.cases import known_voxels
 from evaluation.measures.severity import GRADES, Severity, severity
 from evaluation.measures.whole_lungs import whole_lungs
 from evaluation.tables.severity_table import predicted_severity
@@ -76,12 +77,12 @@ def case_severity(
     """
     if not label_map.infection_classes:
         return None
-    truth, spacing_mm = sitk.GetArrayViewFromImage(reference), reference.GetSpacing()[::-1]
+    spacing_mm = reference.GetSpacing()[::-1]
+    truth, *labels = map(sitk.GetArrayViewFromImage, (reference, ensemble, *members))
+    if (known := known_voxels(truth)) is not None:
+        truth, *labels = (label * known for label in (truth, *labels))
     lungs = whole_lungs(truth, spacing_mm)
-    found = [
-        predicted_severity(sitk.GetArrayViewFromImage(image), label_map, spacing_mm, lungs)
-        for image in (ensemble, *members)
-    ]
+    found = [predicted_severity(label, label_map, spacing_mm, lungs) for label in labels]
     return CaseSeverity(case, severity(lungs, infected(truth)), found[0], tuple(found[1:]))
 
 

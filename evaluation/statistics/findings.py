@@ -25,6 +25,7 @@ from evaluation.tables.severity_table import (
     severity_row,
     severity_table,
 )
+from pipeline.core.annotation import Annotation
 from pipeline.core.atomic import write_csv
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
@@ -43,7 +44,7 @@ class Finding:
     """Of one predicted case.
 
     Args:
-        severity: None where the label map has no infection.
+        severity: None where the label map has no infection, or the reference does not annotate lungs and infection.
         flags: none where the label map does not tell left lung, right lung and infection apart.
     """
 
@@ -62,7 +63,7 @@ def examine(job: Job, reference: sitk.Image, prediction: sitk.Image, label_map: 
     spacing_mm = reference.GetSpacing()[::-1]
     # Once for both, as it takes most of the time where infection is scattered
     lungs = whole_lungs(arrays[1], spacing_mm) if label_map.classes == OWN_CODES.classes else None
-    severities = case_severities(*arrays, label_map, spacing_mm, lungs)
+    severities = case_severities(*arrays, label_map, spacing_mm, lungs) if job.annotation == Annotation() else None
     flags = job_flags(job, prediction, label_map, lungs=lungs)
     return Finding(job.case, job.fold, severities and severity_row(job.case, *severities), flags)
 
@@ -97,7 +98,8 @@ def score_and_examine(jobs: Iterable[Job], label_map: LabelMap) -> tuple[list[Ro
 def worths(findings: Sequence[Finding], rows: Sequence[Row]) -> list[Worth]:
     """What each flag is worth on these cases, held against their Dice; none where there are no flags."""
     dice = {(row["case"], row["fold"]): row["dice"] for row in rows if row["structure"] == JUDGED_BY}
-    flagged = [finding for finding in findings if finding.flags]
+    # A case whose reference does not annotate what it is judged by has no score
+    flagged = [finding for finding in findings if finding.flags and (finding.case, finding.fold) in dice]
     found = []
     for limits in EVERY:
         flags = [{flag.limits.name: flag for flag in finding.flags}.get(limits.name) for finding in flagged]

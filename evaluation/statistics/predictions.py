@@ -10,8 +10,9 @@ from evaluation.measures.cases import Job, evaluate_cases, write_metrics_csv
 from evaluation.statistics.summary import summarise
 from evaluation.tables.scores import tables
 from pipeline.core import logs
+from pipeline.core.annotation import annotation_of
 from pipeline.core.atomic import write_json
-from pipeline.core.labels import label_map
+from pipeline.core.labels import CODES, label_map
 from pipeline.core.run_files import METRICS_FILE, SUMMARY_FILE
 
 
@@ -30,7 +31,15 @@ def evaluate_predictions(
     """
     folder = Path(output_dir)
     jobs = [
-        Job(Path(case["label"]), folder / f"{case['case']}.nii.gz", case["case"], case["patient_id"], fold)
+        Job(
+            Path(case["label"]),
+            folder / f"{case['case']}.nii.gz",
+            case["case"],
+            case["patient_id"],
+            fold,
+            annotation=annotation_of(case),
+            codes=case.get(CODES),
+        )
         for case in cases
     ]
     rows = evaluate_cases(jobs, label_map(label_map_name))

@@ -116,16 +116,13 @@ def _mean_and_deviation(spread: Mapping[str, Any], written: Callable[[float | No
 
 
 def case_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The Dice of each structure, one line a case and fold, sorted by case; `-` where it is undefined."""
+    """The Dice of each structure, one line a case and fold, sorted by case; `-` where it is undefined or has no row."""
     dice = {(row["case"], row["fold"], row["structure"]): row["dice"] for row in rows}
     structures = in_order(row["structure"] for row in rows)
     lines = [["case", "fold", *structures]]
-    for case, fold in sorted({(row["case"], row["fold"]) for row in rows}):
+    cases = sorted({(row["case"], row["fold"]) for row in rows})
+    for case, fold in cases:
         lines.append([shortened(case), str(fold), *(number(dice.get((case, fold, name))) for name in structures)])
-    return "\n".join(
-        (
-            "Dice of each case",
-            aligned(lines),
-            "-: undefined, reference and prediction are both empty.",
-        )
-    )
+    partial = ", or the reference does not annotate it" * (len(dice) < len(cases) * len(structures))
+    undefined = f"-: undefined, reference and prediction are both empty{partial}."
+    return "\n".join(("Dice of each case", aligned(lines), undefined))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.measures.cases import OWN_CODES, belongs
+from evaluation.measures.cases import OWN_CODES, belongs, known_voxels
 from evaluation.measures.severity import GRADES, Severity, severity
 from evaluation.measures.whole_lungs import whole_lungs
 from pipeline.core.labels import LabelMap, infected
@@ -41,11 +41,15 @@ def case_severities(
     """Severity of a reference in the project's codes and of a prediction in the label map's class numbers.
 
     Where the label map has no left and right lung, the predicted infection is judged within the reference's lungs, and
-    what lies outside them is not counted. None where the label map has no infection. Both arrays have one shape; the
+    what lies outside them is not counted. Nor is what the reference has of code IGNORE. None where the label map has no
+    infection. Both arrays have one shape; the
     spacing is in millimetres, in the order of their axes. `found_lungs` are the prediction's whole lungs, where known.
     """
     if not label_map.infection_classes:
         return None
+    if (known := known_voxels(reference)) is not None:
+        reference, prediction = reference * known, prediction * known
+        found_lungs = None if found_lungs is None else found_lungs * known
     lungs = whole_lungs(reference, spacing_mm)
     found = predicted_severity(prediction, label_map, spacing_mm, lungs, found_lungs)
     return severity(lungs, infected(reference)), found

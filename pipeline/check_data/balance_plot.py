@@ -16,7 +16,9 @@ LETTER, WIDTH = 7.8, 640
 
 
 def infected_share(volume_ml: Mapping[str, float]) -> float:
-    """Of lungs and infection together; nan without either."""
+    """Of lungs and infection together; nan without either, and where the label does not annotate both."""
+    if not {"lungs", "infection"} <= volume_ml.keys():
+        return math.nan
     whole = volume_ml["lungs"] + volume_ml["infection"]
     return volume_ml["infection"] / whole if whole else math.nan
 
@@ -25,7 +27,7 @@ def balance_plot(volumes_ml: Mapping[str, Mapping[str, float]]) -> Markup:
     """Case -> volume of each structure in ml; at least one case."""
     height = TOP + ROW * len(volumes_ml) + BOTTOM
     left = 14 + LETTER * max(len(case) for case in volumes_ml)
-    most = max(ml["lungs"] + ml["infection"] for ml in volumes_ml.values())
+    most = max(ml.get("lungs", 0.0) + ml.get("infection", 0.0) for ml in volumes_ml.values())
     across = svg.Scale(0.0, 1.02 * most or 1.0, left, WIDTH - RIGHT)
     parts = [svg.element("text", "ml", class_="axis", x=(across.start + across.end) / 2, y=height - 6)]
     for value in svg.ticks(across.low, across.high, 6):
@@ -41,9 +43,9 @@ def balance_plot(volumes_ml: Mapping[str, Mapping[str, float]]) -> Markup:
 
 def _bar(case: str, volume_ml: Mapping[str, float], across: svg.Scale, top: float) -> Iterator[Markup]:
     consolidation = volume_ml.get("consolidation", 0.0)
-    pieces = [(name, kind, volume_ml[name]) for name, kind in BALANCED.items() if name != "infection"]
+    pieces = [(name, kind, volume_ml.get(name, 0.0)) for name, kind in BALANCED.items() if name != "infection"]
     pieces += [
-        ("infection", "infection", volume_ml["infection"] - consolidation),
+        ("infection", "infection", volume_ml.get("infection", 0.0) - consolidation),
         ("consolidation", "consolidation", consolidation),
     ]
     before = 0.0

@@ -26,7 +26,7 @@ from pipeline.core.progress_bar import progress_bar
 from pipeline.folders.layouts import Listing
 from pipeline.folders.left_out import LeftOut
 from pipeline.folders.several import set_name
-from pipeline.scans.scan import GREY_255, HOUNSFIELD, read_scan
+from pipeline.scans.scan import GREY_255, HOUNSFIELD, read_label, read_scan
 
 CARD = "card.html"
 # More pictures make a page that no browser shows quickly
@@ -82,7 +82,7 @@ def _look(one: Checked) -> Seen:
     image = read_scan(one.case.image)
     label = None
     if one.case.label is not None and "volume_ml" in one.entry:
-        label = read_scan(one.case.label)
+        label = read_label(one.case.label, one.case.codes)
         label = label if label.GetSize() == image.GetSize() else None
     domain = one.entry["intensity"]
     return Seen(one, tile(image, label, domain, one.case.name), histogram(image) if domain else None)
@@ -253,13 +253,22 @@ def _spread(known: Sequence[Checked], rows: Mapping[str, Callable[[Mapping[str, 
     return part("figure", body=plot, caption="")
 
 
+def _volume(volume_ml: Mapping[str, float], structure: str) -> Cell:
+    """Empty where the label does not annotate the structure."""
+    return volume_cell(volume_ml[structure]) if structure in volume_ml else Cell(ABSENT)
+
+
 def _balance(checked: Sequence[Checked]) -> Section:
     labelled = [one for one in checked if "volume_ml" in one.entry]
     if not labelled:
         return Section("balance", "Class balance", paragraph("No case has a label."))
     volumes = {one.case.name: one.entry["volume_ml"] for one in labelled}
     rows = [
-        [Cell(case), *(volume_cell(ml.get(name, 0.0)) for name in BALANCED), share_cell(infected_share(ml))]
+        [
+            Cell(case),
+            *(_volume(ml, name) for name in BALANCED),
+            share_cell(infected_share(ml)),
+        ]
         for case, ml in volumes.items()
     ]
     columns = ("case", *(f"{name.replace('_', ' ')} (ml)" for name in BALANCED), "infected share")

@@ -15,7 +15,9 @@ def table(datalist: Mapping[str, Any]) -> str:
     for entry in entries:
         size = "x".join(str(length) for length in entry["size"])
         spacing = "x".join(f"{length:.4g}" for length in entry["spacing_mm"])
-        volumes = [f"{entry['volume_ml'][name]:.1f}" for name in ("left_lung", "right_lung", "infection")]
+        volume_ml = entry["volume_ml"]
+        structures = ("left_lung", "right_lung", "infection")
+        volumes = [f"{volume_ml[name]:.1f}" if name in volume_ml else "-" for name in structures]
         rows.append((entry["case"], entry["patient_id"], entry["intensity"], size, spacing, *volumes))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from pipeline.check_data.overview import Overview, overview
 from pipeline.check_data.scan_gate import look_at_scan
 from pipeline.check_data.shared_patients import check_shared_patients
 from pipeline.check_data.visits import check_visits
+from pipeline.core.annotation import ANNOTATES, Annotation
+from pipeline.core.labels import CODES, IGNORE
 from pipeline.core.progress_bar import progress_bar
 from pipeline.folders.layouts import Case, Listing
 from pipeline.scans.scan import ROUNDED, case_name, file_sha256, read_label
@@ -49,14 +51,16 @@ def check_labelled(listing: Listing, folder: Path) -> tuple[list[Checked], list[
     found = all_findings(checked)
     swapped = [finding.case for finding in found if finding.check == "sides" and finding.repair]
     masks = _masks(checked)
-    labelled = {one.case.name for one in checked if "volume_ml" in one.entry}
-    # What codes mean, each folder says for itself
+    volumes_ml = {one.case.name: one.entry["volume_ml"] for one in checked if "volume_ml" in one.entry}
+    # What codes mean and what labels annotate, each folder says for itself
     parts = [(place, part, _within(part, masks)) for place, part in listing.by_folder(folder).items()]
     of_set = [found for place, part, own in parts for found in labels.check_names(part, place, swapped, own)]
     of_set += [*check_visits(listing.cases), *check_shared_patients(listing)]
     for place, part, own in parts:
         named = place if listing.parts else None
-        of_set += labels.check_masks(part, own, labelled & {case.name for case in part.cases}, named)
+        of_part = {case.name: volumes_ml[case.name] for case in part.cases if case.name in volumes_ml}
+        of_set += labels.check_masks(part, own, of_part, named)
+        of_set += labels.check_annotates(part, of_part, named)
     return checked, [*of_set, *found, *_orphans(listing)]
 
 
@@ -67,8 +71,10 @@ def _within(listing: Listing, cases: Iterable[Case]) -> list[Case]:
 
 
 def _masks(checked: Iterable[Checked]) -> list[Case]:
-    """Cases whose labels hold code 1, the left lung's, and nothing else."""
-    volumes = [(one.case, one.entry["volume_ml"]) for one in checked if "volume_ml" in one.entry]
+    """Cases whose labels hold code 1, the left lung's, and nothing else, though they might."""
+    # Where the manifest says what labels annotate or what their codes are, nothing is guessed
+    read = [one for one in checked if "volume_ml" in one.entry and not (one.case.annotates or one.case.codes)]
+    volumes = [(one.case, one.entry["volume_ml"]) for one in read]
     return [case for case, ml in volumes if ml["left_lung"] and not (ml["right_lung"] or ml["infection"])]
 
 
@@ -141,7 +147,7 @@ def _read_scan(found: Checked, folder: Path) -> sitk.Image | None:
 def _read_label(found: Checked, folder: Path, path: Path) -> sitk.Image | None:
     """The label, its part of the entry and what is wrong with it; None where its codes say nothing."""
     case = found.case.name
-    label, wrong = files.read(path, case, read_label)
+    label, wrong = files.read(path, case, partial(read_label, codes=found.case.codes))
     found.findings += wrong
     if label is None:
         return None
@@ -149,32 +155,46 @@ def _read_label(found: Checked, folder: Path, path: Path) -> sitk.Image | None:
         what = f"has codes that are off by up to {label.GetMetaData(ROUNDED)}; they are read as whole numbers"
         found.findings.append(Finding(NOTE, case, "rounding", path, what))
     found.findings += geometry.check_directions(label, case, path)
-    voxels = labels.count_voxels(label)
-    if wrong := labels.check_codes(label, voxels, case, path):
+    voxels, annotation = labels.count_voxels(label), Annotation.of(found.case.annotates)
+    if wrong := labels.check_codes(label, voxels, annotation, case, path):
         found.findings += wrong
         return None
-    found.findings += labels.check_structures(voxels, case, path)
+    found.findings += labels.check_structures(voxels, annotation, case, path)
     found.entry |= {
         "label": Path(os.path.relpath(path, folder)).as_posix(),
-        "volume_ml": labels.structure_volumes_ml(voxels, label.GetSpacing()),
+        "volume_ml": labels.structure_volumes_ml(voxels, label.GetSpacing(), annotation),
         "label_sha256": file_sha256(path),
     }
-    return label
+    if annotation.names is not None:
+        found.entry[ANNOTATES] = annotation.names
+    if found.case.codes is not None:
+        found.entry[CODES] = dict(found.case.codes)
+    # To what judges anatomy, a voxel that nobody knows is none of a structure
+    return sitk.Mask(label, label != IGNORE) if voxels[IGNORE] else label
 
 
 def _check_anatomy(found: Checked, label: sitk.Image, view: Overview, path: Path) -> None:
     case, volume_ml = found.case.name, found.entry["volume_ml"]
     # A label of infection alone does not tell how large the lungs are
-    lungs_ml = volume_ml["lungs"] + volume_ml["infection"] if volume_ml["lungs"] else 0.0
+    lungs_ml = volume_ml["lungs"] + volume_ml.get("infection", 0.0) if volume_ml.get("lungs") else 0.0
+    told_sides = Annotation.of(found.case.annotates).sides
     turned = anatomy.turned_over(view)
     cut, cuts = anatomy.check_field_of_view(label, view, case, found.case.image)
     found.findings += [
-        *anatomy.check_sides(view, turned, case, path),
+        *(_sides(found, view, turned, path) if told_sides else ()),
         *anatomy.check_on_scan(view, turned, case, path),
         *anatomy.check_infection(view, case, path),
         *anatomy.check_size(view, lungs_ml, cut, case, found.case.image),
         *cuts,
     ]
+
+
+def _sides(found: Checked, view: Overview, turned: str, path: Path) -> list[Finding]:
+    wrong = anatomy.check_sides(view, turned, found.case.name, path)
+    if found.case.codes is None:
+        return wrong
+    # A copy would need another table of codes
+    return [replace(finding, mend="correct codes in manifest.json", repair="") for finding in wrong]
 
 
 def _look(case: Case, view: Overview) -> duplicates.Look:

@@ -10,10 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.check_data.finding import ERROR, NOTE, WARNING, Finding
+from pipeline.core.annotation import ANNOTATES, Annotation
 from pipeline.core.labels import (
     BACKGROUND,
+    CODE_OF,
+    CODES,
     CONSOLIDATION,
     GROUND_GLASS,
+    IGNORE,
     INFECTED,
     INFECTION,
     KINDS,
@@ -42,13 +46,15 @@ NAMED_IN = {"manifest.json": "label_codes", "dataset.json": "labels"}
 
 
 def count_voxels(label: sitk.Image) -> dict[int, int]:
-    """Voxels of each of the project's codes."""
+    """Voxels of each of the project's codes, and of IGNORE."""
     view = sitk.GetArrayViewFromImage(label)
-    return {code: int(np.count_nonzero(view == code)) for code in LABEL_CODES}
+    return {code: int(np.count_nonzero(view == code)) for code in (*LABEL_CODES, IGNORE)}
 
 
-def check_codes(label: sitk.Image, voxels: Mapping[int, int], case: str, path: Path) -> list[Finding]:
-    """Other codes than the project's, and labels without any; then nothing else can be told of a label."""
+def check_codes(
+    label: sitk.Image, voxels: Mapping[int, int], annotation: Annotation, case: str, path: Path
+) -> list[Finding]:
+    """Codes that a label cannot hold, and labels without any; then nothing else can be told of a label."""
     view = sitk.GetArrayViewFromImage(label)
     if sum(voxels.values()) != view.size:
         codes = [f"{code:.9g}" for code in np.unique(view)]
@@ -58,39 +64,82 @@ def check_codes(label: sitk.Image, voxels: Mapping[int, int], case: str, path: P
                 ERROR, case, "codes", path, f"holds the codes {found}; expected only {EXPECTED_CODES}", "relabel it"
             )
         ]
-    if voxels[BACKGROUND] == view.size:
+    if others := [
+        f"{code} {LABEL_NAMES[code]}" for code in LABEL_CODES if voxels[code] and code not in annotation.codes
+    ]:
+        what = f"holds {', '.join(others)}, but annotates {', '.join(annotation.names or ())} alone"
+        mend = "correct annotates in manifest.json, or relabel it"
+        return [Finding(ERROR, case, "annotates", path, what, mend)]
+    if voxels[BACKGROUND] + voxels[IGNORE] == view.size:
         return [
             Finding(ERROR, case, "empty", path, f"is empty; expected {EXPECTED_CODES}", "save the annotation again")
         ]
     return []
 
 
-def check_structures(voxels: Mapping[int, int], case: str, path: Path) -> list[Finding]:
-    """Lungs that are not labelled, and cases without infection."""
+def check_structures(voxels: Mapping[int, int], annotation: Annotation, case: str, path: Path) -> list[Finding]:
+    """Lungs that are not labelled, cases without infection and voxels that nobody knows, of what a label annotates."""
     left, right = voxels[LEFT_LUNG], voxels[RIGHT_LUNG]
     found = []
-    if not left and not right:
-        what = "labels no lung: only networks that find nothing but infection can be trained on it"
+    if annotation.lungs and not left and not right:
+        what = (
+            "labels no lung: a network that finds lungs would learn that there is none, unless manifest.json says that "
+            "it annotates infection alone"
+        )
         found.append(Finding(NOTE, case, "lungs", path, what))
-    elif not left or not right:
+    elif annotation.lungs and annotation.sides and (not left or not right):
         here, missing = (RIGHT_LUNG, LEFT_LUNG) if right else (LEFT_LUNG, RIGHT_LUNG)
         what = f"labels the {LABEL_NAMES[here]} ({voxels[here]} voxels), but no {LABEL_NAMES[missing]}"
         mend = "correct it unless that lung is not there or infected throughout: it would be learnt as background"
         found.append(Finding(WARNING, case, "lungs", path, what, mend))
-    if not any(voxels[code] for code in INFECTED):
+    if annotation.infection and not any(voxels[code] for code in INFECTED):
         what = "has no infection: scores of the infection are undefined for this case, but for its volume"
         found.append(Finding(NOTE, case, "no_infection", path, what))
+    if voxels[IGNORE]:
+        share = 100 * voxels[IGNORE] / sum(voxels.values())
+        what = f"has {voxels[IGNORE]} voxels ({share:.2g} %) of code {IGNORE}: they are left out of training and scores"
+        found.append(Finding(NOTE, case, "ignored", path, what))
     return found
 
 
-def structure_volumes_ml(voxels: Mapping[int, int], spacing_mm: tuple[float, ...]) -> dict[str, float]:
-    """Volume of each structure, and of the kinds of infection where they are told."""
+def structure_volumes_ml(
+    voxels: Mapping[int, int], spacing_mm: tuple[float, ...], annotation: Annotation
+) -> dict[str, float]:
+    """Volume of each structure that a label annotates, and of the kinds of infection where they are told."""
     voxel_ml = prod(spacing_mm) / 1000
-    structures = dict(STRUCTURES)
+    structures = {name: codes for name, codes in STRUCTURES.items() if annotation.tells(codes)}
     # Only where they are told: the entries of data sets that never told them stay as they are
     if voxels[GROUND_GLASS] or voxels[CONSOLIDATION]:
         structures |= {**KINDS, **({UNSPECIFIED: (INFECTION,)} if voxels[INFECTION] else {})}
     return {name: round(sum(voxels[code] for code in codes) * voxel_ml, 3) for name, codes in structures.items()}
+
+
+def check_annotates(
+    listing: Listing, volumes_ml: Mapping[str, Mapping[str, float]], folder: Path | None = None
+) -> list[Finding]:
+    """Labels that all hold infection alone, or both lungs alone, where manifest.json does not say what they annotate.
+
+    `volumes_ml` are those of the structures, by case; `folder` is where they lie, of several, None where it is the only
+    one.
+    """
+    labelled = [case for case in listing.cases if case.label]
+    if not volumes_ml or len(volumes_ml) < len(labelled) or any(case.annotates is not None for case in labelled):
+        return []
+    every = volumes_ml.values()
+    held = {name for name in ("left_lung", "right_lung", "infection") if any(ml[name] for ml in every)}
+    which = "the only label holds" if len(every) == 1 else f"all {len(every)} labels hold"
+    if held == {"infection"}:
+        what = f"{which} infection alone, so that lungs would be learnt as background"
+        said = ["infection"]
+    elif held == {"left_lung", "right_lung"}:
+        what = f"{which} lungs alone, so that these scans would be learnt as free of infection"
+        said = ["left_lung", "right_lung"]
+    else:
+        return []
+    manifest = f"{folder.name}/manifest.json" if folder else "manifest.json"
+    mend = f"if that was not annotated, write {json.dumps({ANNOTATES: said})} into {manifest}; if all was, "
+    mend += json.dumps({ANNOTATES: ["left_lung", "right_lung", "infection"]})
+    return [Finding(WARNING, "", "annotates", folder, what, mend)]
 
 
 def check_masks(
@@ -109,7 +158,10 @@ def check_masks(
             "as MosMed's, look so"
         )
         place, named = folder.name if folder else "DATA", json.dumps({"label_codes": {LEFT_LUNG: "infection"}})
-        mend = f"if they are, say so in {place}/manifest.json, {named}, and REPAIR writes a copy with code {INFECTION}"
+        mend = (
+            f"if they are, say so in {place}/manifest.json, {named}, and REPAIR writes a copy with code {INFECTION}; "
+            f"if they are of lungs, {json.dumps({ANNOTATES: ['lungs']})}"
+        )
         return [Finding(WARNING, "", "masks", folder, what, mend)]
     what, repair = f"marks infection by code {LEFT_LUNG}", f"code {INFECTION} in its place"
     return [Finding(ERROR, case.name, "mask", case.label, what, "relabel it", repair) for case in masks]
@@ -127,8 +179,10 @@ def check_names(
     """A folder that names its codes otherwise (lungmask: 1 right, 2 left) would be learnt wrongly without an error.
 
     `swapped` are the cases whose codes 1 and 2 REPAIR swaps, `masks` those whose code 1 it makes the infection's; where
-    either are all, it names them rightly too.
+    either are all, it names them rightly too. Where manifest.json says what the codes are, they are read so.
     """
+    if any(case.codes is not None for case in listing.cases):
+        return []
     others = {
         code: name
         for code, name in listing.label_names.items()
@@ -141,10 +195,23 @@ def check_names(
     repair = "the codes' names as they are then" if file and mended else ""
     told = f"; expected {EXPECTED_CODES}"
     told += ", while lungmask has 1 for the right and 2 for the left lung" if lungmask else ""
+    mend = "relabel, or correct the name" + _as_codes(listing.label_names)
     return [
         Finding(
-            ERROR, "", "code_names", file, f"calls label code {code} {name!r}{told}", "relabel, or correct the name",
-            repair,
+            ERROR, "", "code_names", file, f"calls label code {code} {name!r}{told}", mend, repair
         )
         for code, name in others.items()
     ]  # fmt: skip
+
+
+def _as_codes(names: Mapping[int, str]) -> str:
+    """What to write into manifest.json, as the end of a sentence; empty where names do not tell what codes are."""
+    codes = {}
+    for code, name in names.items():
+        meant = [own for own, parts in NAME_PARTS.items() if any(part in name.lower() for part in parts)]
+        if code == BACKGROUND:
+            continue
+        if not meant:
+            return ""
+        codes[str(code)] = next(called for called, own in CODE_OF.items() if own == meant[0])
+    return f", or say in manifest.json what the codes are, {json.dumps({CODES: codes})}"

@@ -17,6 +17,7 @@ from typing import Any
 from monai.bundle import ConfigComponent, ConfigParser, run
 
 from pipeline.core.errors import InputError
+from pipeline.core.labels import travelling
 from pipeline.core.nearest_name import did_you_mean
 from pipeline.core.project import ROOT
 
@@ -168,10 +169,25 @@ def merged(
     parser = ConfigParser(load(layers[workflow]))
     both = load([*layers[TRAIN], *layers[INFERENCE]])
     check_keys(overrides, both, "OVERRIDES")
-    written = {key.replace("#", "::"): value for key, value in overrides.items()}
+    written = with_content({key.replace("#", "::"): value for key, value in overrides.items()})
     mine = {key: value for key, value in written.items() if key.split("::")[0] in parser}
     parser.update({**mine, **own})
-    return parser.get()
+    return in_regions(parser.get())
+
+
+def in_regions(content: dict[str, Any]) -> dict[str, Any]:
+    """A configuration whose `regions` is true gets its network within the module that nests them.
+
+    Written down and not done where the network is used, so that whoever makes `network_def`, as exports, ensembles and
+    other programs do, has the same network and the same names of its weights.
+    """
+    definition = content.get("network_def")
+    if not content.get("regions") or not isinstance(definition, dict):
+        return content
+    within = content["regions_def"]
+    if definition.get("_target_") == within["_target_"]:
+        return content
+    return {**content, "network_def": {**within, "network": definition}}
 
 
 def parse_overrides(overrides: Mapping[str, Any] | str) -> Mapping[str, Any]:
@@ -185,6 +201,14 @@ def parse_overrides(overrides: Mapping[str, Any] | str) -> Mapping[str, Any]:
     if not isinstance(parsed, Mapping):
         raise InputError(f"OVERRIDES is {overrides}, expected a dictionary such as {{'max_epochs': 20}}.")
     return parsed
+
+
+def with_content(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides in which a label map's file is what it holds, so that a run goes on without the file."""
+    return {
+        key: travelling(value) if key.split("::")[-1] == "label_map" and isinstance(value, str) else value
+        for key, value in overrides.items()
+    }
 
 
 def check_keys(overrides: Iterable[str], declared: Mapping[str, Any], source: str) -> None:

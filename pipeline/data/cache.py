@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.core.claims import FOLDER as CLAIMS
 from pipeline.core.claims import Claims, each_when_done
 from pipeline.core.errors import InputError
-from pipeline.core.labels import LABEL_CODES
+from pipeline.core.labels import CODES, LABEL_CODES
 from pipeline.core.progress_bar import progress_bar
 from pipeline.core.several_processes import first_alone
 from pipeline.scans.front import Front
@@ -51,8 +51,8 @@ class CaseCache:
         made_from = [case["image_sha256"], case["label_sha256"], self.front.settings()]
         if self.front.second:
             made_from.append(case.get("found_sha256", case["label_sha256"]))
-        if "slices" in case:
-            made_from.append(case["slices"])
+        # Told apart by their kinds, a list and a table
+        made_from += [case[key] for key in ("slices", CODES) if key in case]
         key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
         return self.folder / f"{case['case']}-{key}"
 
@@ -100,7 +100,7 @@ class CaseCache:
         return np.load(self.path(case) / "counts.npy")
 
     def _prepare(self, case: dict[str, Any]) -> None:
-        scan, annotation = read_scan(case["image"]), read_label(case["label"])
+        scan, annotation = read_scan(case["image"]), read_label(case["label"], case.get(CODES))
         # The datalist lets their headers differ by rounding, which may be a voxel on the prepared grid.
         annotation.CopyInformation(scan)
         # Where no network has found anything, it is what the reference has

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.check_data.finding import ERROR, WARNING, Finding, of_level
+from pipeline.core.annotation import check_annotated
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, KINDS, LABEL_NAMES, UNSPECIFIED, LabelMap
@@ -28,9 +29,9 @@ def read_datalist(dataset_dir: Data) -> dict[str, Any]:
 
     Gives layout, dataset_dir (absolute), label_codes and training, a list by case of case, patient_id, image and label
     (relative to dataset_dir), intensity, spacing_mm and size (x, y, z), volume_ml of each structure and, where a label
-    tells them, of the kinds of infection, and the SHA-256 of both files. Of several folders, dataset_dir holds them
-    all, and `folders` names them (relative to it). Raises one InputError that tells every error of
-    `pipeline.check_data`, and logs its warnings.
+    tells them, of the kinds of infection, annotates where a label does not annotate everything, and the SHA-256 of both
+    files. Of several folders, dataset_dir holds them all, and `folders` names them (relative to it). Raises one
+    InputError that tells every error of `pipeline.check_data`, and logs its warnings.
     """
     datalist, findings = checked_datalist(dataset_dir)
     log_warnings(findings)
@@ -99,6 +100,12 @@ def load_datalist(file: str | Path) -> dict[str, Any]:
     return datalist
 
 
+def check_labels(datalist: Mapping[str, Any], classes: LabelMap) -> None:
+    """Raise InputError where the labels of a datalist cannot teach one of the classes."""
+    check_kinds(datalist, classes)
+    check_annotated(datalist["training"], classes)
+
+
 def check_kinds(datalist: Mapping[str, Any], classes: LabelMap) -> None:
     """Raise InputError where classes are kinds of infection and the labels of a datalist do not tell the kinds."""
     if not classes.tells_kinds:
@@ -111,7 +118,7 @@ def check_kinds(datalist: Mapping[str, Any], classes: LabelMap) -> None:
             f"{told(folders_of(datalist))}: none of its labels tells the kinds of infection apart; {mend}."
         )
     for case, volumes in volumes_ml.items():
-        if UNSPECIFIED in volumes or (volumes["infection"] and not {*KINDS} <= volumes.keys()):
+        if UNSPECIFIED in volumes or (volumes.get("infection") and not {*KINDS} <= volumes.keys()):
             raise InputError(f"case {case}: has infection of no kind (code {INFECTION}); {mend}.")
 
 

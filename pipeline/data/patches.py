@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 from monai.transforms import Compose
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
+from pipeline.core.annotation import ANNOTATES
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_CODES
 from pipeline.data.cache import CaseCache
@@ -139,10 +140,11 @@ class PatchDataset(Dataset):
         return len(self.samples)
 
     def code_counts(self) -> np.ndarray:
-        """Voxels of each label code in all samples, int64 (codes,)."""
+        """Voxels of each label code in all samples, int64 (codes,); what is to be ignored is none."""
         if self.corners is not None:
             labels = (self._arrays(index)["label"] for index in range(len(self)))
-            return np.sum([np.bincount(label.ravel(), minlength=len(LABEL_CODES)) for label in labels], axis=0)
+            codes = len(LABEL_CODES)
+            return np.sum([np.bincount(label.ravel(), minlength=codes)[:codes] for label in labels], axis=0)
         counts = [self.cache.counts(case) for case in self.data]
         return sum((counts[place][number].reshape(-1, len(LABEL_CODES)).sum(0) for place, number in self.samples))
 
@@ -154,7 +156,8 @@ class PatchDataset(Dataset):
             self.at[worker.id] = torch.tensor([os.getpid(), place])
         try:
             self.transform.set_random_state(seed=seed)
-            return self.transform({**self._arrays(index), "case": case["case"]})
+            told = {name: case[name] for name in ("case", ANNOTATES) if name in case}
+            return self.transform({**self._arrays(index), **told})
         except Exception as error:
             # Without the name, a worker's traceback does not tell which of the scans it was.
             where = case["case"] if number is None else f"{case['case']}, slice {number}"

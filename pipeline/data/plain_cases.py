@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.annotation import ANNOTATES
 from pipeline.core.errors import InputError
+from pipeline.core.labels import CODES
 from pipeline.scans.scan import case_name, file_sha256
 
 HASHES = {"image": "image_sha256", "label": "label_sha256"}
 # What a training reads of an entry of the datalist; `slices` are those of a pseudo label alone
-READ = ("case", *HASHES, *HASHES.values(), "found", "found_sha256", "slices")
+READ = ("case", *HASHES, *HASHES.values(), "found", "found_sha256", "slices", ANNOTATES, CODES)
 
 
 def as_read(cases: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

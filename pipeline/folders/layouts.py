@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -11,8 +12,10 @@ from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.annotation import ANNOTATES, Annotation
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
+from pipeline.core.labels import CODE_OF, CODES
 from pipeline.folders.public_set import PUBLIC_PATIENTS, public_name
 from pipeline.scans.scan import PNG, SUFFIXES, case_name
 
@@ -30,12 +33,18 @@ _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 @dataclass(frozen=True)
 class Case:
-    """One scan, its label map (None where there is none) and the patient it is of."""
+    """One scan, its label map (None where there is none) and the patient it is of.
+
+    `annotates` are the structures that manifest.json says its label annotates, `codes` what it says that the codes of
+    the label's file are; None where it does not say.
+    """
 
     name: str
     patient_id: str
     image: Path
     label: Path | None
+    annotates: tuple[str, ...] | None = None
+    codes: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,12 +85,21 @@ def recognise(dataset_dir: str | Path) -> Listing | None:
 
 
 def _with_manifest(listing: Listing, folder: Path) -> Listing:
-    """With what manifest.json says of patients and label codes, in every layout."""
+    """With what manifest.json says of patients, label codes and what labels annotate, in every layout."""
     manifest = _json_object(folder / "manifest.json")
     told = {str(entry.get("case")): str(entry["patient"]) for entry in _objects(manifest, "cases", "patient")}
     # A scan of the public set has its known patient
     told = {name: patient for name, patient in told.items() if public_name(name) not in PUBLIC_PATIENTS}
-    cases = (replace(case, patient_id=told.get(case.name, case.patient_id)) for case in listing.cases)
+    annotates, codes = _annotates(manifest, folder), _codes(manifest, folder)
+    cases = (
+        replace(
+            case,
+            patient_id=told.get(case.name, case.patient_id),
+            annotates=annotates.get(case.name, annotates.get("")),
+            codes=codes,
+        )
+        for case in listing.cases
+    )
     names = _label_names(manifest.get("label_codes")) or listing.label_names
     return replace(listing, cases=tuple(cases), label_names=names)
 
@@ -261,6 +279,34 @@ def _label_names(labels: Any) -> dict[int, str]:
         elif isinstance(value, int):
             names[value] = key
     return names
+
+
+def _annotates(manifest: Mapping[str, Any], folder: Path) -> dict[str, tuple[str, ...]]:
+    """What the labels annotate, by case; of the others by the name "", where the manifest says it of the folder."""
+    of_cases = {str(entry.get("case")): entry[ANNOTATES] for entry in _objects(manifest, "cases", ANNOTATES)}
+    given = {**({"": manifest[ANNOTATES]} if ANNOTATES in manifest else {}), **of_cases}
+    for case, names in given.items():
+        whose = f"{folder / 'manifest.json'}{case and f', case {case}'}: "
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InputError(f'{whose}annotates is {names!r}; expected a list of structures, such as ["infection"].')
+        Annotation.of(names, whose)
+    return {case: tuple(names) for case, names in given.items()}
+
+
+def _codes(manifest: Mapping[str, Any], folder: Path) -> dict[str, str] | None:
+    """What the codes of label files mean, where they are not the project's own."""
+    codes = manifest.get(CODES)
+    if codes is None:
+        return None
+    example = json.dumps({CODES: {"1": "right_lung", "2": "left_lung"}})
+    if not isinstance(codes, dict) or not codes or not all(code.isdecimal() for code in codes):
+        raise InputError(f"{folder / 'manifest.json'}: codes is {codes!r}; expected a table such as {example}.")
+    for code, name in codes.items():
+        if name not in CODE_OF:
+            raise InputError(
+                f"{folder / 'manifest.json'}: codes calls {code} {name!r}; expected one of {', '.join(CODE_OF)}."
+            )
+    return codes
 
 
 def _json_object(file: Path) -> dict[str, Any]:

@@ -28,10 +28,11 @@ from evaluation.statistics.ensemble_severity import CaseSeverity, case_severity,
 from evaluation.statistics.ensemble_tables import Group, ensemble_summary, ensemble_tables
 from evaluation.statistics.findings import Finding, job_flags, write_findings
 from pipeline.core import logs
+from pipeline.core.annotation import Annotation, annotation_of
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.bundle_process import run_bundle
 from pipeline.core.errors import InputError
-from pipeline.core.labels import LabelMap, label_map
+from pipeline.core.labels import CODES, LabelMap, label_map
 from pipeline.core.progress_bar import progress_bar
 from pipeline.core.run_files import DATALIST, FOLDS, METRICS_FILE, PREDICTIONS, SUMMARY_FILE
 from pipeline.core.stages import first_stage_model_of, has_first_stage, result_label_map
@@ -201,7 +202,8 @@ class EnsembleScore:
     def job(self, folder: str, case: Mapping[str, Any]) -> Job:
         """The label map of a case in a folder."""
         file, scan = self.folder / folder / f"{case['case']}.nii.gz", Path(case["image"])
-        return Job(Path(case["label"]), file, case["case"], case["patient_id"], 0, scan=scan)
+        told, codes = annotation_of(case), case.get(CODES)
+        return Job(Path(case["label"]), file, case["case"], case["patient_id"], 0, None, scan, told, codes)
 
     def measure(self, case: Mapping[str, Any]) -> Measured:
         """A case's scores, flags and severity; each of its files is read once, and all are in memory together."""
@@ -221,7 +223,9 @@ class EnsembleScore:
             rows,
             dict(zip(voters, own, strict=False)),
             Finding(job.case, job.fold, None, job_flags(job, prediction, self.classes, members)),
-            case_severity(job.case, reference, prediction, members, self.classes),
+            case_severity(job.case, reference, prediction, members, self.classes)
+            if job.annotation == Annotation()
+            else None,
         )
 
     def honest_groups(self, measured: Mapping[str, Measured]) -> list[Group]:

@@ -27,18 +27,19 @@ from evaluation.statistics.verdicts import interval_text
 from evaluation.tables.scores import tables
 from pipeline.bundle_files.earlier_version import refuse_earlier
 from pipeline.core import logs
+from pipeline.core.annotation import annotation_of
 from pipeline.core.atomic import keep_json, read_json, write_json
 from pipeline.core.bundle_process import run_bundle, signals_passed_on
-from pipeline.core.configuration import COMMON, INFERENCE, TRAIN, merged, parse_overrides
+from pipeline.core.configuration import COMMON, INFERENCE, TRAIN, merged, parse_overrides, with_content
 from pipeline.core.device import chosen_device, is_gpu
 from pipeline.core.errors import InputError
-from pipeline.core.labels import label_map
+from pipeline.core.labels import CODES, label_map
 from pipeline.core.machine import cores
 from pipeline.core.progress_bar import duration
 from pipeline.core.run_files import METRICS_FILE, PREDICTIONS, PROBABILITIES, SUMMARY_FILE
 from pipeline.core.stages import FIRST, Stage, result_label_map, stage_overrides, stages_of
 from pipeline.data.cache import CaseCache
-from pipeline.data.datalist import check_kinds
+from pipeline.data.datalist import check_labels
 from pipeline.data.study import Study, check_unchanged, load_study, open_study, without_label
 from pipeline.folders.several import Data, one_or_several
 from pipeline.runs.units import RUN, Unit, recorded
@@ -102,6 +103,17 @@ class CrossValidation:
         self.evaluate(study)
         logger.info("Done in %s. Results are in %s", duration(time.monotonic() - began), self.output_dir)
 
+    def train_on_all(self) -> Path:
+        """Train once more, on every case, unless that is done; the folder, `fold<n>` of n folds, which are 0 to n - 1.
+
+        Nothing is held out of it: what it is worth is what the folds' own models were worth on others' patients.
+        """
+        study = self.begin()
+        with signals_passed_on():
+            for stage in self.stages:
+                self.train(study, self.folds, stage)
+        return self.folder(self.stages[-1]) / f"fold{self.folds}"
+
     def fill_cache(self) -> None:
         """Begin the study and prepare all its scans, so that the folds can be trained where the scans are not."""
         study = self.begin()
@@ -124,13 +136,19 @@ class CrossValidation:
         study = open_study(self.output_dir, self.dataset_dir, self.folds, self.split, self.seed)
         check_unchanged(study)
         for stage in self.stages:
-            check_kinds(study.datalist, label_map(self.configuration(TRAIN, stage)["label_map"]))
-        if self.only_fold >= 0:
-            study.held_out(self.only_fold)  # refuses a fold that does not exist
+            check_labels(study.datalist, label_map(self.configuration(TRAIN, stage)["label_map"]))
+        if self.only_fold >= self.folds:
+            raise InputError(f"fold: {self.only_fold} came; expected 0 to {self.folds - 1}; choose one of them.")
         self.keep_all(configurations)
         self.warn_of_leaks(study)
-        write_json(Path(self.output_dir) / RUN, asdict(self))
+        write_json(Path(self.output_dir) / RUN, {**asdict(self), "overrides": self.kept_overrides()})
         return study
+
+    def kept_overrides(self) -> Mapping[str, Any] | str:
+        """As they were given, but for a label map's file, which may be gone when the run goes on."""
+        given = parse_overrides(self.overrides)
+        kept = with_content(given)
+        return self.overrides if kept == given else kept
 
     @classmethod
     def of(cls, folder: str | Path) -> CrossValidation:
@@ -356,6 +374,8 @@ class CrossValidation:
             fold,
             probability if probability.is_file() else None,
             Path(case["image"]),
+            annotation_of(case),
+            case.get(CODES),
         )
 
     def result_label_map(self) -> str:

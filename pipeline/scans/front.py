@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.core.labels import INFECTED, INFECTION
+from pipeline.core.labels import CONSOLIDATION, INFECTED, INFECTION
 from pipeline.core.machine import check_memory_left, in_words
 from pipeline.scans.resampling import cubic, majority
 from pipeline.scans.scan import GREY_255, Geometry, intensity_domain
@@ -163,11 +163,14 @@ class Front:
         )
 
     def found_by_reference(self, label: sitk.Image) -> sitk.Image:
-        """What a faultless network before would find, of a label image in the project's codes; 0 is what it leaves."""
-        return label >= INFECTION if self.guided else label
+        """What a faultless network before would find, of a label image in the project's codes; 0 is what it leaves.
+
+        Lungs hold what nobody knows too, so that the scan stays to be seen there.
+        """
+        return sitk.And(label >= INFECTION, label <= CONSOLIDATION) if self.guided else label
 
     def label(self, label: sitk.Image) -> np.ndarray:
-        """The prepared label map, uint8 (H, W, D), on the grid of `image`; codes of the project, or 0 and 1."""
+        """The prepared label map, uint8 (H, W, D), on the grid of `image`: codes and IGNORE, or a mask."""
         scanner = Geometry.of(label)
         codes = _Turn.of(scanner).of_voxels(sitk.GetArrayViewFromImage(label))
         return _left_first(majority(codes, self.grid(scanner).size[::-1], INFECTED))

@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from pipeline.core.errors import InputError, breaks_lines
-from pipeline.core.labels import INFECTION
+from pipeline.core.labels import CODE_OF, IGNORE, INFECTION
 from pipeline.scans.header import read_header, voxel_file
 from pipeline.scans.header_formats import NIFTI_IO, PNG_IO, Header
 from pipeline.scans.simpleitk import sitk
@@ -231,17 +231,39 @@ def read_scan(path: str | Path) -> sitk.Image:
     return scan
 
 
-def read_label(path: str | Path) -> sitk.Image:
-    """A label map as `read_scan` reads it; codes that are off by rounding, of a file of floats, are whole numbers."""
+def read_label(path: str | Path, codes: Mapping[str, str] | None = None) -> sitk.Image:
+    """A label map as `read_scan` reads it; codes that are off by rounding, of a file of floats, are whole numbers.
+
+    `codes` are those of the file, by what they mean: names of `pipeline.core.labels.CODE_OF`, whose codes they become,
+    uint8. 0 is background and 255 to be ignored where they do not say otherwise. Raises InputError for any other code.
+    """
     label = read_scan(path)
-    codes = sitk.GetArrayViewFromImage(label)
-    off = _rounding(codes) if codes.dtype.kind == "f" else 0.0
-    if not 0 < off <= ROUNDING:
+    voxels = sitk.GetArrayViewFromImage(label)
+    off = _rounding(voxels) if voxels.dtype.kind == "f" else 0.0
+    rounded = 0 < off <= ROUNDING
+    if not rounded and codes is None:
         return label
-    whole = sitk.GetImageFromArray(np.rint(codes))
-    whole.CopyInformation(label)
-    whole.SetMetaData(ROUNDED, f"{off:.1g}")
-    return whole
+    whole = np.rint(voxels) if rounded else voxels
+    read = sitk.GetImageFromArray(whole if codes is None else _own_codes(whole, codes, path))
+    read.CopyInformation(label)
+    if rounded:
+        read.SetMetaData(ROUNDED, f"{off:.1g}")
+    return read
+
+
+def _own_codes(voxels: np.ndarray, codes: Mapping[str, str], path: str | Path) -> np.ndarray:
+    """The project's codes, uint8, of a file that has others."""
+    own, known = np.zeros(voxels.shape, np.uint8), np.zeros(voxels.shape, bool)
+    for code, name in {"0": "background", str(IGNORE): "ignore", **codes}.items():
+        here = voxels == int(code)
+        own[here] = CODE_OF[name]
+        known |= here
+    if not known.all():
+        raise InputError(
+            f"{path}: holds the code {voxels[~known][0]:g}, which codes in manifest.json does not name; name it there, "
+            "or relabel it."
+        )
+    return own
 
 
 def _rounding(codes: np.ndarray) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.core.labels import CODES
 from pipeline.inference.features import Model
 from pipeline.inference.fold_scans import Case
 from pipeline.scans.front import Front
@@ -32,11 +33,11 @@ def with_fixed_size(model: Model, cases: Sequence[Case]) -> tuple[Model, tuple[i
 
 
 def reference(model: Model, case: Case) -> np.ndarray | None:
-    """The class numbers (H, W, D) of a case's label map on the prepared grid, uint8; None where it has no label."""
+    """The class numbers and IGNORE (H, W, D) of a case's label on the prepared grid, uint8; None where it has none."""
     if "label" not in case:
         return None
-    annotation = read_label(case["label"])
+    annotation = read_label(case["label"], case.get(CODES))
     # Headers may differ by rounding, which may be a voxel on the prepared grid
     annotation.CopyInformation(read_scan(case["image"]))
-    numbers: np.ndarray = model.setting("classes").class_of_code()[model.setting("front").label(annotation)]
+    numbers: np.ndarray = model.setting("classes").classes_of(model.setting("front").label(annotation))
     return numbers

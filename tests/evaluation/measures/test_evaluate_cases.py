@@ -252,3 +252,12 @@ def test_a_damaged_line_is_named(tmp_path, line):
     (tmp_path / "metrics.csv").write_text(",".join(COLUMNS) + "\n" + line + "\n")
     with pytest.raises(InputError, match=r"metrics\.csv, line 2"):
         read_metrics_csv(tmp_path / "metrics.csv")
+
+
+def test_a_reference_of_other_codes_is_scored_as_one_of_the_projects(tmp_path, reference):
+    foreign = saved(np.choose(chest_labels(), [0, 2, 1, 9]).astype(np.uint8), tmp_path / "foreign.nii.gz")
+    codes = {"1": "right_lung", "2": "left_lung", "9": "infection"}
+    jobs = [Job(reference, reference, "a", "a", 0), Job(foreign, reference, "a", "a", 0, codes=codes)]
+    own, other = map(evaluate_case, jobs)
+    assert [row["dice"] for row in other] == [row["dice"] for row in own]
+    assert [row["reference_ml"] for row in other] == [row["reference_ml"] for row in own]

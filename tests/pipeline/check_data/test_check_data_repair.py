@@ -169,7 +169,7 @@ def test_a_mask_of_infection_is_told_how_to_be_named_and_then_repaired(data):
     (data / "manifest.json").write_text(json.dumps({"label_codes": {"1": "infection"}}))
     copy = repaired(data)
     assert json.loads((copy / "manifest.json").read_text())["label_codes"] == {"3": "infection"}
-    assert [finding.check for finding in found_in(copy)] == ["lungs"]
+    assert [finding.check for finding in found_in(copy)] == ["annotates", "lungs"]
     codes = sitk.GetArrayFromImage(sitk.ReadImage(str(copy / "labels/a.nii.gz")))
     np.testing.assert_array_equal(codes == 3, sitk.GetArrayFromImage(label) == 3)
 

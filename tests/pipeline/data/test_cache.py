@@ -196,3 +196,16 @@ def test_other_slices_of_a_case_have_another_place(tmp_path, make_cases):
     (case,) = make_cases(tmp_path, 1)
     cache = CaseCache(tmp_path, FRONT)
     assert len({cache.path(one) for one in (case, {**case, "slices": [1]}, {**case, "slices": [2]})}) == 3
+
+
+def test_codes_of_another_meaning_have_their_own_place_and_the_same_arrays(tmp_path, make_cases):
+    (case,) = make_cases(tmp_path, 1)
+    label = sitk.ReadImage(case["label"])
+    foreign = sitk.ChangeLabel(label, {1: 2, 2: 1, 3: 9})
+    sitk.WriteImage(foreign, str(tmp_path / "foreign.nii.gz"))
+    codes = {"1": "right_lung", "2": "left_lung", "9": "infection"}
+    other = {**case, "label": str(tmp_path / "foreign.nii.gz"), "codes": codes}
+    cache = CaseCache(tmp_path / "cache", FRONT)
+    assert cache.path(other) != cache.path(case)
+    cache.fill([case, other])
+    assert np.array_equal(cache.load(other)["label"], cache.load(case)["label"])

@@ -15,7 +15,7 @@ from commands import run_command
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_MAPS, label_map
 from pipeline.core.project import ROOT
-from pipeline.data.datalist import check_kinds, load_datalist, read_datalist, write_datalist
+from pipeline.data.datalist import check_kinds, checked_datalist, load_datalist, read_datalist, write_datalist
 from pipeline.folders.scan_list import scans
 
 SPACING_MM = (0.8, 0.7, 5.0)
@@ -304,3 +304,119 @@ def test_the_unlabelled_real_case_is_named():
 @pytest.mark.realdata
 def test_the_unlabelled_real_case_can_be_segmented():
     assert "ricord_001012_ds2" in {scan["case"] for scan in scans(real_folder("extra"))}
+
+
+def partial(folder: Path, label: np.ndarray, **told: object) -> Path:
+    """A data set of the cases a and b, both with this label; `told` is its manifest."""
+    make_dataset(folder, "a", "b")
+    for case in ("a", "b"):
+        write_volume(folder / "labels" / f"{case}.nii.gz", label)
+    (folder / "manifest.json").write_text(json.dumps(told))
+    return folder
+
+
+def infection_alone() -> np.ndarray:
+    return np.where(lungs() == 3, lungs(), 0)
+
+
+def test_an_entry_says_what_its_label_annotates_where_that_is_not_everything(tmp_path):
+    told = {"annotates": ["infection"], "cases": [{"case": "b", "annotates": ["right_lung", "left_lung", "infection"]}]}
+    of_a, of_b = read_datalist(partial(tmp_path, infection_alone(), **told))["training"]
+    assert of_a["annotates"] == ["infection"]
+    assert "annotates" not in of_b
+    assert of_a["volume_ml"] == {"infection": 0.003}
+    assert of_b["volume_ml"] == {"left_lung": 0.0, "right_lung": 0.0, "lungs": 0.0, "infection": 0.003}
+
+
+def test_a_label_does_not_hold_what_it_does_not_annotate(tmp_path):
+    *_, last = complaint(partial(tmp_path, lungs(), annotates=["infection"])).splitlines()
+    assert last.endswith(
+        "b.nii.gz: holds 1 left lung, 2 right lung, but annotates infection alone; correct annotates in "
+        "manifest.json, or relabel it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("infection", "annotates is 'infection'; expected a list of structures, such as [\"infection\"]."),
+        (["lung"], "annotates names 'lung'; expected some of left_lung, right_lung, lungs, infection."),
+    ],
+)
+def test_a_manifest_that_annotates_something_else_is_refused(tmp_path, told, said):
+    assert complaint(partial(tmp_path, lungs(), annotates=told)) == f"{tmp_path / 'manifest.json'}: {said}"
+
+
+@pytest.mark.parametrize(
+    ("codes", "structures", "harm"),
+    [((3,), '["infection"]', "infection alone"), ((1, 2), '["left_lung", "right_lung"]', "lungs alone")],
+)
+def test_labels_of_one_structure_alone_are_asked_about_until_the_manifest_says(tmp_path, codes, structures, harm):
+    held = np.where(np.isin(lungs(), codes), lungs(), 0)
+    (asked,) = [one for one in checked_datalist(partial(tmp_path, held))[1] if one.check == "annotates"]
+    assert asked.what.startswith(f"all 2 labels hold {harm}")
+    assert f'write {{"annotates": {structures}}} into manifest.json' in asked.mend
+    everything = ["left_lung", "right_lung", "infection"]
+    for said in (json.loads(structures), everything):
+        findings = checked_datalist(partial(tmp_path, held, annotates=said))[1]
+        assert not [one for one in findings if one.check == "annotates"]
+
+
+def test_lungs_without_sides_are_no_masks_of_infection(tmp_path):
+    datalist, findings = checked_datalist(partial(tmp_path, (lungs() == 1).astype(np.uint8), annotates=["lungs"]))
+    assert [entry["volume_ml"] for entry in datalist["training"]] == [{"lungs": 0.028}] * 2
+    assert not {"masks", "lungs", "no_infection"} & {one.check for one in findings}
+
+
+def test_voxels_that_nobody_knows_are_counted_and_belong_to_no_structure(tmp_path):
+    codes = lungs()
+    codes[-1, -1] = 255
+    datalist, findings = checked_datalist(partial(tmp_path, codes))
+    assert (
+        datalist["training"][0]["volume_ml"]
+        == read_datalist(make_dataset(tmp_path / "whole", "a"))["training"][0]["volume_ml"]
+    )
+    (ignored, _) = [one.what for one in findings if one.check == "ignored"]
+    assert ignored == "has 6 voxels (5 %) of code 255: they are left out of training and scores"
+
+
+def foreign(folder: Path, **told: object) -> Path:
+    """As lungmask and some sets of infection code them: 1 right, 2 left lung, 7 infection."""
+    return partial(folder, np.choose(lungs(), [0, 2, 1, 7]).astype(np.uint8), **told)
+
+
+CODES = {"1": "right_lung", "2": "left_lung", "7": "infection"}
+
+
+def test_codes_of_another_meaning_are_read_as_the_manifest_says(tmp_path):
+    entry, _ = read_datalist(foreign(tmp_path / "foreign", codes=CODES))["training"]
+    own, _ = read_datalist(partial(tmp_path / "own", lungs()))["training"]
+    assert entry["codes"] == CODES
+    assert entry["volume_ml"] == own["volume_ml"]
+    assert "codes" not in own
+
+
+def test_a_code_that_the_manifest_does_not_name_is_refused(tmp_path):
+    codes = {"1": "right_lung", "2": "left_lung"}
+    assert "holds the code 7, which codes in manifest.json does not name; name it there, or relabel it." in complaint(
+        foreign(tmp_path, codes=codes)
+    )
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        ({"1": "lesion"}, "codes calls 1 'lesion'; expected one of background, left_lung, right_lung, infection, "),
+        (["infection"], "codes is ['infection']; expected a table such as "),
+    ],
+)
+def test_a_table_of_codes_that_says_nothing_is_refused(tmp_path, codes, said):
+    assert complaint(foreign(tmp_path, codes=codes)).startswith(f"{tmp_path / 'manifest.json'}: {said}")
+
+
+def test_names_of_a_foreign_set_are_told_as_a_table_of_codes_to_write(tmp_path):
+    told = complaint(partial(tmp_path, lungs(), label_codes={"1": "right lung", "2": "left lung", "3": "infection"}))
+    assert (
+        'in manifest.json what the codes are, {"codes": {"1": "right_lung", "2": "left_lung", "3": "infection"}}'
+        in told
+    )

@@ -10,9 +10,12 @@ from forked import forked_together
 from monai.losses import DeepSupervisionLoss, DiceCELoss, TverskyLoss
 from torch import nn
 
+from pipeline.core.annotation import IGNORED, NO_INFECTION, PLACE
+from pipeline.core.labels import label_map
 from pipeline.losses.cross_entropy import CrossEntropy
 from pipeline.losses.focal_tversky import FocalTverskyLoss
 from pipeline.losses.inf_net import InfNetLoss
+from pipeline.losses.marginal import MarginalLoss
 from pipeline.losses.own_loss import OwnLoss
 from pipeline.losses.whole_batch import WholeBatchLoss
 
@@ -26,6 +29,9 @@ LOSSES = {
     "focal Tversky": FocalTverskyLoss(),
     # MONAI takes its outputs as float32
     "heads": DeepSupervisionLoss(CrossEntropy(weight=WEIGHT.float())),
+    "partial labels": MarginalLoss(
+        DiceCELoss(softmax=True, to_onehot_y=True, weight=WEIGHT), label_map("lungs_infection")
+    ),
     "Inf-Net's": InfNetLoss(),
     "the network's own": OwnLoss(),
 }
@@ -51,13 +57,16 @@ class Network(nn.Module):
         return [first, last] if self.kind in SEVERAL_OUTPUTS else last
 
 
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    """Four images, and labels of which each half of the batch holds other classes."""
+def batch(kind: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Four images, and labels of which each half of the batch holds other classes, and partial ones in the second."""
     random = torch.Generator().manual_seed(1)
     image = torch.randn(4, 1, 8, 8, dtype=torch.float64, generator=random)
     label = torch.randint(0, 2, (4, 1, 8, 8), generator=random)
     label[2:] += 2
     label[2, 0, :, :4] = 0
+    if kind == "partial labels":
+        label[2] += PLACE * NO_INFECTION
+        label[3, 0, :4] = IGNORED
     return image, label.to(torch.uint8)
 
 
@@ -68,7 +77,7 @@ def learnt(net: nn.Module, loss: nn.Module, image: torch.Tensor, label: torch.Te
 
 
 def learn_share(kind: str, rank: int, file) -> None:
-    share = [part[2 * rank : 2 * rank + 2] for part in batch()]
+    share = [part[2 * rank : 2 * rank + 2] for part in batch(kind)]
     net = nn.parallel.DistributedDataParallel(Network(kind))
     found = learnt(net, WholeBatchLoss(LOSSES[kind]), *share)
     torch.save({name.removeprefix("module."): value for name, value in found.items()}, file)
@@ -79,7 +88,7 @@ def test_loss_and_gradients_are_those_of_the_whole_batch(kind, tmp_path):
     files = [tmp_path / f"{rank}.pt" for rank in range(2)]
     works = [partial(learn_share, kind, rank, file) for rank, file in enumerate(files)]
     assert forked_together(works, LIMIT_S) == [0, 0]
-    expected = learnt(Network(kind), LOSSES[kind], *batch())
+    expected = learnt(Network(kind), LOSSES[kind], *batch(kind))
     each = [torch.load(file) for file in files]
     own_loss = torch.stack([found.pop("loss") for found in each]).mean()
     torch.testing.assert_close(own_loss, expected.pop("loss"), **CLOSE)
