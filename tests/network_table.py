@@ -22,6 +22,7 @@ from pipeline.networks.inf_net_multiclass import InfNetMultiClass
 from pipeline.networks.lednet import LEDNet
 from pipeline.networks.mini_seg import MiniSeg
 from pipeline.networks.miscnn_unet import MIScnnUNet
+from pipeline.networks.pneumo_net import PneumoNet
 from pipeline.networks.r2unet import R2UNet
 from pipeline.networks.raiu_net import RAIUNet
 from pipeline.networks.segnet import SegNet
@@ -46,6 +47,7 @@ class Network:
         size: of an input that the tiny network takes, batch and channels left out.
         wrong_size: of an input that it refuses, None where it takes any.
         smallest_batch: that it can be trained with.
+        coarser: sizes of the outputs of auxiliary heads that are not the input's.
     """
 
     bundle: str
@@ -58,6 +60,7 @@ class Network:
     size: tuple[int, ...] = (16, 12, 8)
     wrong_size: tuple[int, ...] | None = None
     smallest_batch: int = 1
+    coarser: tuple[tuple[int, ...], ...] = ()
 
     def small(self, in_channels: int = 1, out_channels: int = 4) -> nn.Module:
         torch.manual_seed(0)
@@ -93,6 +96,10 @@ BASIC_UNET = {
 NETWORKS = (
     Network("unet_3d", MIScnnUNet, 22_581_316, 0.1534936, **THREE_LEVELS),
     Network("residual_unet_3d", MIScnnUNet, 22_930_980, 0.2262888, arguments={"residual": True}, **THREE_LEVELS),
+    Network(
+        "pneumo_net", PneumoNet, 2_735_532, 0.12723553550555758, {(1, 3): 2_735_417}, arguments={"heads": 2},
+        tiny={"features": (2, 4, 6, 8)}, size=(16, 24, 8), wrong_size=(16, 20, 8), coarser=((8, 12, 8), (4, 6, 4)),
+    ),
     Network(
         "anam_net", AnamNet, 4_631_620, 1.881373, {(1, 3): 4_631_555, (3, 3): 4_632_707},
         tiny={"features": (8, 8, 12, 16)}, size=(32, 48), wrong_size=(32, 40),

@@ -63,14 +63,13 @@ class Elastic:
 class DeformAndCrop(SpatialTransform):
     """A patch, rotated, scaled and deformed elastically, each with its own probability: see the module's docstring.
 
-    Takes the arguments of SpatialTransform. Raises ValueError for those that are not computed here: scaling or rotating
-    axes independently, labels interpolated otherwise than by the nearest voxel, borders other than constant or nearest.
+    Takes the arguments of SpatialTransform. Raises ValueError for those that are not computed here: rotating axes
+    independently, labels interpolated otherwise than by the nearest voxel, borders other than constant or nearest.
     """
 
     def __init__(self, patch_size: Sequence[int], **arguments: Any) -> None:
         super().__init__(tuple(patch_size), **arguments)
         for name, known in (
-            ("independent_scale_for_each_axis", (False,)),
             ("p_rot_per_axis", (1,)),
             ("order_data", tuple(MARGINS)),
             ("order_seg", (0,)),
@@ -113,7 +112,7 @@ class DeformAndCrop(SpatialTransform):
             matrix = self._rotation(dims).T
         scales = self.do_scale and np.random.uniform() < self.p_scale_per_sample
         if scales:
-            matrix = matrix * self._factor()
+            matrix = matrix * self._factors()
         return (matrix, elastic) if bends or turns or scales else None
 
     def _draw_centre(self, shape: Sequence[int]) -> np.ndarray:
@@ -165,6 +164,12 @@ class DeformAndCrop(SpatialTransform):
         """The limits, after the draw with which batchgenerators decides whether this axis is rotated: always."""
         np.random.uniform()
         return limits
+
+    def _factors(self) -> float | np.ndarray:
+        """Of the volume's axes together, or one an axis, (axes, 1); drawn as batchgenerators draws them."""
+        if self.independent_scale_for_each_axis and np.random.uniform() < self.p_independent_scale_per_axis:
+            return np.array([[self._factor()] for _ in self.patch_size])
+        return self._factor()
 
     def _factor(self) -> float:
         low, high = self.scale

@@ -20,9 +20,14 @@ from batchgenerators.transforms.color_transforms import (
 
 from transforms.deform_and_crop import DeformAndCrop, Move
 from transforms.lung_mirror import LungMirror, swap_codes
+from transforms.random_field_of_view import RandomFieldOfView
+from transforms.random_lesion_contrast import RandomLesionContrast
+from transforms.random_window import RandomWindow
 
 # What a voxel becomes depends on its own value and on statistics of all
-POINTWISE = (BrightnessMultiplicativeTransform, ContrastAugmentationTransform, GammaTransform)
+POINTWISE = (BrightnessMultiplicativeTransform, ContrastAugmentationTransform, GammaTransform, RandomWindow)
+# Change the scan itself by its label, before it is seen through any window
+BY_LABEL = (RandomFieldOfView, RandomLesionContrast)
 # Of a volume, from which those statistics are taken: a standard error of 0.003 deviations of the mean
 SAMPLED_VALUES = 100_000
 # None of a scan's is infinite or not a number
@@ -75,7 +80,8 @@ def drawn_cut(
     Raises ValueError as `augmented_patch`.
     """
     mirrors = [transform for transform in transforms if isinstance(transform, LungMirror)]
-    others = [transform for transform in transforms if not isinstance(transform, LungMirror)]
+    by_label = [transform for transform in transforms if isinstance(transform, BY_LABEL)]
+    others = [transform for transform in transforms if not isinstance(transform, (LungMirror, *BY_LABEL))]
     pointwise = [transform for transform in others if isinstance(transform, POINTWISE)]
     if others[: len(pointwise)] != pointwise:
         raise ValueError("contrast, brightness and gamma come before other transforms; change their order")
@@ -87,7 +93,12 @@ def drawn_cut(
         swapped ^= mirror.swaps(axes)
     within = (slice(None), *move.box)
     curves = value_curves(image, pointwise)
-    return Cut(image[within], label[within], move, swapped, curves, others[len(pointwise) :])
+    image, label = image[within], label[within]
+    if by_label:
+        image = np.array(image)
+    for transform in by_label:
+        image = transform(data=image[None], seg=label[None])["data"][0]
+    return Cut(image, label, move, swapped, curves, others[len(pointwise) :])
 
 
 def value_curves(image: np.ndarray, pointwise: Sequence[AbstractTransform]) -> np.ndarray | None:

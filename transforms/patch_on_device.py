@@ -29,7 +29,7 @@ from pipeline.scans.resampling import cubic_weights
 from pipeline.scans.sampling import along, interpolated, nearest
 from transforms.deform_and_crop import DeformAndCrop, Move
 from transforms.lung_mirror import LungMirror, swap_codes
-from transforms.patch_augmentation import POINTWISE, drawn_cut
+from transforms.patch_augmentation import BY_LABEL, POINTWISE, drawn_cut
 
 IMAGE, LABEL, PLAN = "image", "label", "plan"
 
@@ -62,7 +62,7 @@ class Plan:
 def check_transforms(transforms: Sequence[AbstractTransform]) -> None:
     """Raise InputError for transforms that `planned` does not know."""
     before = transforms[:-1] if transforms and isinstance(transforms[-1], DeformAndCrop) else transforms
-    known = (LungMirror, *POINTWISE, GaussianNoiseTransform)
+    known = (LungMirror, *BY_LABEL, *POINTWISE, GaussianNoiseTransform)
     unknown = [type(transform).__name__ for transform in before if not isinstance(transform, known)]
     if unknown:
         raise InputError(

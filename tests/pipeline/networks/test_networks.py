@@ -56,7 +56,9 @@ def test_the_output_has_the_size_of_the_input_and_a_channel_a_class(network, in_
 def test_every_output_in_training_has_the_size_of_the_input(network):
     prediction, *others = outputs(network.small(), network.ramp(batch=2))
     assert prediction.shape == (2, 4, *network.size)
-    assert {(len(other), other.shape[2:]) for other in others} <= {(2, network.size)}
+    assert {(len(other), other.shape[2:]) for other in others} <= {
+        (2, size) for size in (network.size, *network.coarser)
+    }
 
 
 @every_network
