@@ -40,7 +40,8 @@ class BuildPy(build_py):
             inner = file.relative_to(package).with_suffix("").parts
             module = Module(".".join(inner[:-1] if inner[-1] == "__init__" else inner), file)
             file.write_text(relative_imports(module), encoding="utf-8")
-        shutil.copytree(ROOT / "bundles", package / "bundles", dirs_exist_ok=True)
+        for folder in ("bundles", "models"):
+            shutil.copytree(ROOT / folder, package / folder, dirs_exist_ok=True)
         for name in BESIDE:
             shutil.copyfile(ROOT / name, package / name)
         (package / BUILT_FROM).write_text(commit() or "", encoding="utf-8")

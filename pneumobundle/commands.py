@@ -82,7 +82,7 @@ COMMANDS = (
         f"input out=predictions model {_NETWORK} mode method weights series pages anyway trust shards {_CLUSTER} shard",
         "segmenting.predict",
         (
-            ("predict scan.nii.gz --out labels --model runs/unet_3d/cv/fold0", "one scan, one trained fold"),
+            ("predict scan.nii.gz", "one scan, by the starter model: research only, its weights are CC BY-NC-SA 4.0"),
             ("predict archive --out labels --model bundle.zip --no-pages --launch slurm --shards 8", "on a cluster"),
         ),
         words="input",
@@ -202,6 +202,18 @@ COMMANDS = (
         (
             ("cache --data scans", "what cv with these options would prepare"),
             ("cache --data scans --network anam_net --preset quick", "likewise, of another network"),
+        ),
+    ),
+    Command(
+        "starter",
+        "training",
+        "make the starter model again: cross-validate its recipe, train on all scans, write models/",
+        "data=needed network=recipe's preset=recipe's folds=recipe's overrides seed out=runs/starter models jobs "
+        "device",
+        "training.starter",
+        (
+            ("starter --data scans", "as bundles/common/starter.yaml says"),
+            ("starter --data scans --models elsewhere --network unet_3d", "another network, into another folder"),
         ),
     ),
     Command(

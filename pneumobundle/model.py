@@ -23,6 +23,7 @@ from pipeline.core.errors import InputError, breaks_lines, one_sentence
 from pipeline.folders.inputs import MEMORY, Input, find_inputs
 from pipeline.inference.chosen_model import open_model
 from pipeline.inference.ensemble import VOTE
+from pipeline.inference.starter_model import starter_model
 from pipeline.prediction.opened_input import opened, state_of
 from pipeline.prediction.segmented import Clock, ScanSegmenter, Source
 from pipeline.prediction.warnings_told import warnings_told
@@ -37,7 +38,7 @@ _LOADING = threading.Lock()
 
 
 def load(
-    model: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    model: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     *,
     mode: str = "",
     device: str | torch.device | None = None,
@@ -51,7 +52,8 @@ def load(
     Args:
         model: folder of a trained fold, such as `runs/unet_3d/cv/fold0`; several, or a folder of folds, are an
             ensemble; or an exported bundle, a folder or a zip file, of which a temporary copy is kept until the
-            model is closed.
+            model is closed. None for the starter model that comes with this program: research only, and its weights
+            are CC BY-NC-SA 4.0.
         mode: exact, whole, windows, fast, int8, int8-windows, int8-fast or auto; "" for what the model's configuration
             says.
         device: cpu, cuda, cuda:1, mps or auto; None for what the model's configuration says, usually auto.
@@ -63,6 +65,8 @@ def load(
     Raises InputError where these do not fit, or the model is not there, damaged, or of another version. For the whole
     process, cuDNN is then told to be deterministic, and glibc to keep freed memory for the next scan.
     """
+    if model is None:
+        model = starter_model()
     chosen = os.fspath(model) if isinstance(model, os.PathLike) else model
     names = chosen if isinstance(chosen, str) else [os.fspath(each) for each in chosen]
     stack = ExitStack()

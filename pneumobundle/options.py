@@ -106,9 +106,10 @@ OPTIONS = {
         Option(
             "model",
             "folder of a trained fold, or a bundle; several, or a folder of folds, are an ensemble",
-            rule="runs/<network>/cv/fold0",
+            rule="the starter model",
             kind=PATH,
         ),
+        Option("models", "folder that gets the starter model", "models", kind=PATH),
         Option("run", "folder of a run", rule="runs/<network>/cv", kind=PATH),
         Option(
             "test",

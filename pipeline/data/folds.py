@@ -184,9 +184,13 @@ def training_cases(datalist: Mapping[str, Any], folds: Mapping[str, Any], fold: 
 
 
 def validation_cases(datalist: Mapping[str, Any], folds: Mapping[str, Any], fold: int) -> list[dict[str, Any]]:
-    """The entries of a datalist whose loss a fold follows during training: those it lists, else the tested ones."""
+    """The entries of a datalist whose loss a fold follows during training: those it lists, else the tested ones.
+
+    Of the training on all those that it trains on, since no other is there.
+    """
     chosen = _fold(datalist, folds, fold)
-    return _entries(datalist, chosen["validation"] if "validation" in chosen else chosen["test"])
+    followed = chosen["validation"] if "validation" in chosen else chosen["test"]
+    return _entries(datalist, followed) if followed else training_cases(datalist, folds, fold)
 
 
 def held_out_cases(datalist: Mapping[str, Any], folds: Mapping[str, Any], fold: int) -> list[dict[str, Any]]:
@@ -201,6 +205,9 @@ def _entries(datalist: Mapping[str, Any], names: Iterable[str]) -> list[dict[str
 
 def _fold(datalist: Mapping[str, Any], folds: Mapping[str, Any], fold: int) -> Fold:
     every = folds["folds"]
+    if fold == len(every):
+        # The number after the last fold's: a training on all, which holds nothing out
+        return {"fold": fold, "test": []}
     if not 0 <= fold < len(every):
         raise InputError(f"fold: {fold} came; expected 0 to {len(every) - 1}; choose one of them.")
     planned, present = _listed(every), {entry["case"] for entry in datalist["training"]}

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.core.configuration import BUNDLES
 from pipeline.core.progress_bar import duration
+from pipeline.core.run_files import DATA_LICENCE_FILE
 from pipeline.export.configs import EVALUATE, MULTI_GPU
 from pipeline.export.metadata import data_source, external_scores
 from pipeline.export.source import Member, Source
@@ -66,6 +67,9 @@ def data_license(source: Source) -> str:
     """The terms of the data that the weights are from, as far as the data set is one that is known."""
     if source.datalist is None:
         return NO_DATA
+    # A run that says so itself
+    if source.run and (own := source.run / DATA_LICENCE_FILE).is_file():
+        return own.read_text(encoding="utf-8")
     if source.on_phantom:
         return PHANTOM_LICENCE
     return PUBLIC_LICENCE if source.datalist["layout"] in ("zenodo", "kaggle") else UNKNOWN_LICENCE

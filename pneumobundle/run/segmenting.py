@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from types import SimpleNamespace
 
 from pipeline.core import logs
 from pipeline.folders.manifest import read_left_out
 from pipeline.inference.chosen_model import open_model
 from pipeline.inference.ensemble import parse_weights
+from pipeline.inference.starter_model import starter_model, told
 from pipeline.prediction.predict import predict as segment
 from pipeline.prediction.predict import summarised
 from pipeline.runs.arguments import LOCAL
@@ -15,12 +17,26 @@ from pipeline.runs.shards import submit_shards
 from pneumobundle.run.defaults import PHANTOM, cluster_of, path, usual
 from pneumobundle.run.process import end_on_sigterm
 
+logger = logging.getLogger(__name__)
 OUT = "predictions"
+
+
+def _model(given: SimpleNamespace) -> str:
+    """What was given; else the run of the network that was given; else the model that comes with the program."""
+    if given.model:
+        return path(given.model)
+    if given.network or given.cascade:
+        return f"{usual(given, 'cv')}/fold0"
+    model = starter_model()
+    # Once, and not by each of many tasks
+    if not given.shard:
+        logger.info("%s", told())
+    return str(model)
 
 
 def predict(given: SimpleNamespace) -> None:
     """Status 1 where a scan could not be segmented, or was left out."""
-    model = path(given.model) if given.model else f"{usual(given, 'cv')}/fold0"
+    model = _model(given)
     source = path(given.input) if given.input else f"{PHANTOM}/images"
     output_dir = path(given.out) if given.out else OUT
     weights = parse_weights(given.weights)

@@ -10,7 +10,7 @@ from monai.bundle import ConfigWorkflow
 from monai.bundle import run as run_workflow
 
 from pipeline.core import logs
-from pipeline.core.configuration import COMMON, METADATA, parse_overrides
+from pipeline.core.configuration import COMMON, METADATA, load, parse_overrides
 from pipeline.core.errors import InputError
 from pipeline.core.quiet import quiet
 from pipeline.experiments.ablation import Ablation
@@ -18,10 +18,12 @@ from pipeline.experiments.description import described
 from pipeline.experiments.experiment import Experiment
 from pipeline.folders.output_folder import claim_output
 from pipeline.folders.several import Data, named_folders
+from pipeline.inference.starter_model import CARD, MODELS, STARTER
 from pipeline.phantom.dataset import write_set
 from pipeline.runs.compare import Networks
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.launch import launch
+from pipeline.runs.starter import make_starter
 from pipeline.runs.status import cancel_run, status_text
 from pneumobundle.run.defaults import (
     PHANTOM_TEST,
@@ -78,6 +80,26 @@ def cross_validate(given: SimpleNamespace) -> None:
         lungs=given.lungs,
         jobs=side_by_side(given),
     )
+
+
+def starter(given: SimpleNamespace) -> None:
+    """The models folder of this program is where it is looked for; another one is for a look before that."""
+    described = load([STARTER])
+    asked = {"network": given.network, "preset": given.preset, "folds": given.folds}
+    described |= {name: value for name, value in asked.items() if value}
+    training = CrossValidation(
+        described["network"],
+        dataset_of(given),
+        described["folds"],
+        described["preset"],
+        folder_for_training("OUT", given.out) or "runs/starter",
+        seed=given.seed,
+        overrides=given.overrides or {},
+        jobs=1 if given.jobs is None else given.jobs,
+    )
+    models = MODELS if given.models == MODELS.name else Path(path(given.models))
+    made = make_starter(training, described, models / described["name"])
+    logs.result((made / CARD).read_text(encoding="utf-8"))
 
 
 def fill_cache(given: SimpleNamespace) -> None:

@@ -16,7 +16,7 @@ from pipeline.core.project import ROOT
 from pneumobundle.commands import BY_NAME, OTHER_NAMES, TARGETS
 from pneumobundle.options import ALWAYS, OPTIONS
 
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "models/chest_ct_starter/README.md"]
 PAGES += [f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))]
 FOLDERS = "pneumobundle|pipeline|evaluation|transforms|bundles|benchmarks|docs|tests|tools"
 

@@ -146,7 +146,14 @@ def test_training_and_held_out_cases_share_no_patient_and_are_all():
     assert len(training) + len(tested) == len(ELEVEN)
 
 
-@pytest.mark.parametrize("fold", [-1, 3])
+def test_the_number_after_the_last_folds_is_a_training_on_all():
+    datalist = {"training": ELEVEN}
+    made = folds.make_folds(datalist, 3)
+    assert folds.training_cases(datalist, made, 3) == folds.validation_cases(datalist, made, 3) == ELEVEN
+    assert folds.held_out_cases(datalist, made, 3) == []
+
+
+@pytest.mark.parametrize("fold", [-1, 4])
 def test_a_fold_that_is_not_there_is_an_error(fold):
     made = folds.make_folds({"training": ELEVEN}, 3)
     with pytest.raises(InputError, match=f"fold: {fold} came; expected 0 to 2"):

@@ -1,0 +1,52 @@
+"""The model that comes with this program, for whoever has scans and no labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.core.atomic import read_json
+from pipeline.core.configuration import COMMON, load
+from pipeline.core.errors import InputError
+from pipeline.core.project import ROOT
+from pipeline.core.run_files import DATALIST
+from pipeline.training.checkpoint import MODEL
+
+STARTER = COMMON / "starter.yaml"
+MODELS = ROOT / "models"
+CARD = "README.md"
+
+
+def starter_folder() -> Path:
+    """Where it lies in this installation, or would."""
+    return MODELS / str(load([STARTER])["name"])
+
+
+def has_starter() -> bool:
+    return bool(_weights())
+
+
+def starter_model() -> Path:
+    """The folder of its weights, as MODEL takes it; InputError where this installation has none."""
+    weights = _weights()
+    if not weights:
+        raise InputError(
+            f"MODEL is not given, and the starter model is not in {starter_folder()}; give MODEL a trained fold, such "
+            "as runs/unet_3d/cv/fold0, or a bundle, or install the program again."
+        )
+    return weights[0].parent
+
+
+def told() -> str:
+    """One line on what the starter model is, for whoever did not ask for it by name."""
+    folder, described = starter_folder(), load([STARTER])
+    cases = read_json(folder / DATALIST)["training"]
+    patients = len({case["patient_id"] for case in cases})
+    return (
+        f"MODEL is not given: the starter model {described['name']} is used, trained on {len(cases)} scans of "
+        f"{patients} patients; what it is worth is in {folder / CARD}. Research only, no medical device; its weights "
+        f"are {described['weights_licence']}."
+    )
+
+
+def _weights() -> list[Path]:
+    return sorted(starter_folder().glob(f"fold*/{MODEL}"))

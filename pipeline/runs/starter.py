@@ -1,0 +1,78 @@
+"""The starter model made again: a cross-validation, a training on all, and what of both is laid down for others.
+
+What is laid down in `models/<name>/` is a folder of a cross-validation without anybody's voxels: `make predict`, `make
+bundle` and programs take it as any other, with the code of this version. A bundle of the Model Zoo is made of it by
+`make bundle RUN=models/<name>`; its copy of the code would be stale here after the next change.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from pipeline.core.atomic import read_json, write_json
+from pipeline.core.configuration import INFERENCE, TRAIN
+from pipeline.core.errors import InputError
+from pipeline.core.run_files import DATA_LICENCE_FILE, DATALIST, FOLDS, METRICS_FILE, SUMMARY_FILE
+from pipeline.inference.starter_model import CARD, STARTER
+from pipeline.runs.cross_validation import CrossValidation
+from pipeline.runs.starter_card import card, data_license
+from pipeline.training.checkpoint import FINISHED, MODEL, read_state
+
+logger = logging.getLogger(__name__)
+COPIED = (FOLDS, METRICS_FILE, SUMMARY_FILE, "severity.csv", "flags.csv")
+# Of a configuration, which name places of the machine that it was made on
+PLACES = {"dataset_dir": "data", "cache_dir": "data/cache"}
+
+
+def make_starter(training: CrossValidation, described: Mapping[str, Any], target: Path) -> Path:
+    """Do what is missing of the cross-validation and of the training on all, and write `target` anew.
+
+    `described` is bundles/common/starter.yaml. Raises InputError where `target` holds something else than such a model.
+    """
+    if target.is_dir() and any(target.iterdir()) and not (target / DATALIST).is_file():
+        raise InputError(f"{target}: is a folder, but no starter model; remove it, or choose another name.")
+    training.run()
+    fold = training.train_on_all()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=target.parent, prefix=".") as scratch:
+        draft = Path(scratch) / target.name
+        lay_down(Path(training.output_dir), fold, draft, described)
+        if target.is_dir():
+            shutil.rmtree(target)
+        draft.rename(target)
+    logger.info("%s: the starter model, %s", target, STARTER.name)
+    return target
+
+
+def lay_down(run: Path, fold: Path, draft: Path, described: Mapping[str, Any]) -> None:
+    """Write all files of a starter model into a new folder."""
+    (draft / fold.name).mkdir(parents=True)
+    for name in COPIED:
+        shutil.copyfile(run / name, draft / name)
+    datalist = {**read_json(run / DATALIST), "dataset_dir": PLACES["dataset_dir"]}
+    write_json(draft / DATALIST, datalist)
+    for name in (TRAIN, INFERENCE):
+        content = read_json(run / f"{name}.json")
+        own = {**PLACES, "output_dir": f"runs/{described['name']}/cv" if name == TRAIN else "predictions"}
+        write_json(draft / f"{name}.json", {**content, **{key: own[key] for key in own if key in content}})
+    shutil.copyfile(fold / FINISHED, draft / fold.name / FINISHED)
+    torch.save(smaller(read_state(fold / MODEL)), draft / fold.name / MODEL)
+    (draft / CARD).write_text(card(draft, described), encoding="utf-8", newline="\n")
+    (draft / DATA_LICENCE_FILE).write_text(data_license(datalist, described), encoding="utf-8", newline="\n")
+
+
+def smaller(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of convolutions in two bytes a number: a processor with bfloat16 computes with fewer digits than these.
+
+    Norms stay as they are: running variances may be beyond float16.
+    """
+    return {
+        name: value.half() if value.is_floating_point() and value.ndim > 1 else value for name, value in state.items()
+    }

@@ -1,0 +1,105 @@
+"""The starter model made again, and used where no MODEL is given: tiny trainings on synthetic chests."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from commands import run_command
+
+from evaluation.measures.cases import read_metrics_csv
+from pipeline.core.errors import InputError
+from pipeline.inference import starter_model
+from pipeline.inference.members import find_members, images_trained_on
+from pipeline.phantom.dataset import write_phantom
+from pipeline.runs.starter import make_starter
+from pipeline.runs.starter_card import by_source
+from pipeline.training.checkpoint import read_state
+
+NAME = "chest_ct_starter"
+
+
+@pytest.fixture(scope="module")
+def made(tiny_training, tmp_path_factory):
+    """Folders of the data, the run and the models."""
+    place = tmp_path_factory.mktemp("starter")
+    write_phantom(place / "data", patients=4, coarsening=3.0)
+    overrides = {**tiny_training(features=[4, 8, 8]), "cache_dir": str(place / "cache")}
+    words = ["starter", "--data", place / "data", "--network", "unet_3d", "--preset", "demo", "--folds", 2]
+    words += ["--out", place / "run", "--models", place / "models", "--jobs", 1]
+    run_command(*words, "--overrides", overrides)
+    return SimpleNamespace(data=place / "data", run=place / "run", models=place / "models")
+
+
+@pytest.fixture
+def installed(made, monkeypatch):
+    monkeypatch.setattr(starter_model, "MODELS", made.models)
+    return made
+
+
+def test_its_weights_are_of_a_training_on_every_scan_and_half_as_large(made):
+    member = find_members(made.models / NAME)[0]
+    assert member.name == "fold2"
+    cases = json.loads((made.run / "datalist.json").read_text())["training"]
+    assert images_trained_on([member]) == {case["image_sha256"] for case in cases}
+    laid_down, trained = (read_state(folder / "fold2" / "model.pt") for folder in (made.models / NAME, made.run))
+    assert laid_down.keys() == trained.keys()
+    for name, values in trained.items():
+        expected = torch.float16 if values.ndim > 1 else values.dtype
+        assert laid_down[name].dtype == expected, name
+        torch.testing.assert_close(laid_down[name], values.to(expected))
+
+
+def test_nothing_in_it_names_a_folder_of_the_machine_that_made_it(made):
+    texts = [file for file in (made.models / NAME).rglob("*") if file.is_file() and file.suffix != ".pt"]
+    assert len(texts) > 8
+    for file in texts:
+        assert str(made.data.parent) not in file.read_text(encoding="utf-8"), file.name
+
+
+def test_the_card_has_the_figures_of_the_cross_validation(made):
+    card = (made.models / NAME / "README.md").read_text(encoding="utf-8")
+    assert "4 scans of 4 patients" in card
+    assert "| 4 | 4 | of a source that nobody named | NOT STATED |" in card
+    for row in read_metrics_csv(made.run / "metrics.csv"):
+        if row["structure"] == "left_lung":
+            assert f"| {row['dice']:.3f} |" in card
+    assert "Research only. Not a medical device." in card
+    assert "CC BY-NC-SA 4.0" in (made.models / NAME / "data_license.txt").read_text(encoding="utf-8")
+
+
+def test_predict_takes_it_where_no_model_is_given_and_says_so(installed, tmp_path, caplog):
+    caplog.set_level("INFO")
+    run_command("predict", installed.data / "images", "--out", tmp_path, "--no-pages", "--anyway")
+    assert f"MODEL is not given: the starter model {NAME} is used, trained on 4 scans of 4 patients" in caplog.text
+    assert "Research only, no medical device; its weights are CC BY-NC-SA 4.0." in caplog.text
+    assert "MODEL was trained on 4 of these scans" in caplog.text
+    assert len(list(tmp_path.glob("*.nii.gz"))) == 4
+
+
+def test_a_network_that_is_named_means_its_own_run(installed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="MODEL is runs/anam_net/cv/fold0, but there is no"):
+        run_command("predict", installed.data / "images", "--network", "anam_net")
+
+
+def test_where_none_is_installed_one_sentence_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(starter_model, "MODELS", tmp_path)
+    with pytest.raises(InputError, match=r"MODEL is not given, and the starter model is not in .*; give MODEL"):
+        starter_model.starter_model()
+
+
+def test_a_folder_that_is_no_such_model_stays_as_it_is(made, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match="is a folder, but no starter model"):
+        make_starter(None, {}, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_sources_come_in_the_order_of_their_description():
+    described = {"sources": [{"cases": "b*", "what": "second"}, {"cases": "a*", "what": "first"}]}
+    cases = [{"case": name} for name in ("a1", "b1", "c1", "a2")]
+    found = [(source["what"], len(mine)) for source, mine in by_source(cases, described)]
+    assert found == [("second", 1), ("first", 2), ("of a source that nobody named", 1)]
