@@ -1,4 +1,4 @@
-"""Plain-text tables and sentences, at most 100 characters wide."""
+"""Plain-text tables and sentences, at most 100 characters wide, and tables of Markdown."""
 
 from __future__ import annotations
 
@@ -47,3 +47,9 @@ def wrapped(sentence: str) -> list[str]:
 def listed(sentences: Iterable[str]) -> list[str]:
     """The lines of sentences that stand below one another, each after a dash."""
     return [line for one in sentences for line in textwrap.wrap(f"- {one}", WIDTH, subsequent_indent="  ")]
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown, its first row the head."""
+    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])

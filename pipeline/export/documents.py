@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.core.configuration import BUNDLES
 from pipeline.core.progress_bar import duration
 from pipeline.core.run_files import DATA_LICENCE_FILE
+from pipeline.core.text_table import markdown
 from pipeline.export.configs import EVALUATE, MULTI_GPU
 from pipeline.export.metadata import data_source, external_scores
 from pipeline.export.source import Member, Source
@@ -208,7 +209,7 @@ def _external(source: Source) -> list[str]:
     for score in scores:
         dice = [_mean_and_deviation(score["dice"].get(name, {})) for name in structures]
         rows.append([score["who"], str(score["patients"]), *dice])
-    return [f"Of the ensemble and its members, on {scores[0]['patients']} {EXTERNAL_CAPTION}", _markdown(rows)]
+    return [f"Of the ensemble and its members, on {scores[0]['patients']} {EXTERNAL_CAPTION}", markdown(rows)]
 
 
 def _summary_table(structures: Mapping[str, Any]) -> str:
@@ -216,7 +217,7 @@ def _summary_table(structures: Mapping[str, Any]) -> str:
     rows = [["structure", *(MEASURES[name] for name in measures)]]
     for structure, scores in structures.items():
         rows.append([structure.replace("_", " "), *(_mean_and_deviation(scores.get(name, {})) for name in measures)])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def _mean_and_deviation(spread: Mapping[str, float | None]) -> str:
@@ -234,12 +235,7 @@ def _fold_table(source: Source) -> str:
     for structure in structures:
         dice = [float(row["dice"]) for row in mine if row["structure"] == structure and row["dice"] != ""]
         rows.append([structure.replace("_", " "), f"{statistics.fmean(dice):.3f}" if dice else "-", str(len(dice))])
-    return _markdown(rows) if structures else ""
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
+    return markdown(rows) if structures else ""
 
 
 def _usage(source: Source) -> str:

@@ -21,10 +21,6 @@ def starter_folder() -> Path:
     return MODELS / str(load([STARTER])["name"])
 
 
-def has_starter() -> bool:
-    return bool(_weights())
-
-
 def starter_model() -> Path:
     """The folder of its weights, as MODEL takes it; InputError where this installation has none."""
     weights = _weights()

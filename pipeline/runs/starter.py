@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from evaluation.statistics.findings import FLAGS_FILE, SEVERITY_FILE
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.configuration import INFERENCE, TRAIN
 from pipeline.core.errors import InputError
@@ -26,7 +27,7 @@ from pipeline.runs.starter_card import card, data_license
 from pipeline.training.checkpoint import FINISHED, MODEL, read_state
 
 logger = logging.getLogger(__name__)
-COPIED = (FOLDS, METRICS_FILE, SUMMARY_FILE, "severity.csv", "flags.csv")
+COPIED = (FOLDS, METRICS_FILE, SUMMARY_FILE, SEVERITY_FILE, FLAGS_FILE)
 # Of a configuration, which name places of the machine that it was made on
 PLACES = {"dataset_dir": "data", "cache_dir": "data/cache"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
@@ -13,10 +12,12 @@ import numpy as np
 
 from evaluation.measures.cases import Row, read_metrics_csv
 from evaluation.measures.flags import FAILED_BELOW
+from evaluation.statistics.findings import read_findings
 from evaluation.statistics.intervals import estimate, patient_means
 from pipeline.core.atomic import read_json
 from pipeline.core.progress_bar import duration
 from pipeline.core.run_files import DATALIST, METRICS_FILE
+from pipeline.core.text_table import markdown
 from pipeline.scans.scan import GREY_255, HOUNSFIELD
 from pipeline.training.checkpoint import FINISHED
 
@@ -123,9 +124,7 @@ def _every_scan(rows: Sequence[Row], cases: Sequence[Case]) -> str:
         cases, key=lambda case: [_last(by_case.get((case["case"], name))) for name in ("infection", "lungs")]
     )
     for case in ordered:
-        scores = [
-            _shown(by_case.get((case["case"], name))) for name in ("infection", "lungs", "left_lung", "right_lung")
-        ]
+        scores = [_shown(by_case.get((case["case"], name))) for name in COLUMNS]
         domain = DOMAINS[case["intensity"]]
         table.append([case["case"], domain, f"{case['volume_ml']['infection']:.0f}", *scores])
     return (
@@ -149,8 +148,7 @@ def _flags(model: Path, rows: Sequence[Row]) -> str:
     infection = {row["case"]: row["dice"] for row in rows if row["structure"] == "infection" and row["reference_ml"]}
     failed = {case for case, dice in infection.items() if dice < FAILED_BELOW}
     others = {case for case, dice in infection.items() if dice >= FAILED_BELOW}
-    with (model / "flags.csv").open(newline="", encoding="utf-8") as stream:
-        raised = [(row["flag"], row["case"]) for row in csv.DictReader(stream) if row["raised"] == "yes"]
+    raised = [(flag.limits.name, found.case) for found in read_findings(model) for flag in found.flags if flag.raised]
     table = [["flag", f"raised in {len(failed)} failed scans", f"in {len(others)} others"]]
     for flag in ("any", *sorted({flag for flag, _ in raised})):
         of = {case for name, case in raised if flag in ("any", name)}
@@ -188,9 +186,3 @@ def data_license(datalist: Mapping[str, Any], described: Mapping[str, Any]) -> s
     for source, mine in by_source(datalist["training"], described):
         lines.append(f"- {len(mine)} of: {source['what']}. Licence: {source['licence']}.")
     return "\n".join(lines) + "\n"
-
-
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table, its first row the head."""
-    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
