@@ -17,6 +17,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from pipeline.core.light_start import import_monai
 from pipeline.core.nearest_name import did_you_mean
 from pneumobundle.commands import BY_NAME, COMMANDS, GROUPS, OTHER_NAMES, Command
 from pneumobundle.options import ALWAYS, DICTIONARY, FLAG, NUMBER, PATH, Option
@@ -210,6 +211,8 @@ def work(command: Command, given: SimpleNamespace) -> None:
     from pneumobundle.run.process import set_up
 
     set_up(given)
+    if command.only_segments:
+        import_monai()
     pkgutil.resolve_name(f"{PROGRAM}.run.{command.runs}")(given)
 
 

@@ -36,6 +36,7 @@ class Command:
         words: the option that words without a name are for, one or several.
         target: name of the Makefile's target; "-" for none.
         hidden: for other processes of this program.
+        only_segments: whether its process segments and does nothing else, so that it needs less of MONAI.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Command:
     words: str = ""
     target: str = ""
     hidden: bool = False
+    only_segments: bool = False
 
     @property
     def in_make(self) -> str:
@@ -86,6 +88,7 @@ COMMANDS = (
             ("predict archive --out labels --model bundle.zip --no-pages --launch slurm --shards 8", "on a cluster"),
         ),
         words="input",
+        only_segments=True,
     ),
     Command(
         "check",

@@ -20,9 +20,9 @@ from evaluation.report import compare_sections as sections
 from evaluation.report.compare_tables import run_facts
 from evaluation.report.compared import Compared, read_compared
 from evaluation.report.costs import RunCost, cost_of
-from evaluation.report.cross_validation import USE, program
+from evaluation.report.cross_validation import USE
 from evaluation.report.facts import data_facts
-from evaluation.report.page import document
+from evaluation.report.page import document, program
 from evaluation.report.published_numbers import Printed, bundle_of, printed_of
 from pipeline.core.atomic import replacing, write_csv, write_json
 from pipeline.core.progress_bar import working

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from evaluation.report import sections
 from evaluation.report.ensemble_section import ensemble
 from evaluation.report.facts import data_facts
-from evaluation.report.page import document
+from evaluation.report.page import document, program
 from evaluation.report.pictures import chosen_cases, pictures
 from evaluation.report.run import Run, read_run
 from evaluation.report.score_tables import Interval
@@ -60,14 +59,6 @@ def missing_folds(run: Run) -> list[str]:
     if not missing or not run.rows:
         return []
     return [f"Not all folds: these numbers are without fold {', '.join(map(str, missing))}."]
-
-
-def program() -> str:
-    """What wrote a page, with its version where it is installed."""
-    try:
-        return f"PneumoBundle {version('pneumobundle')}"
-    except PackageNotFoundError:
-        return "PneumoBundle"
 
 
 def interval_of_patients(values: Sequence[float], patients: Sequence[str]) -> tuple[float, float] | None:

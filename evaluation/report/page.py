@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,6 +58,14 @@ def paragraph(text: str) -> Markup:
 def note(text: str) -> Markup:
     """A sentence on how the numbers above came about."""
     return Markup('<p class="note">{}</p>').format(text)
+
+
+def program() -> str:
+    """What wrote a page, with its version where it is installed."""
+    try:
+        return f"PneumoBundle {version('pneumobundle')}"
+    except PackageNotFoundError:
+        return "PneumoBundle"
 
 
 def document(

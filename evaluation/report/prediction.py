@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from evaluation.report.cross_validation import program
-from evaluation.report.page import KeyNumber, Section, document, note, paragraph, part
+from evaluation.report.page import KeyNumber, Section, document, note, paragraph, part, program
 from evaluation.report.panels import PIXELS, WIDTH, drawing, labels, scan_picture
 from evaluation.report.pictures import label_settings, slices
 from evaluation.report.stack import Stack, cropped, fullest_slice, thinned

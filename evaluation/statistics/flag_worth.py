@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scipy import stats
+# Whose stats, half a second, is loaded when it is first used: what reads results does not need it
+import scipy
 
 from evaluation.measures.cases import read_labels
 from evaluation.measures.flags import EVERY, FAILED_BELOW, Flag, case_flags
@@ -59,7 +60,7 @@ def auroc(failed: Sequence[float], others: Sequence[float]) -> float | None:
     """
     if not failed or not others:
         return None
-    ranks = stats.rankdata([*failed, *others])[: len(failed)]
+    ranks = scipy.stats.rankdata([*failed, *others])[: len(failed)]
     return float(ranks.sum() - len(failed) * (len(failed) + 1) / 2) / (len(failed) * len(others))
 
 

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+
+# Whose stats, half a second, is loaded when it is first used: what reads results does not need it
+import scipy
 
 CONFIDENCE = 0.95
 RESAMPLES = 9999
@@ -74,7 +76,7 @@ def _bca(values: np.ndarray, statistic: Callable[..., np.ndarray]) -> tuple[floa
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # What the warning says is in the result, and is told in the caller's words
         warnings.simplefilter("ignore")
-        interval = stats.bootstrap(
+        interval = scipy.stats.bootstrap(
             (values,),
             statistic,
             axis=-1,

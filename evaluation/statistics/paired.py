@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+
+# Whose stats, half a second, is loaded when it is first used: what reads results does not need it
+import scipy
 
 # Beyond these scipy's exact distributions take seconds, and the normal approximation is good
 LARGEST_EXACT = 50
@@ -50,10 +52,10 @@ def signed_rank(differences: Sequence[float]) -> SignedRank:
         name, method = "exact", "exact"
     elif number <= LARGEST_ENUMERATED:
         # As many as there are patterns of signs makes scipy go through them all, each once
-        name, method = "exact", stats.PermutationMethod(n_resamples=2**number)
+        name, method = "exact", scipy.stats.PermutationMethod(n_resamples=2**number)
     else:
         name, method = "normal approximation", "asymptotic"
-    p = float(stats.wilcoxon(differing, method=method).pvalue)
+    p = float(scipy.stats.wilcoxon(differing, method=method).pvalue)
     return SignedRank(len(every), number, p, name, rank_biserial(differing))
 
 
@@ -63,7 +65,7 @@ def rank_biserial(differences: np.ndarray) -> float:
     The share of the rank sum that is positive less the share that is negative: 1 where the first of each pair is higher
     throughout, 0 where neither is. Source: Kerby 2014, The simple difference formula.
     """
-    ranks = stats.rankdata(np.abs(differences))
+    ranks = scipy.stats.rankdata(np.abs(differences))
     return float((ranks * np.sign(differences)).sum() / ranks.sum())
 
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from evaluation.report.box_plot import BoxRow, box_plot
-from evaluation.report.cross_validation import USE, program
+from evaluation.report.cross_validation import USE
 from evaluation.report.facts import DOMAINS, hash_table
-from evaluation.report.page import KeyNumber, Section, document, note, paragraph, part
+from evaluation.report.page import KeyNumber, Section, document, note, paragraph, part, program
 from evaluation.report.shown import evenly
 from evaluation.report.tables import ABSENT, Cell, Table, share_cell, text_cells, volume_cell
 from pipeline.check_data.balance_plot import BALANCED, balance_plot, infected_share
