@@ -23,7 +23,7 @@ from pipeline.core.errors import InputError, breaks_lines, one_sentence
 from pipeline.folders.inputs import MEMORY, Input, find_inputs
 from pipeline.inference.chosen_model import open_model
 from pipeline.inference.ensemble import VOTE
-from pipeline.inference.starter_model import starter_model
+from pipeline.inference.starter_model import starter_model, told
 from pipeline.prediction.opened_input import opened, state_of
 from pipeline.prediction.segmented import Clock, ScanSegmenter, Source
 from pipeline.prediction.warnings_told import warnings_told
@@ -32,6 +32,7 @@ from pipeline.scans.scan import Geometry
 from pipeline.scans.simpleitk import sitk
 from pneumobundle.result import Result
 
+logger = logging.getLogger(__name__)
 ANYWAY = "anyway=True"
 # Models are loaded one at a time: MONAI's configurations and the random state are the whole process's
 _LOADING = threading.Lock()
@@ -47,13 +48,13 @@ def load(
     trust: bool = False,
     make_eight_bits: bool = False,
 ) -> Model:
-    """Read a trained model and keep it; nothing is printed or written.
+    """Read a trained model and keep it; nothing is written, and nothing printed of a model that was named.
 
     Args:
         model: folder of a trained fold, such as `runs/unet_3d/cv/fold0`; several, or a folder of folds, are an
             ensemble; or an exported bundle, a folder or a zip file, of which a temporary copy is kept until the
-            model is closed. None for the starter model that comes with this program: research only, and its weights
-            are CC BY-NC-SA 4.0.
+            model is closed. None for the starter model that comes with this program, which a warning then says:
+            research only, and its weights are CC BY-NC-SA 4.0.
         mode: exact, whole, windows, fast, int8, int8-windows, int8-fast or auto; "" for what the model's configuration
             says.
         device: cpu, cuda, cuda:1, mps or auto; None for what the model's configuration says, usually auto.
@@ -67,6 +68,7 @@ def load(
     """
     if model is None:
         model = starter_model()
+        logger.warning("%s", told())
     chosen = os.fspath(model) if isinstance(model, os.PathLike) else model
     names = chosen if isinstance(chosen, str) else [os.fspath(each) for each in chosen]
     stack = ExitStack()

@@ -58,8 +58,13 @@ def zip_bundle(folder: Path, version: str) -> Path:
     target = folder.with_name(f"{folder.name}_v{version}.zip")
     write_zip(target, [(f"{folder.name}/{path.as_posix()}", folder / path) for path in files_of(folder)])
     _write_lines(checksum_file(target), [f"{file_sha256(target)}  {target.name}"])
-    _write_lines(checksum_file(folder), checksums(folder))
+    write_checksums(folder)
     return target
+
+
+def write_checksums(folder: Path) -> None:
+    """Write `<name>.sha256` beside a folder."""
+    _write_lines(checksum_file(folder), checksums(folder))
 
 
 def checksum_file(bundle: Path) -> Path:

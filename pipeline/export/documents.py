@@ -28,6 +28,10 @@ ENSEMBLE_UNMEASURED = (
     "**None of this is a score of the ensemble**: it is what single members score, each on scans that it has not seen. "
     "The other members were trained on those, so a vote of all of them there would say nothing about new patients."
 )
+OF_ALL_UNMEASURED = (
+    "**These weights saw every one of these scans**: the figures are of the folds' own models, trained alike, each "
+    "without the patients that it was scored on."
+)
 EXTERNAL_CAPTION = "patients that no member was trained on; Dice, mean ± standard deviation over patients:"
 UNMEASURED = "What the ensemble is worth was not measured on scans that no member was trained on."
 FRESH_MEMBER = (
@@ -68,9 +72,8 @@ def data_license(source: Source) -> str:
     """The terms of the data that the weights are from, as far as the data set is one that is known."""
     if source.datalist is None:
         return NO_DATA
-    # A run that says so itself
-    if source.run and (own := source.run / DATA_LICENCE_FILE).is_file():
-        return own.read_text(encoding="utf-8")
+    if source.own_terms:
+        return source.own_terms
     if source.on_phantom:
         return PHANTOM_LICENCE
     return PUBLIC_LICENCE if source.datalist["layout"] in ("zenodo", "kaggle") else UNKNOWN_LICENCE
@@ -153,6 +156,8 @@ def _data(source: Source) -> str:
 
 
 def _left_out(source: Source) -> str:
+    if source.is_of_all:
+        return "these weights were trained on all of them, and each fold's own model on all but its fold"
     if not source.is_ensemble:
         return f"these weights were trained on all folds but fold {source.folds[0]}"
     folds = ", ".join(map(str, source.folds))
@@ -194,6 +199,8 @@ def _performance(source: Source) -> str:
     parts.append(_summary_table(source.summary["structures"]))
     if source.is_ensemble:
         parts += [ENSEMBLE_UNMEASURED, *_external(source)]
+    elif source.is_of_all:
+        parts.append(OF_ALL_UNMEASURED)
     elif fold := _fold_table(source):
         parts += [f"Of these weights alone, on the scans of fold {source.folds[0]}, which they have not seen:", fold]
     return "\n\n".join([*parts, f"{source.summary['empty_rule']}."])

@@ -158,6 +158,8 @@ def data_source(source: Source) -> str:
         return f"{count} synthetic chest CTs, made by this project"
     if source.datalist["layout"] in ("zenodo", "kaggle"):
         return f"{count} COVID-19 CTs, Ma et al. 2020, https://zenodo.org/records/3757476"
+    if source.own_terms:
+        return f"{count} chest CTs, whose sources docs/data_license.txt names"
     return f"{count} chest CTs of whoever exported this bundle"
 
 

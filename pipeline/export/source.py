@@ -19,7 +19,7 @@ from pipeline.core.atomic import read_json
 from pipeline.core.configuration import INFERENCE, TRAIN, merged
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
-from pipeline.core.run_files import DATALIST, ENSEMBLE_SCORES, METRICS_FILE, SUMMARY_FILE
+from pipeline.core.run_files import DATA_LICENCE_FILE, DATALIST, ENSEMBLE_SCORES, METRICS_FILE, SUMMARY_FILE
 from pipeline.core.stages import FIRST, Stage, result_label_map, stage_overrides, stages_of
 from pipeline.export.configs import ensemble_inference, ensemble_training
 from pipeline.inference.ensemble import VOTE, check_method, configuration_of
@@ -105,6 +105,17 @@ class Source:
     @property
     def is_ensemble(self) -> bool:
         return len(self.folds) > 1
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether it was trained on every fold: its number is the one after the last fold's."""
+        return self.run is not None and self.folds == (int(self.last.train["folds"]),)
+
+    @cached_property
+    def own_terms(self) -> str:
+        """The terms of data and weights, where the run says them itself; else empty."""
+        file = self.run / DATA_LICENCE_FILE if self.run else None
+        return file.read_text(encoding="utf-8") if file and file.is_file() else ""
 
     @property
     def package(self) -> str:

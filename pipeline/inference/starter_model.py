@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.bundle_files.archive import check_checksums, checksum_file
 from pipeline.core.atomic import read_json
 from pipeline.core.configuration import COMMON, load
 from pipeline.core.errors import InputError
@@ -22,12 +23,21 @@ def starter_folder() -> Path:
 
 
 def starter_model() -> Path:
-    """The folder of its weights, as MODEL takes it; InputError where this installation has none."""
+    """The folder of its weights, as MODEL takes it.
+
+    Raises InputError where this installation has none, or one with other files than the program was given with.
+    """
     weights = _weights()
     if not weights:
         raise InputError(
             f"MODEL is not given, and the starter model is not in {starter_folder()}; give MODEL a trained fold, such "
             "as runs/unet_3d/cv/fold0, or a bundle, or install the program again."
+        )
+    folder = starter_folder()
+    if not check_checksums(folder):
+        raise InputError(
+            f"{checksum_file(folder)}: is missing, and says whether the starter model is whole; install the program "
+            "again, or give MODEL."
         )
     return weights[0].parent
 

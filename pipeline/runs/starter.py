@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from evaluation.statistics.findings import FLAGS_FILE, SEVERITY_FILE
+from pipeline.bundle_files.archive import write_checksums
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.configuration import INFERENCE, TRAIN
 from pipeline.core.errors import InputError
@@ -48,6 +49,7 @@ def make_starter(training: CrossValidation, described: Mapping[str, Any], target
         if target.is_dir():
             shutil.rmtree(target)
         draft.rename(target)
+    write_checksums(target)
     logger.info("%s: the starter model, %s", target, STARTER.name)
     return target
 

@@ -11,7 +11,12 @@ import pytest
 
 from pipeline.bundle_files.package import Module, foreign_imports, module_of, relative_imports
 from pipeline.core.commit import BUILT_FROM, commit
+from pipeline.core.configuration import load
 from pipeline.core.project import FOLDERS, PROJECT, ROOT, inner_name
+from pipeline.core.run_files import DATA_LICENCE_FILE
+from pipeline.inference.members import find_members
+from pipeline.inference.starter_model import STARTER, starter_folder, starter_model
+from pneumobundle.commands import COMMANDS
 
 MODULES = [
     Module(".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), file)
@@ -26,6 +31,10 @@ def listed(text: str) -> set[str]:
     """Names of the distributions of a list of requirements."""
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return {re.split(r"[^\w-]", line)[0].lower().replace("_", "-") for line in lines}
+
+
+def listed_files(patterns: str) -> set[str]:
+    return {file.relative_to(ROOT).as_posix() for pattern in patterns.split() for file in ROOT.glob(pattern)}
 
 
 def test_all_that_is_imported_is_asked_for():
@@ -55,6 +64,28 @@ def test_every_file_that_is_no_code_is_in_it():
         if file.is_file() and file.suffix != ".py" and "__pycache__" not in file.parts
     }
     assert there == packed
+
+
+def test_the_starter_model_is_in_it_whole_and_small():
+    folder = starter_folder()
+    assert starter_model().parent == folder
+    assert {member.configuration.parent for member in find_members(starter_model())} == {folder}
+    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 12e6
+    assert '"models"' in (ROOT / "setup.py").read_text(encoding="utf-8")
+    assert "graft models" in (ROOT / "MANIFEST.in").read_text(encoding="utf-8")
+
+
+def test_it_says_both_licences():
+    terms = (starter_folder() / DATA_LICENCE_FILE).read_text(encoding="utf-8")
+    weights = load([STARTER])["weights_licence"]
+    assert weights in terms
+    assert SETTINGS["metadata"]["license"] == f"Apache-2.0 AND {weights.replace(' ', '-')}"
+    assert any(weights in what for command in COMMANDS if command.name == "predict" for _, what in command.examples)
+    assert weights in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert listed_files(SETTINGS["metadata"]["license_files"]) == {
+        "LICENSE",
+        f"models/{starter_folder().name}/data_license.txt",
+    }
 
 
 @pytest.mark.parametrize("top", [*FOLDERS, PROJECT])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
 import torch
 from commands import run_command
 
+import pneumobundle as pb
 from evaluation.measures.cases import read_metrics_csv
 from pipeline.core.errors import InputError
+from pipeline.export.documents import data_license, readme
+from pipeline.export.metadata import data_source, metadata
+from pipeline.export.source import from_run
 from pipeline.inference import starter_model
 from pipeline.inference.members import find_members, images_trained_on
 from pipeline.phantom.dataset import write_phantom
@@ -103,3 +108,34 @@ def test_sources_come_in_the_order_of_their_description():
     cases = [{"case": name} for name in ("a1", "b1", "c1", "a2")]
     found = [(source["what"], len(mine)) for source, mine in by_source(cases, described)]
     assert found == [("second", 1), ("first", 2), ("of a source that nobody named", 1)]
+
+
+def test_one_that_is_not_as_it_was_given_is_refused(made, tmp_path, monkeypatch):
+    for entry in (NAME, f"{NAME}.sha256"):
+        copy = shutil.copytree if (made.models / entry).is_dir() else shutil.copyfile
+        copy(made.models / entry, tmp_path / entry)
+    monkeypatch.setattr(starter_model, "MODELS", tmp_path)
+    assert starter_model.starter_model() == tmp_path / NAME / "fold2"
+    (tmp_path / NAME / "fold2" / "inference.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match=rf"{NAME}/fold2/inference.json is not what {NAME}.sha256 says"):
+        starter_model.starter_model()
+    (tmp_path / f"{NAME}.sha256").unlink()
+    with pytest.raises(InputError, match=rf"{NAME}.sha256: is missing, and says whether the starter model is whole"):
+        starter_model.starter_model()
+
+
+def test_a_program_that_names_no_model_is_told_which_it_has(installed, caplog):
+    with pb.load(device="cpu") as model:
+        assert model.facts["members"] == ["fold2"]
+    (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert record.getMessage().startswith(f"MODEL is not given: the starter model {NAME} is used")
+
+
+def test_a_bundle_of_it_says_that_it_saw_every_scan_and_has_its_terms(made):
+    source = from_run("unet_3d", made.models / NAME)
+    page = readme(source, metadata(source, []))
+    assert "these weights were trained on all of them, and each fold's own model on all but its fold" in page
+    assert "**These weights saw every one of these scans**" in page
+    assert "which they have not seen" not in page
+    assert data_license(source) == (made.models / NAME / "data_license.txt").read_text(encoding="utf-8")
+    assert data_source(source) == "4 synthetic chest CTs, made by this project"
