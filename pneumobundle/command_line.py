@@ -98,6 +98,9 @@ class InGroups(click.Command):
         for group, rows in by_group.items():
             with formatter.section(group):
                 formatter.write_dl(rows)
+        if self.command.notes:
+            formatter.write_paragraph()
+            formatter.write_text(self.command.notes)
         if self.command.examples:
             with formatter.section("Examples"):
                 for words, what in self.command.examples:

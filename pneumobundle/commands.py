@@ -36,6 +36,7 @@ class Command:
         words: the option that words without a name are for, one or several.
         target: name of the Makefile's target; "-" for none.
         hidden: for other processes of this program.
+        notes: sentences for its help, of what no option alone tells.
         only_segments: whether its process segments and does nothing else, so that it needs less of MONAI.
     """
 
@@ -48,6 +49,7 @@ class Command:
     words: str = ""
     target: str = ""
     hidden: bool = False
+    notes: str = ""
     only_segments: bool = False
 
     @property
@@ -81,13 +83,20 @@ COMMANDS = (
         "predict",
         "daily",
         "segment scans with a trained model, with several, or with a bundle",
-        f"input out=predictions model {_NETWORK} mode method weights series pages anyway trust shards {_CLUSTER} shard",
+        "input out=predictions model=starter network=none cascade mode method weights series pages anyway trust shards "
+        f"{_CLUSTER} shard",
         "segmenting.predict",
         (
-            ("predict scan.nii.gz", "one scan, by the starter model: research only, its weights are CC BY-NC-SA 4.0"),
-            ("predict archive --out labels --model bundle.zip --no-pages --launch slurm --shards 8", "on a cluster"),
+            ("predict scan.nii.gz --out labels", "one scan, by the starter model"),
+            (
+                "predict archive --out labels --model bundle.zip --no-pages --launch slurm --shards 8",
+                "an archive, by a model that is named, on a cluster",
+            ),
         ),
         words="input",
+        notes="Without MODEL it is the first fold of the NETWORK or CASCADE that is named, runs/<network>/cv/fold0, "
+        "and the starter model that comes with the program where none is: research only, not a medical device; its "
+        "weights are CC BY-NC-SA 4.0, the code is Apache-2.0.",
         only_segments=True,
     ),
     Command(

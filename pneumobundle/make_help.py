@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterator
 
 from pneumobundle.commands import GROUPS, TARGETS, Command
 from pneumobundle.options import FLAG, Option
+
+WIDTH = 120
 
 
 def every_target() -> Iterator[str]:
@@ -26,6 +29,9 @@ def one(name: str, command: Command) -> Iterator[str]:
     for option in command.every_option:
         if not option.hidden:
             yield f"  {option.variable:<13} {default(option):<28} {meaning(option)}"
+    if command.notes:
+        yield ""
+        yield from textwrap.wrap(command.notes, WIDTH, initial_indent="  ", subsequent_indent="  ")
     if command.examples:
         yield ""
         yield from (f"  make {name}{variables(words, command)}" for words, _ in command.examples)

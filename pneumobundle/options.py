@@ -106,7 +106,7 @@ OPTIONS = {
         Option(
             "model",
             "folder of a trained fold, or a bundle; several, or a folder of folds, are an ensemble",
-            rule="the starter model",
+            rule="runs/<network>/cv/fold0",
             kind=PATH,
         ),
         Option("models", "folder that gets the starter model", "models", kind=PATH),

@@ -9,7 +9,6 @@ from typing import Any
 
 from pipeline.core.configuration import BUNDLES
 from pipeline.core.progress_bar import duration
-from pipeline.core.run_files import DATA_LICENCE_FILE
 from pipeline.core.text_table import markdown
 from pipeline.export.configs import EVALUATE, MULTI_GPU
 from pipeline.export.metadata import data_source, external_scores

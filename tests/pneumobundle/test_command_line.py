@@ -142,6 +142,13 @@ def test_make_help_shows_the_examples_as_make_takes_them():
     assert "  make cv FOLDS=5" in list(one("cv", cv))
 
 
+def test_the_help_of_predict_says_what_segments_where_no_model_is_given():
+    (predict,) = [each for each in COMMANDS if each.name == "predict"]
+    in_make = " ".join(" ".join(one("predict", predict)).split())
+    for text in (told("predict", "--help"), in_make):
+        assert "the starter model that comes with the program where none is: research only" in text
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_a_shell_is_told_how_to_complete(shell, capsys):
     main(["completion", shell])
