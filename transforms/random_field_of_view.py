@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from batchgenerators.transforms.abstract_transforms import AbstractTransform
 
-from pipeline.core.labels import BACKGROUND
+from pipeline.core.labels import BACKGROUND, LEFT_LUNG, RIGHT_LUNG
 from pipeline.scans.bounding_box import bounding_box
 
 
@@ -15,7 +15,8 @@ class RandomFieldOfView(AbstractTransform):
     """Makes everything beyond a box around the labelled structures air, a batchgenerators transform.
 
     Scans that people cropped around the lungs, whole or slice by slice, are filled up with air to the size of a volume.
-    Air is the image's smallest value. Nothing changes where nothing is labelled.
+    Air is the image's smallest value. Nothing changes where no healthy lung is labelled: a box around infection alone
+    would cut the lungs.
 
     Args:
         margin_voxels: limits of the distance between box and structures, drawn for each of its sides.
@@ -33,7 +34,8 @@ class RandomFieldOfView(AbstractTransform):
     def __call__(self, **batch: Any) -> dict[str, Any]:
         images, labels = batch["data"], batch["seg"]
         for image, label in zip(images, labels, strict=True):
-            if np.random.uniform() < self.p_per_sample:
+            drawn = np.random.uniform() < self.p_per_sample
+            if drawn and np.isin(label[0], (LEFT_LUNG, RIGHT_LUNG)).any():
                 self._crop(image, label[0] != BACKGROUND)
         return batch
 

@@ -19,6 +19,8 @@ BY_PATIENT, ONE_PATIENT_OUT, PUBLISHED = "patients", "lopo", "published"
 # What a fold of a split file may say beside the cases that it tests
 LISTS = ("train", "validation")
 
+# Of a case whose size nobody told
+NO_SLICE = (0, 0, 2)
 CaseEntry = Mapping[str, Any]
 # {"fold": 0, "test": [...]}, and "train", "validation" where a file gives them
 Fold = dict[str, Any]
@@ -39,6 +41,16 @@ def split_by_patient(cases: Sequence[CaseEntry], folds: int, seed: int) -> list[
     shuffled = np.random.default_rng(seed).permutation(patients).tolist()
     dealt = [set(shuffled[fold::folds]) for fold in range(folds)]
     return [sorted(case["case"] for case in cases if case["patient_id"] in mine) for mine in dealt]
+
+
+def tested_cases(cases: Sequence[CaseEntry]) -> list[CaseEntry]:
+    """Those that folds by patient hold out: all but single slices, where there are volumes.
+
+    A slice has no volume, no severity and no whole lungs, and in a mean over patients would count as much as a scan. It
+    is trained on in every fold. A slice of a patient who has a volume too stays with that.
+    """
+    of_volumes = {case["patient_id"] for case in cases if case.get("size", NO_SLICE)[2] > 1}
+    return [case for case in cases if case["patient_id"] in of_volumes] or list(cases)
 
 
 def split_one_patient_out(cases: Sequence[CaseEntry]) -> list[list[str]]:
@@ -127,13 +139,13 @@ def _listed(folds: Sequence[Fold]) -> set[str]:
 def make_folds(datalist: Mapping[str, Any], folds: int, split: str = BY_PATIENT, seed: int = 0) -> dict[str, Any]:
     """A cross-validation of a datalist: {"split", "seed", "folds": [{"fold", "test"}], "leaking_patients"}.
 
-    `split` is "patients", "lopo" (a fold a patient), "published" or a JSON file of the shape that this gives, whose
-    folds may also have the lists of `folds_from_file`. `seed` is None in the result where none was used.
-    `leaking_patients` are tested after training has seen them, which splitting by patient never does.
+    `split` is "patients" (of `tested_cases`), "lopo" (a fold a patient), "published" or a JSON file of the shape that
+    this gives, whose folds may also have the lists of `folds_from_file`. `seed` is None in the result where none was
+    used. `leaking_patients` are tested after training has seen them, which splitting by patient never does.
     """
     cases = datalist["training"]
     if split == BY_PATIENT:
-        made = _numbered(split_by_patient(cases, folds, seed))
+        made = _numbered(split_by_patient(tested_cases(cases), folds, seed))
     elif split == ONE_PATIENT_OUT:
         made = _numbered(split_one_patient_out(cases))
     elif split == PUBLISHED:
@@ -210,9 +222,13 @@ def _fold(datalist: Mapping[str, Any], folds: Mapping[str, Any], fold: int) -> F
         return {"fold": fold, "test": []}
     if not 0 <= fold < len(every):
         raise InputError(f"fold: {fold} came; expected 0 to {len(every) - 1}; choose one of them.")
-    planned, present = _listed(every), {entry["case"] for entry in datalist["training"]}
+    planned, cases = _listed(every), datalist["training"]
     # A case that came later would be trained on in every fold and tested in none, unless the folds list their cases.
-    differing = planned - present if _all_listed(every) else planned ^ present
+    if _all_listed(every):
+        differing = planned - {case["case"] for case in cases}
+    else:
+        of_split = tested_cases(cases) if folds.get("split") == BY_PATIENT else cases
+        differing = planned ^ {case["case"] for case in of_split}
     if differing:
         listed = ", ".join(sorted(differing))
         raise InputError(f"folds: made for another data set (not in both: {listed}); make the folds again.")

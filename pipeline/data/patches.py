@@ -22,6 +22,7 @@ from pipeline.data.slice_patches import SlicePatches
 from pipeline.scans.front import Front
 
 Draw = tuple[int, int]
+Sample = tuple[tuple[int, ...], int | None]
 # Of a data loader whose cases are told; and no process' number
 MOST_WORKERS, NOBODY = 256, -1
 
@@ -77,6 +78,8 @@ class PatchDataset(Dataset):
         slice_wise: a sample is an axial slice, (1, H, W, 1), instead of a whole case.
         min_labelled_pixels: leave out slices with fewer pixels of any structure.
         slice_patches: a sample is a patch of a slice, (1, h, w, 1), one of those that this draws of each case.
+        slices_as_a_scan: of cases that are a single slice, so many are one sample, drawn as often as a volume; which of
+            them it is, the draw's seed tells. 1 draws each as often as a volume. Not for `slice_wise`.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class PatchDataset(Dataset):
         slice_wise: bool = False,
         min_labelled_pixels: int = 0,
         slice_patches: SlicePatches | None = None,
+        slices_as_a_scan: int = 1,
     ) -> None:
         if slice_patches is not None and not slice_wise:
             raise InputError("slice_patches is for 2D networks, which see slices; leave it out for a 3D network.")
@@ -99,10 +103,8 @@ class PatchDataset(Dataset):
         self.cache.fill(self.data)
         # Of each worker its process, and the case that it is at; they and the one that started them see it
         self.at = torch.full((MOST_WORKERS, 2), NOBODY).share_memory_()
-        # Case and slice of each sample; a whole case has no slice
-        self.samples: list[tuple[int, int | None]] = [(place, None) for place in range(len(self.data))]
-        if slice_wise:
-            self.samples = self._slices(min_labelled_pixels)
+        # Cases, one of which is drawn, and slice of each sample; a whole case has no slice
+        self.samples: list[Sample] = self._slices(min_labelled_pixels) if slice_wise else self._cases(slices_as_a_scan)
         # First row and column of each sample, and the size of all; without them a sample is all of a slice or case
         self.corners: np.ndarray | None = None
         self.patch_size: Sequence[int] = ()
@@ -110,10 +112,18 @@ class PatchDataset(Dataset):
             self.patch_size = slice_patches.size
             self.samples, self.corners = self._patches(slice_patches)
 
-    def _slices(self, min_labelled_pixels: int) -> list[tuple[int, int | None]]:
+    def _cases(self, slices_as_a_scan: int) -> list[Sample]:
+        """Volumes one by one, and then single slices by so many."""
+        slices = [place for place, case in enumerate(self.data) if len(self.cache.counts(case)) == 1]
+        volumes = sorted(set(range(len(self.data))).difference(slices))
+        samples = -(-len(slices) // slices_as_a_scan)
+        together = [tuple(slices[first::samples]) for first in range(samples)]
+        return [((place,), None) for place in volumes] + [(places, None) for places in together]
+
+    def _slices(self, min_labelled_pixels: int) -> list[Sample]:
         labelled = [self.cache.counts(case)[:, 1:].sum(1) for case in self.data]
-        samples: list[tuple[int, int | None]] = [
-            (place, int(number))
+        samples: list[Sample] = [
+            ((place,), int(number))
             for place, pixels in enumerate(labelled)
             for number in np.flatnonzero(pixels >= min_labelled_pixels)
         ]
@@ -124,15 +134,15 @@ class PatchDataset(Dataset):
             )
         return samples
 
-    def _patches(self, slice_patches: SlicePatches) -> tuple[list[tuple[int, int | None]], np.ndarray]:
+    def _patches(self, slice_patches: SlicePatches) -> tuple[list[Sample], np.ndarray]:
         """Case and slice, and first row and column, of every patch of the slices that are samples so far."""
         kept = set(self.samples)
-        samples: list[tuple[int, int | None]] = []
+        samples: list[Sample] = []
         corners = []
         for place, case in enumerate(self.data):
             for number, row, column in slice_patches.corners(self.cache.load(case)["label"][0], case["case"]).tolist():
-                if (place, number) in kept:
-                    samples.append((place, number))
+                if ((place,), number) in kept:
+                    samples.append(((place,), number))
                     corners.append((row, column))
         return samples, np.array(corners, np.int32)
 
@@ -142,22 +152,27 @@ class PatchDataset(Dataset):
     def code_counts(self) -> np.ndarray:
         """Voxels of each label code in all samples, int64 (codes,); what is to be ignored is none."""
         if self.corners is not None:
-            labels = (self._arrays(index)["label"] for index in range(len(self)))
+            labels = (self._arrays(place, index)["label"] for index, ((place,), _) in enumerate(self.samples))
             codes = len(LABEL_CODES)
             return np.sum([np.bincount(label.ravel(), minlength=codes)[:codes] for label in labels], axis=0)
         counts = [self.cache.counts(case) for case in self.data]
-        return sum((counts[place][number].reshape(-1, len(LABEL_CODES)).sum(0) for place, number in self.samples))
+        return sum(
+            counts[place][number].reshape(-1, len(LABEL_CODES)).sum(0)
+            for places, number in self.samples
+            for place in places
+        )
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         index, seed = draw
-        place, number = self.samples[index]
+        places, number = self.samples[index]
+        place = places[seed % len(places)]
         case = self.data[place]
         if (worker := get_worker_info()) is not None and worker.id < MOST_WORKERS:
             self.at[worker.id] = torch.tensor([os.getpid(), place])
         try:
             self.transform.set_random_state(seed=seed)
             told = {name: case[name] for name in ("case", ANNOTATES) if name in case}
-            return self.transform({**self._arrays(index), **told})
+            return self.transform({**self._arrays(place, index), **told})
         except Exception as error:
             # Without the name, a worker's traceback does not tell which of the scans it was.
             where = case["case"] if number is None else f"{case['case']}, slice {number}"
@@ -167,9 +182,9 @@ class PatchDataset(Dataset):
         """Names of the cases that workers with these process numbers were at last."""
         return [self.data[place]["case"] for process, place in self.at.tolist() if process in processes]
 
-    def _arrays(self, index: int) -> dict[str, np.ndarray]:
-        """Memory maps of a sample's `image` and `label`."""
-        place, number = self.samples[index]
+    def _arrays(self, place: int, index: int) -> dict[str, np.ndarray]:
+        """Memory maps of `image` and `label` of a sample, and of a case of it."""
+        _, number = self.samples[index]
         arrays = self.cache.load(self.data[place])
         if number is not None:
             arrays = {name: array[..., number : number + 1] for name, array in arrays.items()}

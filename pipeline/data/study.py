@@ -41,6 +41,11 @@ class Study:
         """What the validation loss is measured on: the held-out cases, unless the split names others."""
         return self._absolute(validation_cases(self.datalist, self.folds, fold))
 
+    def untested(self) -> list[str]:
+        """Names of the cases that no fold holds out."""
+        tested = {name for fold in self.folds["folds"] for name in fold["test"]}
+        return [case["case"] for case in self.datalist["training"] if case["case"] not in tested]
+
     def unpredicted(self, fold: int) -> list[dict[str, Any]]:
         """Held-out cases without a prediction so far, for inference: their images alone."""
         return without_label(self.held_out(fold), self.folder / PREDICTIONS)

@@ -42,6 +42,7 @@ NORMALISED = {
     "zscore": "zero mean and unit variance over the whole scan",
     "window": "the window onto -1..1",
     "unit": "the window onto 0..1",
+    "landmarks": "the scan's own healthy lung onto -0.5, its soft tissue onto 0.5",
 }
 TRAINING_KEYS = ("batch_size", "iterations_per_epoch", "max_epochs", "learning_rate", "weights_of")
 # What is tabulated of a summary, as far as it has it

@@ -23,7 +23,7 @@ NEEDED_BY_MONAI = ("fire", "pytorch-ignite", "jsonschema")
 # The channel after the classes' of an ensemble's output
 DISAGREEMENT = "share of the members that chose another class"
 # Of the prepared scans, by the front's normalisation; a z-score of a chest in its window is within these
-VALUE_RANGES = {"zscore": [-3, 5], "window": [-1, 1], "unit": [0, 1]}
+VALUE_RANGES = {"zscore": [-3, 5], "window": [-1, 1], "unit": [0, 1], "landmarks": [-2, 2]}
 
 
 def metadata(source: Source, foreign: Iterable[str], bundle_version: str = "", changes: str = "") -> dict[str, Any]:

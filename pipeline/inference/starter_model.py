@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.bundle_files.archive import check_checksums, checksum_file
 from pipeline.core.atomic import read_json
@@ -45,13 +47,22 @@ def starter_model() -> Path:
 def told() -> str:
     """One line on what the starter model is, for whoever did not ask for it by name."""
     folder, described = starter_folder(), load([STARTER])
-    cases = read_json(folder / DATALIST)["training"]
-    patients = len({case["patient_id"] for case in cases})
     return (
-        f"MODEL is not given: the starter model {described['name']} is used, trained on {len(cases)} scans of "
-        f"{patients} patients; what it is worth is in {folder / CARD}. Research only, no medical device; its weights "
-        f"are {described['weights_licence']}."
+        f"MODEL is not given: the starter model {described['name']} is used, trained on "
+        f"{in_words(read_json(folder / DATALIST)['training'])}; what it is worth is in {folder / CARD}. Research only, "
+        f"no medical device; its weights are {described['weights_licence']}."
     )
+
+
+def in_words(cases: Sequence[Mapping[str, Any]]) -> str:
+    """How many scans and patients entries of a datalist are; of single slices nobody tells whose they are."""
+    volumes = [case for case in cases if case["size"][2] > 1]
+    patients = len({case["patient_id"] for case in volumes})
+    slices = len(cases) - len(volumes)
+    parts = [f"{len(volumes)} scans of {patients} patients"] * bool(volumes) + [f"{slices} single slices"] * bool(
+        slices
+    )
+    return " and ".join(parts)
 
 
 def _weights() -> list[Path]:

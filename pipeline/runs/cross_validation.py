@@ -141,6 +141,13 @@ class CrossValidation:
             raise InputError(f"fold: {self.only_fold} came; expected 0 to {self.folds - 1}; choose one of them.")
         self.keep_all(configurations)
         self.warn_of_leaks(study)
+        if untested := study.untested():
+            logger.info(
+                "%d of %d cases are tested in no fold: single slices where there are volumes, or what the split leaves "
+                "out.",
+                len(untested),
+                len(study.datalist["training"]),
+            )
         write_json(Path(self.output_dir) / RUN, {**asdict(self), "overrides": self.kept_overrides()})
         return study
 

@@ -28,6 +28,8 @@ from pipeline.runs.starter_card import card, data_license
 from pipeline.training.checkpoint import FINISHED, MODEL, read_state
 
 logger = logging.getLogger(__name__)
+# By which such a folder is known
+OWN = (DATALIST, CARD, DATA_LICENCE_FILE)
 COPIED = (FOLDS, METRICS_FILE, SUMMARY_FILE, SEVERITY_FILE, FLAGS_FILE)
 # Of a configuration, which name places of the machine that it was made on
 PLACES = {"dataset_dir": "data", "cache_dir": "data/cache"}
@@ -38,7 +40,7 @@ def make_starter(training: CrossValidation, described: Mapping[str, Any], target
 
     `described` is bundles/common/starter.yaml. Raises InputError where `target` holds something else than such a model.
     """
-    if target.is_dir() and any(target.iterdir()) and not (target / DATALIST).is_file():
+    if target.is_dir() and any(target.iterdir()) and not all((target / name).is_file() for name in OWN):
         raise InputError(f"{target}: is a folder, but no starter model; remove it, or choose another name.")
     training.run()
     fold = training.train_on_all()
@@ -47,7 +49,8 @@ def make_starter(training: CrossValidation, described: Mapping[str, Any], target
         draft = Path(scratch) / target.name
         lay_down(Path(training.output_dir), fold, draft, described)
         if target.is_dir():
-            shutil.rmtree(target)
+            # Aside first: there is a whole one at any moment but that between two renamings
+            target.rename(Path(scratch) / "before")
         draft.rename(target)
     write_checksums(target)
     logger.info("%s: the starter model, %s", target, STARTER.name)
@@ -62,7 +65,8 @@ def lay_down(run: Path, fold: Path, draft: Path, described: Mapping[str, Any]) -
     datalist = {**read_json(run / DATALIST), "dataset_dir": PLACES["dataset_dir"]}
     write_json(draft / DATALIST, datalist)
     for name in (TRAIN, INFERENCE):
-        content = read_json(run / f"{name}.json")
+        of_fold = fold / f"{name}.json"
+        content = read_json(of_fold if of_fold.is_file() else run / f"{name}.json")
         own = {**PLACES, "output_dir": f"runs/{described['name']}/cv" if name == TRAIN else "predictions"}
         write_json(draft / f"{name}.json", {**content, **{key: own[key] for key in own if key in content}})
     shutil.copyfile(fold / FINISHED, draft / fold.name / FINISHED)

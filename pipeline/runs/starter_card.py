@@ -18,6 +18,7 @@ from pipeline.core.atomic import read_json
 from pipeline.core.progress_bar import duration
 from pipeline.core.run_files import DATALIST, METRICS_FILE
 from pipeline.core.text_table import markdown
+from pipeline.inference.starter_model import in_words
 from pipeline.scans.scan import GREY_255, HOUNSFIELD
 from pipeline.training.checkpoint import FINISHED
 
@@ -61,12 +62,10 @@ def _use() -> str:
 
 
 def _sources(cases: Sequence[Case], described: Mapping[str, Any]) -> str:
-    patients = {case["patient_id"] for case in cases}
-    table = [["scans", "patients", "what", "licence"]]
+    table = [["scans", "what", "licence"]]
     for source, mine in by_source(cases, described):
-        of = {case["patient_id"] for case in mine}
-        table.append([str(len(mine)), str(len(of)), source["what"], source["licence"]])
-    return f"{len(cases)} scans of {len(patients)} patients.\n\n{markdown(table)}"
+        table.append([in_words(mine), source["what"], source["licence"]])
+    return f"{in_words(cases)}.\n\n{markdown(table)}"
 
 
 def by_source(cases: Iterable[Case], described: Mapping[str, Any]) -> list[tuple[Mapping[str, str], list[Case]]]:
@@ -97,9 +96,19 @@ def _worth(rows: Sequence[Row], cases: Sequence[Case], described: Mapping[str, A
                 table.append([f"{structure.replace('_', ' ')}, {domain}", str(len(mine)), *_estimated(mine)])
     return (
         f"{described['folds']} folds by patient: each scan was segmented by a model that was trained without its "
-        "patient, as long as this one, which was trained on all. Means over patients, on the scans' own grids; `lungs` "
-        "are the voxels labelled as lung, without the infected ones. Only scans that have a structure count. Intervals "
-        f"are of other patients like these (bootstrap); of so few they are too narrow.\n\n{markdown(table)}"
+        f"patient. {_longer(described)}Means over patients, on the scans' own grids; `lungs` are the voxels labelled "
+        "as lung, without the infected ones. Only scans that have a structure count. Intervals are of other patients "
+        f"like these (bootstrap); of so few they are too narrow.\n\n{markdown(table)}"
+    )
+
+
+def _longer(described: Mapping[str, Any]) -> str:
+    times = described["times_as_long_on_all"]
+    if times == 1:
+        return ""
+    return (
+        f"This one was trained on all, {times:g} times as long: nothing measures what that changes, and these figures "
+        "are of the shorter trainings. "
     )
 
 
@@ -120,8 +129,10 @@ def _every_scan(rows: Sequence[Row], cases: Sequence[Case]) -> str:
     """By the Dice of the infection, then scans without infection by that of the lungs."""
     by_case = {(row["case"], row["structure"]): row for row in rows}
     table = [["scan", "intensities", "infection, ml", "infection", "lungs", "left lung", "right lung"]]
+    # Not the slices, which no fold holds out
+    scored = [case for case in cases if any((case["case"], name) in by_case for name in COLUMNS)]
     ordered = sorted(
-        cases, key=lambda case: [_last(by_case.get((case["case"], name))) for name in ("infection", "lungs")]
+        scored, key=lambda case: [_last(by_case.get((case["case"], name))) for name in ("infection", "lungs")]
     )
     for case in ordered:
         scores = [_shown(by_case.get((case["case"], name))) for name in COLUMNS]

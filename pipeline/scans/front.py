@@ -15,6 +15,7 @@ import torch
 
 from pipeline.core.labels import CONSOLIDATION, INFECTED, INFECTION
 from pipeline.core.machine import check_memory_left, in_words
+from pipeline.scans.landmarks import SMALLEST_CONTRAST, lung_and_tissue
 from pipeline.scans.resampling import cubic, majority
 from pipeline.scans.scan import GREY_255, Geometry, intensity_domain
 from pipeline.scans.simpleitk import sitk
@@ -50,8 +51,16 @@ def unit(grey: np.ndarray) -> tuple[float, float]:
     return 0.0, 255.0
 
 
+def landmarks(grey: np.ndarray) -> tuple[float, float]:
+    """The scan's own healthy lung onto -0.5, its soft tissue onto 0.5; onto the window's -1..1 where it lacks one."""
+    lung, tissue = lung_and_tissue(grey)
+    if tissue - lung < SMALLEST_CONTRAST:
+        return window(grey)
+    return (lung + tissue) / 2, tissue - lung
+
+
 # Each gives what is subtracted from the grey values, and what they are then divided by
-NORMALISATIONS = {"zscore": zscore, "window": window, "unit": unit}
+NORMALISATIONS = {"zscore": zscore, "window": window, "unit": unit, "landmarks": landmarks}
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,8 @@ class Front:
             linearly interpolated share.
         normalisation: `zscore`, zero mean and unit variance over the whole volume, as MIScnn; or `window`, the window
             onto -1..1, which unlike the z-score does not depend on how much air the field of view holds; `unit`, the
-            window onto 0..1.
+            window onto 0..1; `landmarks`, the scan's own healthy lung onto -0.5 and its soft tissue onto 0.5, which
+            does not depend on the window of a grey scan either (pipeline/scans/landmarks.py).
         within_lungs: everything outside the lungs becomes the window's lower end, air (the lung contour map of
             CHS-Net); the values inside are those of the whole scan.
         guided: a second channel shows the infection that another network has found, as grey 255 on 0, normalised as

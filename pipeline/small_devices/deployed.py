@@ -25,6 +25,7 @@ NORMALISED = {
     "zscore": "(grey - mean) / standard deviation, both of the whole resampled scan with all that is outside the lungs",
     "window": "(grey - 127.5) / 127.5",
     "unit": "grey / 255",
+    "landmarks": "(grey - (lung + tissue) / 2) / (tissue - lung), the scan's own healthy lung and soft tissue",
 }
 MIRRORED = ("scan", "its mirror image, as often as it takes,")
 POSTPROCESSING = [

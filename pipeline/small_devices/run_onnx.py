@@ -53,10 +53,51 @@ def prepared(scan: sitk.Image, told: dict[str, Any]) -> tuple[np.ndarray, sitk.I
     grid.SetOrigin(grey.TransformContinuousIndexToPhysicalPoint(((extent_mm / size / own_mm - 1) / 2).tolist()))
     grid.SetDirection(grey.GetDirection())
     voxels = sitk.GetArrayFromImage(resampled(grey, grid, told["interpolation_order"])).T
-    mean, deviation = voxels.mean(dtype=np.float64), voxels.std(dtype=np.float64) + told["deviation_plus"]
-    shift = mean if told["subtract"] == "mean" else told["subtract"]
-    scale = deviation if told["divide_by"] == "standard deviation" else told["divide_by"]
+    shift, scale = shift_and_scale(voxels, told)
     return (voxels - np.float32(shift)) / np.float32(scale), grid
+
+
+def shift_and_scale(grey: np.ndarray, told: dict[str, Any]) -> tuple[float, float]:
+    """What is subtracted from grey levels on the grid, and what they are then divided by."""
+    if told["normalisation"] == "zscore":
+        return grey.mean(dtype=np.float64), grey.std(dtype=np.float64) + told["deviation_plus"]
+    if told["normalisation"] == "landmarks":
+        how = told["landmarks"]
+        lung, tissue = landmarks(grey, how)
+        if tissue - lung >= how["smallest_contrast"]:
+            return (lung + tissue) / 2, tissue - lung
+    return told["subtract"], told["divide_by"]
+
+
+def landmarks(grey: np.ndarray, how: dict[str, Any]) -> tuple[float, float]:
+    """Grey levels of healthy lung and of soft tissue, from grey levels (left, back, head)."""
+    air = sitk.GetArrayFromImage(sitk.OtsuThreshold(sitk.GetImageFromArray(grey), 1, 0)).astype(bool)
+    dark = air & (grey > grey.min())
+    lung, least = dark & np.dstack([enclosed(air[..., number]) for number in range(air.shape[2])]), how["frequent"]
+    if lung.sum() < how["enclosed_share"] * dark.sum():
+        lung, least = dark, 1.0
+    if not lung.any() or air.all():
+        return 0.0, 0.0
+    of_lung, of_tissue = (smooth_histogram(grey[part], how["smoothing"]) for part in (lung, ~air))
+    around = np.pad(of_lung, 1)
+    higher = (of_lung > around[:-2]) & (of_lung >= around[2:]) & (of_lung >= least * of_lung.max())
+    return float(np.flatnonzero(higher)[0]), float(of_tissue.argmax())
+
+
+def enclosed(air: np.ndarray) -> np.ndarray:
+    """Of a slice, the air that is not connected with its sides."""
+    pockets = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(air.astype(np.uint8))))
+    return air & ~np.isin(pockets, np.concatenate([pockets[[0, -1]].ravel(), pockets[:, [0, -1]].ravel()]))
+
+
+def smooth_histogram(grey: np.ndarray, deviation: float) -> np.ndarray:
+    """How often each grey level is there, smoothed by a Gaussian; the two that a window cut off are left out."""
+    counts = np.bincount(np.rint(grey).astype(np.int64), minlength=256).astype(np.float64)
+    if counts[1:-1].any():
+        counts[[0, -1]] = 0
+    radius = np.arange(-4 * deviation, 4 * deviation + 1)
+    weights = np.exp(-0.5 * (radius / deviation) ** 2)
+    return np.convolve(counts, weights / weights.sum(), mode="same")
 
 
 def resampled(image: sitk.Image, grid: sitk.Image, order: int) -> sitk.Image:

@@ -14,9 +14,11 @@ import numpy as np
 from pipeline.core.labels import LabelMap
 from pipeline.inference.features import Model
 from pipeline.scans.front import CUBIC, DEVIATION_PLUS, LINEAR, NORMALISATIONS, ORIENTATION, SIZE_TOLERANCE, Front
+from pipeline.scans.landmarks import ENCLOSED_SHARE, FREQUENT, SMALLEST_CONTRAST, SMOOTHING
 from transforms.infection_threshold import threshold_factors
 
 SCHEME = 1
+LANDMARKS = "landmarks"
 SLICES, TILES, WINDOWS = "slices", "tiles", "windows"
 AXES = ("left", "back", "head")
 
@@ -63,6 +65,7 @@ def to_grey_levels(front: Front) -> dict[str, Any]:
         "grey_rounding": "nearest, halves up",
         "normalisation": front.normalisation,
         **shift_and_scale(front.normalisation),
+        "landmarks": how_landmarks_are_found() if front.normalisation == LANDMARKS else None,
         "within_lungs": front.within_lungs,
         "guided": front.guided,
         "channels": front.channels,
@@ -73,8 +76,20 @@ def shift_and_scale(normalisation: str) -> dict[str, Any]:
     """What is subtracted from grey levels on the grid and what they are then divided by, as number or name."""
     if normalisation == "zscore":
         return {"subtract": "mean", "divide_by": "standard deviation", "deviation_plus": DEVIATION_PLUS}
-    shift, scale = NORMALISATIONS[normalisation](np.empty(0, np.float32))
+    # Landmarks are each scan's own; these are for one that has none
+    fixed = "window" if normalisation == LANDMARKS else normalisation
+    shift, scale = NORMALISATIONS[fixed](np.empty(0, np.float32))
     return {"subtract": shift, "divide_by": scale, "deviation_plus": 0.0}
+
+
+def how_landmarks_are_found() -> dict[str, float]:
+    """Numbers of `pipeline.scans.landmarks`."""
+    return {
+        "enclosed_share": ENCLOSED_SHARE,
+        "frequent": FREQUENT,
+        "smoothing": SMOOTHING,
+        "smallest_contrast": SMALLEST_CONTRAST,
+    }
 
 
 def through_network(model: Model, input_size: Sequence[int]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ from monai.bundle import ConfigWorkflow
 from monai.bundle import run as run_workflow
 
 from pipeline.core import logs
-from pipeline.core.configuration import COMMON, METADATA, load, parse_overrides
+from pipeline.core.configuration import COMMON, METADATA, TRAIN, load, parse_overrides
 from pipeline.core.errors import InputError
 from pipeline.core.quiet import quiet
 from pipeline.experiments.ablation import Ablation
@@ -97,6 +98,8 @@ def starter(given: SimpleNamespace) -> None:
         overrides=given.overrides or {},
         jobs=1 if given.jobs is None else given.jobs,
     )
+    epochs = training.configuration(TRAIN)["max_epochs"] * described["times_as_long_on_all"]
+    training = replace(training, fold_overrides={training.folds: {"max_epochs": epochs}})
     models = MODELS if given.models == MODELS.name else Path(path(given.models))
     made = make_starter(training, described, models / described["name"])
     logs.result((made / CARD).read_text(encoding="utf-8"))

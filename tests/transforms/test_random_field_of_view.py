@@ -44,6 +44,11 @@ def test_nothing_changes_where_nothing_is_labelled():
     assert seen(lungs(), margin_voxels=(0, 0)).sum() == np.prod(SHAPE) - 1
 
 
+def test_infection_alone_is_no_box_around_the_lungs():
+    infection = 3 * lungs((slice(3, 6), slice(4, 8), slice(1, 4)))
+    assert seen(infection, margin_voxels=(0, 0)).sum() == np.prod(SHAPE) - 1
+
+
 def test_slices_as_samples_have_a_box_too():
     label = np.zeros((1, 1, 8, 8), np.uint8)
     label[0, 0, 2:4, 3:6] = 2

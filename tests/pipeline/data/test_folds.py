@@ -37,6 +37,34 @@ def test_no_patient_stands_in_two_folds(seed):
     assert folds.leaking_patients(ELEVEN, folds.split_by_patient(ELEVEN, 3, seed)) == []
 
 
+def sized(depth: int, *cases: str) -> list[dict]:
+    return [{**case, "size": [64, 64, depth]} for case in entries(*cases)]
+
+
+def test_single_slices_beside_volumes_are_trained_on_in_every_fold_and_tested_in_none():
+    volumes, slices = sized(40, "p0_a", "p1_a", "p2_a"), sized(1, "p7_a", "p8_a")
+    datalist = {"training": volumes + slices}
+    made = folds.make_folds(datalist, 3)
+    assert sorted(name for fold in made["folds"] for name in fold["test"]) == ["p0_a", "p1_a", "p2_a"]
+    for fold in range(3):
+        learnt = {case["case"] for case in folds.training_cases(datalist, made, fold)}
+        assert {"p7_a", "p8_a"} < learnt
+        assert not learnt & set(made["folds"][fold]["test"])
+
+
+def test_a_slice_of_a_patient_with_a_volume_stays_with_it():
+    datalist = {"training": sized(40, "p0_a", "p1_a") + sized(1, "p0_b")}
+    made = folds.make_folds(datalist, 2)
+    assert ["p0_a", "p0_b"] in [fold["test"] for fold in made["folds"]]
+    assert made["leaking_patients"] == []
+
+
+def test_slices_alone_are_tested():
+    slices = sized(1, "p0_a", "p1_a", "p2_a")
+    made = folds.make_folds({"training": slices}, 3)
+    assert sorted(name for fold in made["folds"] for name in fold["test"]) == ["p0_a", "p1_a", "p2_a"]
+
+
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 7])
 def test_folds_differ_by_at_most_one_patient(count):
     patients = [len({name.split("_")[0] for name in test}) for test in folds.split_by_patient(ELEVEN, count, 0)]

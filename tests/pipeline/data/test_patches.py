@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from batchgenerators.transforms.color_transforms import BrightnessMultiplicativeTransform
 from ignite.engine import Engine
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 from pipeline.core.errors import InputError
 from pipeline.data.patches import DrawSampler, PatchDataset
 from pipeline.scans.front import Front
+from pipeline.scans.scan import file_sha256
 from transforms.batchgenerators_list import BatchgeneratorsListd
 
 FRONT, KEYS = Front(spacing_mm=(1.9, 1.6, 2.4)), ("image", "label")
@@ -124,20 +126,21 @@ def test_no_case_is_an_error(tmp_path):
 def test_slice_wise_every_axial_slice_of_every_case_is_a_sample(make_slices):
     slices = make_slices()
     depths = [slices.cache.load(case)["label"].shape[-1] for case in slices.data]
-    assert slices.samples == [(case, number) for case in (0, 1) for number in range(depths[case])]
+    assert slices.samples == [((case,), number) for case in (0, 1) for number in range(depths[case])]
 
 
 def test_a_slice_keeps_its_axis_and_is_the_cases_own(make_slices):
     slices = make_slices()
     whole = slices.cache.load(slices.data[1])
-    sample = slices[slices.samples.index((1, 4)), 0]
+    sample = slices[slices.samples.index(((1,), 4)), 0]
     assert all(np.array_equal(sample[key], whole[key][..., 4:5]) for key in KEYS)
 
 
 def test_slices_with_too_few_labelled_pixels_are_left_out(make_slices):
     slices = make_slices(min_labelled_pixels=20)
     labelled = [
-        (slices.cache.load(slices.data[case])["label"][..., number] > 0).sum() for case, number in make_slices().samples
+        (slices.cache.load(slices.data[case])["label"][..., number] > 0).sum()
+        for (case,), number in make_slices().samples
     ]
     assert len(slices) == sum(pixels >= 20 for pixels in labelled) < len(labelled)
 
@@ -152,6 +155,44 @@ def test_label_codes_are_counted_over_all_samples(make_slices, slice_wise):
     slices = make_slices(slice_wise=slice_wise)
     labels = np.concatenate([slices.cache.load(case)["label"].ravel() for case in slices.data])
     assert slices.code_counts().tolist() == np.bincount(labels, minlength=6).tolist()
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, make_cases: Any) -> Any:
+    """Maker of a data set of two volumes and five single slices, and of the names of its slices."""
+    cases = make_cases(tmp_path, 2)
+    for number in range(5):
+        slice_case = {**cases[0], "case": f"slice_{number}"}
+        for key in KEYS:
+            volume = sitk.ReadImage(cases[0][key])
+            file = tmp_path / f"{key}_{number}.nii.gz"
+            sitk.WriteImage(volume[:, :, 6 + number : 7 + number], str(file))
+            slice_case |= {key: str(file), f"{key}_sha256": file_sha256(file)}
+        cases.append(slice_case)
+    front = Front(spacing_mm=(1.9, 1.6, 0))
+    return partial(PatchDataset, cases, front, tmp_path / "cache", Compose([]))
+
+
+def test_so_many_single_slices_are_drawn_as_often_as_a_volume(mixed):
+    together = mixed(slices_as_a_scan=3)
+    # Two volumes, and the five slices by three and two
+    assert len(together) == 4
+    drawn = [{together[index, seed]["case"] for seed in range(12)} for index in range(4)]
+    assert [len(names) for names in drawn] == [1, 1, 3, 2]
+    assert set.union(*drawn[2:]) == {f"slice_{number}" for number in range(5)}
+
+
+def test_each_slice_may_count_as_much_as_a_volume(mixed):
+    assert len(mixed(slices_as_a_scan=1)) == 7
+
+
+def test_voxels_of_all_slices_are_counted(mixed):
+    assert np.array_equal(mixed(slices_as_a_scan=3).code_counts(), mixed(slices_as_a_scan=1).code_counts())
+
+
+def test_of_a_slice_wise_data_set_each_slice_is_a_sample(mixed):
+    data = mixed(slice_wise=True, slices_as_a_scan=3)
+    assert len(data) == sum(len(data.cache.counts(case)) for case in data.data)
 
 
 def test_a_failing_transform_names_the_slice(make_slices):

@@ -159,7 +159,7 @@ def test_scheme_and_runner_have_the_same_number():
 
 
 @pytest.mark.parametrize("order", [0, 1, 3])
-@pytest.mark.parametrize("normalisation", ["zscore", "window"])
+@pytest.mark.parametrize("normalisation", ["zscore", "window", "landmarks"])
 def test_a_scan_is_prepared_as_the_project_does(order, normalisation):
     front = Front(spacing_mm=(1.7, 0, 1.3), order=order, normalisation=normalisation)
     scan = chest(size=(30, 28, 14), direction=TURNED)[0]

@@ -13,7 +13,7 @@ from pipeline.inference.features import Model, untrained
 from pipeline.scans.front import CUBIC, Front
 from pipeline.small_devices.deployed import changed, metadata
 from pipeline.small_devices.runner_agreement import RUN_ONNX
-from pipeline.small_devices.scheme import needed, scheme, shift_and_scale, to_grid, to_label
+from pipeline.small_devices.scheme import needed, scheme, shift_and_scale, to_grey_levels, to_grid, to_label
 
 
 def windows(**settings: object) -> Model:
@@ -98,6 +98,13 @@ def test_the_zscore_is_told_by_names():
 def test_other_normalisations_are_told_by_numbers(name, numbers):
     told = shift_and_scale(name)
     assert (told["subtract"], told["divide_by"]) == numbers
+
+
+def test_landmarks_are_told_by_how_they_are_found_and_by_the_numbers_of_a_scan_without():
+    told = to_grey_levels(Front(normalisation="landmarks"))
+    assert (told["subtract"], told["divide_by"]) == (127.5, 127.5)
+    assert set(told["landmarks"]) == {"enclosed_share", "frequent", "smoothing", "smallest_contrast"}
+    assert to_grey_levels(Front())["landmarks"] is None
 
 
 def test_a_cubic_spline_is_mirrored_at_the_edges():
