@@ -60,7 +60,9 @@ def check_labelled(listing: Listing, folder: Path) -> tuple[list[Checked], list[
         named = place if listing.parts else None
         of_part = {case.name: volumes_ml[case.name] for case in part.cases if case.name in volumes_ml}
         of_set += labels.check_masks(part, own, of_part, named)
-        of_set += labels.check_annotates(part, of_part, named)
+        others = [ml for case, ml in volumes_ml.items() if case not in of_part]
+        beside_lungs = any(ml.get(name) for ml in others for name in ("left_lung", "right_lung", "lungs"))
+        of_set += labels.check_annotates(part, of_part, named, beside_lungs)
     return checked, [*of_set, *found, *_orphans(listing)]
 
 

@@ -115,12 +115,16 @@ def structure_volumes_ml(
 
 
 def check_annotates(
-    listing: Listing, volumes_ml: Mapping[str, Mapping[str, float]], folder: Path | None = None
+    listing: Listing,
+    volumes_ml: Mapping[str, Mapping[str, float]],
+    folder: Path | None = None,
+    beside_lungs: bool = False,
 ) -> list[Finding]:
     """Labels that all hold infection alone, or both lungs alone, where manifest.json does not say what they annotate.
 
     `volumes_ml` are those of the structures, by case; `folder` is where they lie, of several, None where it is the only
-    one.
+    one. `beside_lungs`, other folders' labels hold lungs: infection alone is then an error, since every chest has lungs
+    and a training would be told both.
     """
     labelled = [case for case in listing.cases if case.label]
     if not volumes_ml or len(volumes_ml) < len(labelled) or any(case.annotates is not None for case in labelled):
@@ -129,7 +133,8 @@ def check_annotates(
     held = {name for name in ("left_lung", "right_lung", "infection") if any(ml[name] for ml in every)}
     which = "the only label holds" if len(every) == 1 else f"all {len(every)} labels hold"
     if held == {"infection"}:
-        what = f"{which} infection alone, so that lungs would be learnt as background"
+        beside = ", beside others that hold lungs" if beside_lungs else ""
+        what = f"{which} infection alone{beside}, so that lungs would be learnt as background"
         said = ["infection"]
     elif held == {"left_lung", "right_lung"}:
         what = f"{which} lungs alone, so that these scans would be learnt as free of infection"
@@ -139,7 +144,8 @@ def check_annotates(
     manifest = f"{folder.name}/manifest.json" if folder else "manifest.json"
     mend = f"if that was not annotated, write {json.dumps({ANNOTATES: said})} into {manifest}; if all was, "
     mend += json.dumps({ANNOTATES: ["left_lung", "right_lung", "infection"]})
-    return [Finding(WARNING, "", "annotates", folder, what, mend)]
+    level = ERROR if held == {"infection"} and beside_lungs else WARNING
+    return [Finding(level, "", "annotates", folder, what, mend)]
 
 
 def check_masks(

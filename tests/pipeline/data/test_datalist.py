@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -360,6 +361,23 @@ def test_labels_of_one_structure_alone_are_asked_about_until_the_manifest_says(t
     for said in (json.loads(structures), everything):
         findings = checked_datalist(partial(tmp_path, held, annotates=said))[1]
         assert not [one for one in findings if one.check == "annotates"]
+
+
+def test_infection_alone_beside_a_folder_that_has_lungs_is_an_error_until_the_manifest_says(tmp_path):
+    whole, masks = partial(tmp_path / "whole", lungs()), partial(tmp_path / "masks", infection_alone())
+    for file in sorted(masks.rglob("*.nii.gz")):
+        file.rename(file.with_name(f"other_{file.name}"))
+    asked = (
+        "all 2 labels hold infection alone, beside others that hold lungs, so that lungs would be learnt as "
+        'background; if that was not annotated, write {"annotates": ["infection"]} into masks/manifest.json'
+    )
+    # The scans are those of the other folder too, which is refused both times
+    with pytest.raises(InputError, match=re.escape(asked)):
+        checked_datalist([whole, masks])
+    (masks / "manifest.json").write_text(json.dumps({"annotates": ["infection"]}))
+    with pytest.raises(InputError) as refused:
+        checked_datalist([whole, masks])
+    assert "infection alone" not in str(refused.value)
 
 
 def test_lungs_without_sides_are_no_masks_of_infection(tmp_path):
