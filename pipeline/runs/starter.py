@@ -62,7 +62,7 @@ def lay_down(run: Path, fold: Path, draft: Path, described: Mapping[str, Any]) -
     (draft / fold.name).mkdir(parents=True)
     for name in COPIED:
         shutil.copyfile(run / name, draft / name)
-    datalist = {**read_json(run / DATALIST), "dataset_dir": PLACES["dataset_dir"]}
+    datalist = of_no_machine(read_json(run / DATALIST))
     write_json(draft / DATALIST, datalist)
     for name in (TRAIN, INFERENCE):
         of_fold = fold / f"{name}.json"
@@ -73,6 +73,24 @@ def lay_down(run: Path, fold: Path, draft: Path, described: Mapping[str, Any]) -
     torch.save(smaller(read_state(fold / MODEL)), draft / fold.name / MODEL)
     (draft / CARD).write_text(card(draft, described), encoding="utf-8", newline="\n")
     (draft / DATA_LICENCE_FILE).write_text(data_license(datalist, described), encoding="utf-8", newline="\n")
+
+
+def of_no_machine(datalist: Mapping[str, Any]) -> dict[str, Any]:
+    """A datalist without the folders above those that the scans lie in; of several folders each keeps its own name."""
+    told = {**datalist, "dataset_dir": PLACES["dataset_dir"]}
+    if "folders" not in datalist:
+        return told
+    names: dict[str, str] = {}
+    for folder in datalist["folders"]:
+        name = Path(folder).name
+        names[folder] = f"{name}_{len(names)}" if name in names.values() else name
+
+    def moved(file: str) -> str:
+        folder = next(folder for folder in names if Path(file).is_relative_to(folder))
+        return (names[folder] / Path(file).relative_to(folder)).as_posix()
+
+    cases = [{**case, "image": moved(case["image"]), "label": moved(case["label"])} for case in datalist["training"]]
+    return {**told, "folders": list(names.values()), "training": cases}
 
 
 def smaller(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -19,7 +19,7 @@ from pipeline.export.source import from_run
 from pipeline.inference import starter_model
 from pipeline.inference.members import find_members, images_trained_on
 from pipeline.phantom.dataset import write_phantom
-from pipeline.runs.starter import make_starter
+from pipeline.runs.starter import make_starter, of_no_machine
 from pipeline.runs.starter_card import by_source
 from pipeline.training.checkpoint import read_state
 
@@ -61,9 +61,9 @@ def test_the_training_on_all_is_longer_than_a_fold(made):
     folds, on_all = (
         json.loads((folder / "train.json").read_text())["max_epochs"] for folder in (made.run, made.models / NAME)
     )
-    assert on_all == 5 * folds
+    assert on_all == 4 * folds
     steps = [json.loads((made.run / f"fold{fold}" / "training.json").read_text())["steps"] for fold in (0, 2)]
-    assert steps[1] == 5 * steps[0]
+    assert steps[1] == 4 * steps[0]
 
 
 def test_nothing_in_it_names_a_folder_of_the_machine_that_made_it(made):
@@ -73,11 +73,24 @@ def test_nothing_in_it_names_a_folder_of_the_machine_that_made_it(made):
         assert str(made.data.parent) not in file.read_text(encoding="utf-8"), file.name
 
 
+def test_several_folders_keep_their_own_names_alone():
+    files = {"home/joe/a": "x", "data/a": "y", "data/b": "z"}
+    cases = [
+        {"case": case, "image": f"{folder}/{case}.nii", "label": f"{folder}/l/{case}.nii"}
+        for folder, case in files.items()
+    ]
+    told = of_no_machine({"dataset_dir": "/", "folders": list(files), "training": cases})
+    assert told["dataset_dir"] == "data"
+    assert told["folders"] == ["a", "a_1", "b"]
+    assert [case["image"] for case in told["training"]] == ["a/x.nii", "a_1/y.nii", "b/z.nii"]
+    assert [case["label"] for case in told["training"]] == ["a/l/x.nii", "a_1/l/y.nii", "b/l/z.nii"]
+
+
 def test_the_card_has_the_figures_of_the_cross_validation(made):
     card = (made.models / NAME / "README.md").read_text(encoding="utf-8")
     assert "4 scans of 4 patients" in card
     assert "| 4 scans of 4 patients | of a source that nobody named | NOT STATED |" in card
-    assert "This one was trained on all, 5 times as long" in card
+    assert "This one was trained on all, 4 times as long" in card
     for row in read_metrics_csv(made.run / "metrics.csv"):
         if row["structure"] == "left_lung":
             assert f"| {row['dice']:.3f} |" in card
