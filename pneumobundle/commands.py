@@ -271,6 +271,18 @@ COMMANDS = (
         ),
     ),
     Command(
+        "score",
+        "several",
+        "score label files that another program or person made, as a cross-validation is scored",
+        "predictions=needed data=needed codes name out=runs/score/<name>",
+        "training.score",
+        (
+            ("score nnunet_predictions --data scans", "of a program; numbers as in its dataset.json, or recognised"),
+            ("score reader2 --data scans --codes '1:right_lung 2:left_lung 3:infection'", "of a second reader"),
+        ),
+        words="predictions",
+    ),
+    Command(
         "ensemble",
         "several",
         "score trained models as one on labelled scans, each patient by those that have not seen it",

@@ -195,6 +195,16 @@ OPTIONS = {
         Option(
             "structure", "structure that is tested alone, such as infection; choose before looking", "", HOW, rule="all"
         ),
+        Option(
+            "predictions", "folder of label files that another program or person made, named as the scans", kind=PATH
+        ),
+        Option(
+            "codes",
+            'what their numbers mean: "1:right_lung 2:left_lung"; left_lung, right_lung, lungs, infection, background',
+            "",
+            rule="recognised",
+        ),
+        Option("name", "of what made them, for tables and pages", rule="the folder's"),
         Option("metric", "what is compared, a column of metrics.csv", "dice", HOW),
         Option("failed-below", "Dice coefficient below which a case has failed", 0.6, HOW),
         Option("paper", "whose experiment or ablation", "anam_net", known=papers),

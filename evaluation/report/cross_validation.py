@@ -33,19 +33,20 @@ def report(run: Run, shown: int = SHOWN, interval: Interval | None = None, inter
     every = [
         sections.results(run.rows, interval, interval_note),
         ensemble(run),
-        sections.folds(run),
+        None if run.scored else sections.folds(run),
         sections.boxes(run.rows),
         sections.cases(run.rows, seen),
         sections.extremes(run, seen),
         sections.viewer(run, seen),
         sections.severity(run),
         sections.flags(run),
-        sections.training(run),
-        sections.what_was_run(run),
+        None if run.scored else sections.training(run),
+        sections.what_was_scored(run) if run.scored else sections.what_was_run(run),
     ]
+    kind = "Leave-one-patient-out" if run.ensemble else "Label maps" if run.scored else "Cross-validation"
     return document(
-        title=f"{'Leave-one-patient-out' if run.ensemble else 'Cross-validation'} of {run.network}",
-        subtitle=f"Chest CT segmentation, {cases} cases, {folds} folds, preset {preset}",
+        title=f"{kind} of {run.network}",
+        subtitle=f"Chest CT segmentation, {cases} cases" + ("" if run.scored else f", {folds} folds, preset {preset}"),
         remarks=[*([f"Data: {about}"] if about else []), *missing_folds(run)],
         key_numbers=sections.key_numbers(run.rows, interval),
         sections=[section for section in every if section],

@@ -14,7 +14,7 @@ from evaluation.statistics.findings import Finding, read_findings
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
-from pipeline.core.run_files import DATALIST, ENSEMBLE_SCORES, FOLDS, METRICS_FILE, PREDICTIONS, PROBABILITIES
+from pipeline.core.run_files import DATALIST, ENSEMBLE_SCORES, FOLDS, METRICS_FILE, PREDICTIONS, PROBABILITIES, SCORED
 from pipeline.core.stages import STAGES, result_label_map
 from pipeline.folders.several import folders_of
 
@@ -57,6 +57,7 @@ class Run:
         rows: of metrics.csv, none where it was not evaluated.
         findings: severity and flags of the cases, of severity.csv and flags.csv.
         ensemble: of lopo.json, {} where the run is no leave-one-patient-out ensemble's.
+        scored: of scored.json, what made label maps that were scored and not made here; {} of a run of trainings.
     """
 
     folder: Path
@@ -68,6 +69,7 @@ class Run:
     rows: tuple[Row, ...]
     findings: tuple[Finding, ...] = ()
     ensemble: Mapping[str, Any] = field(default_factory=dict)
+    scored: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -106,7 +108,8 @@ def read_run(folder: str | Path, dataset_dir: str | Path | None = None) -> Run:
     folder = Path(folder)
     # A cascade has a folder a stage, in whose order they work
     homes = [home for home in (folder, *(folder / stage for stage in STAGES)) if (home / "train.json").is_file()]
-    if not homes:
+    scored = _content(folder / SCORED)
+    if not homes and not scored:
         raise InputError(
             f"{folder}: holds no cross-validation, there is no train.json; give the folder that make cv wrote, such as "
             "runs/unet_3d/cv."
@@ -116,7 +119,7 @@ def read_run(folder: str | Path, dataset_dir: str | Path | None = None) -> Run:
     metrics = folder / METRICS_FILE
     return Run(
         folder=folder,
-        stages=tuple(_read_stage(home, "" if home == folder else home.name) for home in homes),
+        stages=tuple(_read_stage(home, "" if home == folder else home.name) for home in homes) or (Stage("", scored),),
         dataset_dir=Path(dataset_dir or datalist.get("dataset_dir", folder)),
         cases=cases,
         datalist=datalist,
@@ -124,6 +127,7 @@ def read_run(folder: str | Path, dataset_dir: str | Path | None = None) -> Run:
         rows=tuple(read_metrics_csv(metrics)) if metrics.is_file() else (),
         findings=tuple(read_findings(folder)),
         ensemble=_content(folder / ENSEMBLE_SCORES),
+        scored=scored,
     )
 
 

@@ -56,6 +56,10 @@ TRAINING_NOTE = (
     "Memory: the largest resident memory of the training's process, not that of a graphics processor. Segmenting: the "
     "held-out cases, with the start of the program."
 )
+UNKNOWN_TRAINING = (
+    "These label maps were made elsewhere. Nothing here tells whether what made them has seen these patients before; "
+    "if it was trained on them, the scores are too good."
+)
 PICTURE_NOTE = (
     "The pictures are reduced, 8-bit and compressed: to look at, not to measure or to diagnose. All scores were "
     "computed on the scanner's own grid."
@@ -247,10 +251,27 @@ def what_was_run(run: Run) -> Section:
     }
     if not any("provenance" in training for stage in run.stages for training in stage.trainings.values()):
         groups["Machine and software"] = {**groups["Machine and software"], "commit, processor": "not written down"}
+    return Section("run", "What was run", _facts(run, groups))
+
+
+def what_was_scored(run: Run) -> Section:
+    """Of label maps that another program or person made."""
+    missing = run.scored.get("missing", ())
+    made = {
+        "made by": run.network,
+        "structures": ", ".join(map(name_of, run.label_map.structures)),
+        "numbers": str(run.scored.get("coding")),
+        "without a label file": ", ".join(missing) or "none",
+    }
+    told = paragraph(UNKNOWN_TRAINING)
+    return Section("run", "What was scored", told + _facts(run, {"Label maps": made, "Data": facts.data_facts(run)}))
+
+
+def _facts(run: Run, groups: Mapping[str, Mapping[str, str]]) -> Markup:
     listed = [table(key_value_table(name, group)) for name, group in groups.items() if group]
     body = Markup('<div class="facts">{}</div>').format(Markup("").join(listed))
     if run.cases:
         body += part(
             "details", summary="Every file of the data, with its hash", body=table(facts.hash_table(run.cases.values()))
         )
-    return Section("run", "What was run", body)
+    return body

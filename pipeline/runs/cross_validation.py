@@ -18,30 +18,23 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from evaluation.measures.cases import Job, write_metrics_csv
-from evaluation.report.cross_validation import write_report
-from evaluation.statistics.comparison import keyed
-from evaluation.statistics.findings import findings_summary, findings_text, score_and_examine, write_findings
-from evaluation.statistics.summary import summarise
-from evaluation.statistics.verdicts import interval_text
-from evaluation.tables.scores import tables
 from pipeline.bundle_files.earlier_version import refuse_earlier
 from pipeline.core import logs
-from pipeline.core.annotation import annotation_of
 from pipeline.core.atomic import keep_json, read_json, write_json
 from pipeline.core.bundle_process import run_bundle, signals_passed_on
 from pipeline.core.configuration import COMMON, INFERENCE, TRAIN, merged, parse_overrides, with_content
 from pipeline.core.device import chosen_device, is_gpu
 from pipeline.core.errors import InputError
-from pipeline.core.labels import CODES, label_map
+from pipeline.core.labels import label_map
 from pipeline.core.machine import cores
 from pipeline.core.progress_bar import duration
-from pipeline.core.run_files import METRICS_FILE, PREDICTIONS, PROBABILITIES, SUMMARY_FILE
+from pipeline.core.run_files import PREDICTIONS, PROBABILITIES
 from pipeline.core.stages import FIRST, Stage, result_label_map, stage_overrides, stages_of
 from pipeline.data.cache import CaseCache
 from pipeline.data.datalist import check_labels
 from pipeline.data.study import Study, check_unchanged, load_study, open_study, without_label
 from pipeline.folders.several import Data, one_or_several
+from pipeline.runs.scores import job_of, write_scores
 from pipeline.runs.units import RUN, Unit, recorded
 from pipeline.training.checkpoint import FINISHED, MODEL
 
@@ -358,32 +351,8 @@ class CrossValidation:
         """
         classes = label_map(self.result_label_map())
         scored = range(self.folds) if folds is None else folds
-        jobs = [self.job(study, case, fold) for fold in scored for case in study.held_out(fold)]
-        rows, findings = score_and_examine(jobs, classes)
-        summary = {**summarise(rows), **findings_summary(findings, rows)}
-        folder = Path(self.output_dir)
-        write_metrics_csv(rows, folder / METRICS_FILE)
-        write_findings(findings, folder)
-        write_json(folder / SUMMARY_FILE, summary)
-        logs.result(tables(rows, summary), folder=folder, summary=summary)
-        intervals = interval_text(self.network, keyed(rows, self.output_dir), list(summary["structures"]))
-        logs.result("\n".join(["", findings_text(findings, rows), "", intervals]))
-        logger.info("Report: %s", write_report(folder))
-
-    def job(self, study: Study, case: Mapping[str, Any], fold: int) -> Job:
-        """What is evaluated of a held-out case."""
-        probability = Path(self.output_dir) / PROBABILITIES / f"{case['case']}.nii.gz"
-        return Job(
-            Path(case["label"]),
-            study.prediction(dict(case)),
-            case["case"],
-            case["patient_id"],
-            fold,
-            probability if probability.is_file() else None,
-            Path(case["image"]),
-            annotation_of(case),
-            case.get(CODES),
-        )
+        jobs = [job_of(study, case, fold) for fold in scored for case in study.held_out(fold)]
+        write_scores(Path(self.output_dir), self.network, jobs, classes)
 
     def result_label_map(self) -> str:
         """Name of the label map of the predictions; from what the folds ran with, which is on disk."""

@@ -24,6 +24,7 @@ from pipeline.phantom.dataset import write_set
 from pipeline.runs.compare import Networks
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.launch import launch
+from pipeline.runs.score_labels import LabelScore
 from pipeline.runs.starter import make_starter
 from pipeline.runs.status import cancel_run, status_text
 from pneumobundle.run.defaults import (
@@ -207,6 +208,16 @@ def experiment(given: SimpleNamespace) -> None:
 
 def evaluate(given: SimpleNamespace) -> None:
     CrossValidation.of(run_of(given)).evaluate_finished()
+
+
+def score(given: SimpleNamespace) -> None:
+    asked = " ".join(given.given_words or [given.predictions or ""])
+    if not asked:
+        raise InputError("PREDICTIONS is missing: the folder of the label files.")
+    predictions = Path(path(asked))
+    name = given.name or predictions.resolve().name
+    out = Path(path(given.out)) if given.out else Path("runs", "score", name)
+    LabelScore(predictions, dataset_of(given), out, name, given.codes or "").run()
 
 
 def status(given: SimpleNamespace) -> None:

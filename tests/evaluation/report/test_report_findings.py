@@ -22,7 +22,7 @@ from evaluation.statistics.summary import summarise
 from evaluation.tables.severity_table import grade_agreement, severity_row
 from pipeline.core.labels import label_map
 from pipeline.data.study import load_study
-from pipeline.runs.cross_validation import CrossValidation
+from pipeline.runs.scores import job_of
 
 
 def texts(cells):
@@ -39,8 +39,7 @@ def run_folder(tmp_path_factory):
     """A run with severity and flags, and the probabilities of its first case alone."""
     out = write_run(tmp_path_factory.mktemp("run"))
     study = load_study(out)
-    conductor = CrossValidation("unet_3d", study.datalist["dataset_dir"], 2, "demo", str(out))
-    jobs = [conductor.job(study, case, fold) for fold in (0, 1) for case in study.held_out(fold)]
+    jobs = [job_of(study, case, fold) for fold in (0, 1) for case in study.held_out(fold)]
     write_findings(score_and_examine(jobs, label_map("lungs_infection"))[1], out)
     predicted = sitk.ReadImage(str(out / "predictions" / "case_0.nii.gz"))
     (out / "probabilities").mkdir()

@@ -1,0 +1,112 @@
+"""Label maps that another program or person made, scored as a cross-validation's are: the same tables, page and flags.
+
+A folder of them is then a run as any other: `compare-runs` holds it against networks, patient by patient.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.atomic import write_json
+from pipeline.core.errors import InputError
+from pipeline.core.labels import label_map
+from pipeline.core.run_files import DATALIST, FOLDS, SCORED
+from pipeline.data.datalist import read_datalist
+from pipeline.data.study import Study
+from pipeline.folders.codings import Coding, asked, of_dataset_json, recognised, told
+from pipeline.folders.output_folder import claim_output
+from pipeline.folders.outside_labels import Joined, join, on_grid_of, read_outside_label
+from pipeline.folders.several import Data, data_folders
+from pipeline.runs.scores import job_of, write_scores
+from pipeline.scans.scan import read_geometry
+from pipeline.scans.simpleitk import sitk
+from pipeline.scans.written_image import write_image
+
+logger = logging.getLogger(__name__)
+LISTED = 5
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """Label files against the references of a data set.
+
+    Args:
+        predictions: folder of the label files; `pipeline.folders.outside_labels.join` says how they are named.
+        dataset_dir: labelled scans, in any layout; a folder, or several as one data set.
+        output_dir: gets what a cross-validation's folder has, but for trainings.
+        name: of what made the label files, for tables and pages.
+        codes: what their numbers mean, as `pipeline.folders.codings.asked` takes it; empty to recognise it.
+    """
+
+    predictions: Path
+    dataset_dir: Data
+    output_dir: Path
+    name: str
+    codes: str = ""
+
+    def run(self) -> None:
+        """Score, print the tables and write the page; InputError for what the user can mend."""
+        if (self.output_dir / FOLDS).exists() and not (self.output_dir / SCORED).exists():
+            raise InputError(
+                f"OUT is {self.output_dir}, the folder of a cross-validation, whose scores would be replaced; give "
+                "another OUT."
+            )
+        datalist = read_datalist(self.dataset_dir)
+        claim_output(self.output_dir, self.predictions, *data_folders(self.dataset_dir))
+        cases = Study(self.output_dir, datalist, {"folds": [{"fold": 0, "test": names_of(datalist), "train": []}]})
+        joined = join(self.predictions, cases.held_out(0))
+        self.tell(joined)
+        images = {case: read_outside_label(file) for case, file in joined.files.items()}
+        coding = self.coding(joined, images)
+        logger.info("Label files of %s, by %s", self.name, told(coding))
+        study = Study(
+            self.output_dir, datalist, {"split": "none", "folds": [{"fold": 0, "test": sorted(images), "train": []}]}
+        )
+        classes = label_map(coding.label_map)
+        for case in study.held_out(0):
+            scan = read_geometry(case["image"])
+            image = on_grid_of(images[case["case"]], scan, case["case"], joined.files[case["case"]])
+            self.write(image, coding, study.prediction(case))
+        write_json(self.output_dir / DATALIST, datalist)
+        write_json(self.output_dir / FOLDS, study.folds)
+        made = {
+            "name": self.name,
+            "label_map": coding.label_map,
+            "coding": told(coding),
+            "missing": list(joined.missing),
+        }
+        write_json(self.output_dir / SCORED, made)
+        jobs = [job_of(study, case, 0) for case in study.held_out(0)]
+        write_scores(self.output_dir, self.name, jobs, classes)
+
+    def tell(self, joined: Joined) -> None:
+        """Whom no score is of, and which files were passed over."""
+        for what, names in (
+            ("cases have no label file, and no score", joined.missing),
+            ("label files are of no case, and were passed over", [file.name for file in joined.strangers]),
+        ):
+            if names:
+                more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+                logger.warning("%d %s: %s%s", len(names), what, ", ".join(names[:LISTED]), more)
+
+    def coding(self, joined: Joined, images: Mapping[str, sitk.Image]) -> Coding:
+        if self.codes:
+            return asked(self.codes)
+        named = of_dataset_json(self.predictions)
+        return named or recognised([(joined.files[case], image) for case, image in images.items()])
+
+    @staticmethod
+    def write(image: sitk.Image, coding: Coding, file: Path) -> None:
+        """The numbers of the label map's classes, as networks of this project leave them."""
+        classes = label_map(coding.label_map).class_of_code()
+        label = sitk.GetImageFromArray(classes[coding.own_codes(sitk.GetArrayViewFromImage(image))])
+        label.CopyInformation(image)
+        write_image(label, file)
+
+
+def names_of(datalist: Mapping[str, Any]) -> list[str]:
+    return [case["case"] for case in datalist["training"]]
