@@ -8,8 +8,7 @@ nnU-Net's `dataset.json`.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import BACKGROUND, INFECTION, LEFT_LUNG, RIGHT_LUNG
+from pipeline.folders.layouts import json_object, label_names_of
 from pipeline.scans.simpleitk import sitk
 
 LEFT, RIGHT, EITHER, ILL, NOTHING = "left_lung", "right_lung", "lungs", "infection", "background"
@@ -82,19 +82,13 @@ def of_dataset_json(folder: Path) -> Coding | None:
     file = folder / "dataset.json"
     if not file.is_file():
         return None
-    try:
-        labels = json.loads(file.read_text(encoding="utf-8"))["labels"]
-        named = {
-            int(key) if key.isdecimal() else value: str(value) if key.isdecimal() else key
-            for key, value in labels.items()
-        }
-        meanings = {number: meaning_of(name) for number, name in named.items() if isinstance(number, int)}
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{file}: names no labels ({error!r}); say what the numbers mean by CODES.") from error
-    unknown = sorted(named[number] for number, meaning in meanings.items() if meaning is None)
-    if unknown:
+    names = label_names_of(json_object(file).get("labels"))
+    if not names:
+        raise InputError(f"{file}: names no labels; say what the numbers mean by CODES.")
+    meanings = {number: meaning for number, name in names.items() if (meaning := meaning_of(name))}
+    if unknown := sorted(names[number] for number in names.keys() - meanings.keys()):
         raise InputError(f"{file}: calls labels {', '.join(unknown)}, which are not known here; say them by CODES.")
-    return _something(Coding(f"{file.name} beside the labels", meanings), str(file))  # type: ignore[arg-type]
+    return _something(Coding(f"{file.name} beside the labels", meanings), str(file))
 
 
 def meaning_of(name: str) -> str | None:
@@ -113,15 +107,22 @@ def _something(coding: Coding, where: str) -> Coding:
     return coding
 
 
-def recognised(files: Sequence[tuple[Path, sitk.Image]]) -> Coding:
+def recognised(folder: Path, images: Iterable[sitk.Image]) -> Coding:
     """The coding of label files that nobody said anything of, from their numbers and where these lie.
 
-    `files` are paths and label images with any direction. Raises InputError where it is none that is known, or where
-    files differ.
+    `images` are those of a folder, with any direction, and are looked at one by one. Raises InputError where it is no
+    coding that is known, or where files differ.
     """
-    numbers = {number for _, image in files for number in numbers_in(image)}
+    numbers: set[int] = set()
+    sides: set[str] = set()
+    for image in images:
+        here = numbers_in(image)
+        numbers |= here
+        # One lung alone tells nothing
+        if {1, 2} <= here:
+            sides.add(_by_sides(image))
     if not numbers:
-        raise InputError(f"{files[0][0].parent}: all label files are empty; say what their numbers mean by CODES.")
+        raise InputError(f"{folder}: all label files are empty; say what their numbers mean by CODES.")
     if numbers & TOTALSEGMENTATOR.keys() and not numbers & {1, 2}:
         return Coding("TotalSegmentator's lobes", TOTALSEGMENTATOR)
     if numbers & TOTALSEGMENTATOR.keys() and max(numbers) > max(TOTALSEGMENTATOR):
@@ -129,33 +130,25 @@ def recognised(files: Sequence[tuple[Path, sitk.Image]]) -> Coding:
     if not numbers <= OWN.keys():
         listed = ", ".join(map(str, sorted(numbers)[:8]))
         raise InputError(
-            f"{files[0][0].parent}: the label files hold the numbers {listed}, which are no coding that is known; say "
-            'what they mean, such as CODES="1:right_lung 2:left_lung".'
+            f"{folder}: the label files hold the numbers {listed}, which are no coding that is known; say what they "
+            'mean, such as CODES="1:right_lung 2:left_lung".'
         )
     if not numbers & {1, 2}:
         return Coding("this project's codes", {3: ILL, 4: ILL, 5: ILL})
-    found = {path: _by_sides(image) for path, image in files}
-    named = {name for name in found.values() if name}
-    if len(named) != 1:
+    if len(sides) != 1:
+        several = f"the files have several codings, {', '.join(sorted(sides))}"
         raise InputError(
-            f"{files[0][0].parent}: from where 1 and 2 lie "
-            + (
-                "nobody can tell which lung is which"
-                if not named
-                else f"the files have several codings, {', '.join(sorted(named))}"
-            )
-            + '; say what the numbers mean, such as CODES="1:right_lung 2:left_lung".'
+            f"{folder}: from where 1 and 2 lie {several if sides else 'nobody can tell which lung is which'}; say what "
+            'the numbers mean, such as CODES="1:right_lung 2:left_lung".'
         )
     codings = {"this project's codes": OWN, "lungmask's codes": LUNGMASK, "lungmask's lobes": LUNGMASK_LOBES}
-    (name,) = named
+    (name,) = sides
     return Coding(name, {number: meaning for number, meaning in codings[name].items() if number in numbers | {1, 2}})
 
 
 def _by_sides(image: sitk.Image) -> str:
-    """The coding by where the numbers lie; empty where only one lung is labelled, or neither."""
+    """The coding by where the numbers lie, of an image that holds 1 and 2."""
     left = {number: mean for number in (1, 2, 3, 4, 5) if (mean := _to_the_left_mm(image, number)) is not None}
-    if not {1, 2} <= left.keys():
-        return ""
     middle = (min(left.values()) + max(left.values())) / 2
     if {3, 5} <= left.keys() and left[1] > middle and left[2] > middle and left[3] < middle and left[5] < middle:
         return "lungmask's lobes"

@@ -86,7 +86,7 @@ def recognise(dataset_dir: str | Path) -> Listing | None:
 
 def _with_manifest(listing: Listing, folder: Path) -> Listing:
     """With what manifest.json says of patients, label codes and what labels annotate, in every layout."""
-    manifest = _json_object(folder / "manifest.json")
+    manifest = json_object(folder / "manifest.json")
     told = {str(entry.get("case")): str(entry["patient"]) for entry in _objects(manifest, "cases", "patient")}
     # A scan of the public set has its known patient
     told = {name: patient for name, patient in told.items() if public_name(name) not in PUBLIC_PATIENTS}
@@ -100,7 +100,7 @@ def _with_manifest(listing: Listing, folder: Path) -> Listing:
         )
         for case in listing.cases
     )
-    names = _label_names(manifest.get("label_codes")) or listing.label_names
+    names = label_names_of(manifest.get("label_codes")) or listing.label_names
     return replace(listing, cases=tuple(cases), label_names=names)
 
 
@@ -187,7 +187,7 @@ def _kaggle_pairs(table: Path) -> dict[str, str]:
 def _nnunet(folder: Path) -> Listing | None:
     if not _has_channel_numbers(folder):
         return None
-    description = _json_object(folder / "dataset.json")
+    description = json_object(folder / "dataset.json")
     channels = description.get("channel_names") or description.get("modality") or {}
     files = image_files(folder / "imagesTr")
     if others := [path.name for path in files if not case_name(path).endswith("_0000")]:
@@ -197,7 +197,7 @@ def _nnunet(folder: Path) -> Listing | None:
     # Version 1 may list its training cases, without channel numbers; the files say the same.
     images = by_case(files, lambda path: case_name(path).removesuffix("_0000"))
     labels = by_case(image_files(folder / "labelsTr"))
-    return _listing("nnunet", images, labels, label_names=_label_names(description.get("labels")))
+    return _listing("nnunet", images, labels, label_names=label_names_of(description.get("labels")))
 
 
 def _has_channel_numbers(folder: Path) -> bool:
@@ -205,7 +205,7 @@ def _has_channel_numbers(folder: Path) -> bool:
 
 
 def _decathlon(folder: Path) -> Listing | None:
-    description = _json_object(folder / "dataset.json")
+    description = json_object(folder / "dataset.json")
     items = _objects(description, "training", "image")
     for kind in ("image", "label"):
         if others := [item[kind] for item in items if item.get(kind) and not isinstance(item[kind], str)]:
@@ -220,7 +220,7 @@ def _decathlon(folder: Path) -> Listing | None:
     named = dict(zip(images, items, strict=True))
     labels = {name: Path(os.path.abspath(folder / item["label"])) for name, item in named.items() if item.get("label")}
     patients = {name: str(item["patient_id"]) for name, item in named.items() if item.get("patient_id")}
-    return _listing("decathlon", images, labels, patients, _label_names(description.get("labels")))
+    return _listing("decathlon", images, labels, patients, label_names_of(description.get("labels")))
 
 
 def _listing(
@@ -270,7 +270,7 @@ def _public_case(path: Path) -> str:
     return public_name(case_name(path))
 
 
-def _label_names(labels: Any) -> dict[int, str]:
+def label_names_of(labels: Any) -> dict[int, str]:
     """Code -> name, from {"1": "left lung"} or, as in nnU-Net's version 2, {"left lung": 1}."""
     names = {}
     for key, value in labels.items() if isinstance(labels, dict) else ():
@@ -309,7 +309,7 @@ def _codes(manifest: Mapping[str, Any], folder: Path) -> dict[str, str] | None:
     return codes
 
 
-def _json_object(file: Path) -> dict[str, Any]:
+def json_object(file: Path) -> dict[str, Any]:
     """The object in a JSON file, empty where there is no file."""
     if not file.is_file():
         return {}

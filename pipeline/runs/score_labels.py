@@ -6,14 +6,13 @@ A folder of them is then a run as any other: `compare-runs` holds it against net
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.atomic import write_json
 from pipeline.core.errors import InputError
-from pipeline.core.labels import label_map
+from pipeline.core.labels import LabelMap, label_map
 from pipeline.core.run_files import DATALIST, FOLDS, SCORED
 from pipeline.data.datalist import read_datalist
 from pipeline.data.study import Study
@@ -57,20 +56,18 @@ class LabelScore:
             )
         datalist = read_datalist(self.dataset_dir)
         claim_output(self.output_dir, self.predictions, *data_folders(self.dataset_dir))
-        cases = Study(self.output_dir, datalist, {"folds": [{"fold": 0, "test": names_of(datalist), "train": []}]})
-        joined = join(self.predictions, cases.held_out(0))
+        everyone = [case["case"] for case in datalist["training"]]
+        joined = join(self.predictions, self.study(datalist, everyone).held_out(0))
         self.tell(joined)
-        images = {case: read_outside_label(file) for case, file in joined.files.items()}
-        coding = self.coding(joined, images)
+        coding = self.coding(joined)
         logger.info("Label files of %s, by %s", self.name, told(coding))
-        study = Study(
-            self.output_dir, datalist, {"split": "none", "folds": [{"fold": 0, "test": sorted(images), "train": []}]}
-        )
+        study = self.study(datalist, sorted(joined.files))
         classes = label_map(coding.label_map)
+        # Read again where the coding was recognised: all files at once may be more than memory holds
         for case in study.held_out(0):
-            scan = read_geometry(case["image"])
-            image = on_grid_of(images[case["case"]], scan, case["case"], joined.files[case["case"]])
-            self.write(image, coding, study.prediction(case))
+            file = joined.files[case["case"]]
+            image = on_grid_of(read_outside_label(file), read_geometry(case["image"]), case["case"], file)
+            write_image(numbers_of_classes(image, coding, classes), study.prediction(case))
         write_json(self.output_dir / DATALIST, datalist)
         write_json(self.output_dir / FOLDS, study.folds)
         made = {
@@ -93,20 +90,19 @@ class LabelScore:
                 more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
                 logger.warning("%d %s: %s%s", len(names), what, ", ".join(names[:LISTED]), more)
 
-    def coding(self, joined: Joined, images: Mapping[str, sitk.Image]) -> Coding:
+    def study(self, datalist: dict[str, Any], names: list[str]) -> Study:
+        """Of some of the cases, which nobody trains on."""
+        return Study(self.output_dir, datalist, {"split": "none", "folds": [{"fold": 0, "test": names, "train": []}]})
+
+    def coding(self, joined: Joined) -> Coding:
         if self.codes:
             return asked(self.codes)
         named = of_dataset_json(self.predictions)
-        return named or recognised([(joined.files[case], image) for case, image in images.items()])
-
-    @staticmethod
-    def write(image: sitk.Image, coding: Coding, file: Path) -> None:
-        """The numbers of the label map's classes, as networks of this project leave them."""
-        classes = label_map(coding.label_map).class_of_code()
-        label = sitk.GetImageFromArray(classes[coding.own_codes(sitk.GetArrayViewFromImage(image))])
-        label.CopyInformation(image)
-        write_image(label, file)
+        return named or recognised(self.predictions, map(read_outside_label, joined.files.values()))
 
 
-def names_of(datalist: Mapping[str, Any]) -> list[str]:
-    return [case["case"] for case in datalist["training"]]
+def numbers_of_classes(image: sitk.Image, coding: Coding, classes: LabelMap) -> sitk.Image:
+    """A label image of the numbers of the classes, as networks of this project leave them."""
+    label = sitk.GetImageFromArray(classes.class_of_code()[coding.own_codes(sitk.GetArrayViewFromImage(image))])
+    label.CopyInformation(image)
+    return label

@@ -26,7 +26,7 @@ def label(*parts: tuple[int, slice], flipped: bool = False) -> sitk.Image:
 
 
 def known(image: sitk.Image) -> str:
-    return recognised([(Path("labels/a.nii.gz"), image)]).name
+    return recognised(Path("labels"), [image]).name
 
 
 @pytest.mark.parametrize("flipped", [False, True])
@@ -57,9 +57,9 @@ def test_one_lung_alone_does_not_tell_its_side():
 
 
 def test_files_that_differ_are_refused():
-    files = [(Path("a"), label((1, LEFT), (2, RIGHT))), (Path("b"), label((1, RIGHT), (2, LEFT)))]
+    files = [label((1, LEFT), (2, RIGHT)), label((1, RIGHT), (2, LEFT))]
     with pytest.raises(InputError, match="several codings, lungmask's codes, this project's codes"):
-        recognised(files)
+        recognised(Path("labels"), files)
 
 
 @pytest.mark.parametrize(
