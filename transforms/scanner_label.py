@@ -13,6 +13,7 @@ from pipeline.core.stages import joined
 from pipeline.scans.front import Front
 from pipeline.scans.in_memory import as_scan, as_tensor
 from pipeline.scans.simpleitk import sitk
+from pipeline.scans.small_parts import without_small_parts
 from transforms.loaded_scan import plain, scanner
 from transforms.on_scanner_grid import SaveImageOnScannerGridd
 
@@ -20,18 +21,21 @@ from transforms.on_scanner_grid import SaveImageOnScannerGridd
 class ToScannerLabeld(MapTransform):
     """Replace probabilities, (C, H, W, D), by class numbers on exactly the scan's grid, a MetaTensor (1, W, H, D).
 
-    Where a cascade's first stage left the lungs in `found`, the label holds both stages' findings.
+    Where a cascade's first stage left the lungs in `found`, the label holds both stages' findings. Parts of what is
+    found that have less than `smallest_part` of the largest one's voxels are left out.
     """
 
-    def __init__(self, keys: KeysCollection, front: Front, scan_key: str = "image") -> None:
+    def __init__(self, keys: KeysCollection, front: Front, scan_key: str = "image", smallest_part: float = 0.0) -> None:
         super().__init__(keys)
         self.front = front
         self.scan_key = scan_key
+        self.smallest_part = smallest_part
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         labelled = dict(data)
         for key in self.key_iterator(data):
-            label = self.front.probabilities_to_label(plain(data[key]).cpu(), scanner(data, self.scan_key))
+            probabilities = without_small_parts(plain(data[key]).cpu(), self.smallest_part)
+            label = self.front.probabilities_to_label(probabilities, scanner(data, self.scan_key))
             if self.front.within_lungs:
                 # An array, or what a data loader made of it
                 found = torch.as_tensor(data["found"]).cpu().numpy()

@@ -17,9 +17,7 @@ from scipy import ndimage
 from evaluation.measures.metrics import dice
 from pipeline.core.labels import LEFT_LUNG, RIGHT_LUNG, infected
 from pipeline.scans.simpleitk import sitk
-
-# Voxels that share a corner hang together: with 6 mm between slices an oblique border is a staircase of corners
-TOUCHING = np.ones((3, 3, 3), dtype=bool)
+from pipeline.scans.small_parts import TOUCHING
 
 
 def left_share(left: np.ndarray, right: np.ndarray) -> float:

@@ -17,6 +17,7 @@ from pipeline.inference.eight_bits import network_at_work
 from pipeline.inference.ensemble import MEAN, Ensemble, configuration_of, network_of
 from pipeline.scans.scan import Geometry
 from pipeline.scans.simpleitk import sitk
+from pipeline.scans.small_parts import without_small_parts
 
 
 class FirstStage:
@@ -84,4 +85,6 @@ class FirstStage:
         # As where its own label files are written; null where the likeliest class wins
         if threshold := self.parser.get_parsed_content("apply_threshold", default=None):
             probabilities = threshold({"pred": probabilities})["pred"]
-        return front.probabilities_to_label(probabilities, Geometry.of(scan))
+        # Not in configurations of before there was such a step
+        smallest = self.parser.get_parsed_content("to_scanner::smallest_part", default=0.0)
+        return front.probabilities_to_label(without_small_parts(probabilities, smallest), Geometry.of(scan))

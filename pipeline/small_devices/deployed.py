@@ -31,6 +31,7 @@ MIRRORED = ("scan", "its mirror image, as often as it takes,")
 POSTPROCESSING = [
     "logits are the logarithms of the probabilities, but for what all classes share; mean over windows, and softmax",
     "multiply by class_factors, which are the infection's threshold",
+    "connected parts of what is found become background if smallest_part says so",
     "interpolate each class linearly onto the scan's own grid",
     "the largest class of each voxel, of equal ones the first, as label_values has it",
 ]

@@ -19,7 +19,7 @@ import numpy as np
 import onnxruntime
 import SimpleITK as sitk
 
-SCHEME = "1"
+SCHEME = "2"
 INTERPOLATORS = {0: sitk.sitkNearestNeighbor, 1: sitk.sitkLinear, 3: sitk.sitkBSpline}
 # Formats of a single file: no other one is written beside it
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
@@ -141,11 +141,25 @@ def starts(length: int, size: int, step: int) -> list[int]:
     return [min(number * step, length - size) for number in range(1 - (size - length) // step)]
 
 
+def without_small_parts(shares: np.ndarray, smallest: float) -> np.ndarray:
+    """Shares in which parts of what is found, those far smaller than the largest one, are background, the first."""
+    found = sitk.GetImageFromArray((shares.argmax(0) > 0).astype(np.uint8))
+    parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(found, True))
+    voxels = np.bincount(parts.ravel())
+    voxels[0] = 0
+    small = (voxels > 0) & (voxels < smallest * voxels.max())
+    background = np.where(small[parts], shares.sum(0), shares[0])
+    return np.concatenate([background[None], np.where(small[parts], np.float32(0), shares[1:])])
+
+
 def label_map(shares: np.ndarray, grid: sitk.Image, scan: sitk.Image, told: dict[str, Any]) -> sitk.Image:
     """The value of the likeliest class in each of the scan's voxels, uint8, from probabilities on the prepared grid."""
+    shares = shares * np.array(told["class_factors"], np.float32).reshape(-1, 1, 1, 1)
+    if told["smallest_part"]:
+        shares = without_small_parts(shares, told["smallest_part"])
     best, label = np.full(scan.GetSize()[::-1], -1, np.float32), np.zeros(scan.GetSize()[::-1], np.uint8)
-    for share, factor, value in zip(shares, told["class_factors"], told["label_values"], strict=True):
-        image = sitk.GetImageFromArray(np.ascontiguousarray((share * np.float32(factor)).T))
+    for share, value in zip(shares, told["label_values"], strict=True):
+        image = sitk.GetImageFromArray(np.ascontiguousarray(share.T))
         image.CopyInformation(grid)
         there = sitk.GetArrayFromImage(resampled(image, scan, told["way_back_order"]))
         # Of equal ones the first

@@ -17,7 +17,7 @@ from pipeline.scans.front import CUBIC, DEVIATION_PLUS, LINEAR, NORMALISATIONS, 
 from pipeline.scans.landmarks import ENCLOSED_SHARE, FREQUENT, SMALLEST_CONTRAST, SMOOTHING
 from transforms.infection_threshold import threshold_factors
 
-SCHEME = 1
+SCHEME = 2
 LANDMARKS = "landmarks"
 SLICES, TILES, WINDOWS = "slices", "tiles", "windows"
 AXES = ("left", "back", "head")
@@ -32,7 +32,7 @@ def scheme(model: Model, input_size: Sequence[int]) -> dict[str, Any]:
         **to_grid(front),
         **to_grey_levels(front),
         **through_network(model, input_size),
-        **to_label(model.setting("classes"), model.setting("infection_threshold")),
+        **to_label(model.setting("classes"), model.setting("infection_threshold"), smallest_part(model)),
     }
 
 
@@ -124,11 +124,18 @@ def kind_of(model: Model) -> str:
     return TILES if model.parser.get("in_tiles", False) else SLICES
 
 
-def to_label(classes: LabelMap, infection_threshold: float) -> dict[str, Any]:
+def smallest_part(model: Model) -> float:
+    """Of what is found; 0 in configurations of before there was such a step."""
+    share: float = model.parser.get_parsed_content("to_scanner::smallest_part", default=0.0)
+    return share
+
+
+def to_label(classes: LabelMap, infection_threshold: float, smallest: float) -> dict[str, Any]:
     """On the scan's own grid, from probabilities on the prepared one."""
     return {
         "infection_threshold": infection_threshold,
         "class_factors": threshold_factors(classes, infection_threshold),
+        "smallest_part": smallest,
         "way_back_of": "probabilities times class_factors",
         "way_back_order": LINEAR,
         "way_back_edges": "nearest",

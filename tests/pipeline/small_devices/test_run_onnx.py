@@ -17,6 +17,7 @@ import torch
 from conftest import chest, placed
 from exported import small_run
 from monai.data.utils import dense_patch_slices
+from scipy import ndimage
 
 from evaluation.measures.metrics import dice
 from pipeline.export.verify import STANDALONE
@@ -24,6 +25,7 @@ from pipeline.inference.features import trained
 from pipeline.prediction.predict import predict
 from pipeline.scans.front import Front
 from pipeline.scans.scan import Geometry
+from pipeline.scans.small_parts import without_small_parts
 from pipeline.small_devices.deployed import Probabilities, changed, metadata
 from pipeline.small_devices.formats import write_onnx
 from pipeline.small_devices.prepared import with_fixed_size
@@ -51,7 +53,10 @@ TURNED = (SIN, -COS, 0.0, -COS, -SIN, 0.0, 0.0, 0.0, 1.0)
 # What a network sees, and how: network and settings
 WAYS = {
     "windows": ("unet_3d", {"spacing_mm": [1.6, 1.5, 2.0], "patch_size": [16, 16, 8], "interpolation_order": 3}),
-    "mirrored": ("unet_3d", {"spacing_mm": [3, 3, 0], "patch_size": [16, 24, 32], "infection_threshold": 0.3}),
+    "mirrored": (
+        "unet_3d",
+        {"spacing_mm": [3, 3, 0], "patch_size": [16, 24, 32], "infection_threshold": 0.3, "smallest_lung_part": 0.4},
+    ),
     "slices": ("anam_net", {"spacing_mm": [0, 0, 0], "slice_size": [64, 64], "normalisation": "zscore"}),
     "tiles": ("anam_net", {"slice_pixels": 50, "slice_size": [32, 32], "in_tiles": True, "normalisation": "unit"}),
 }
@@ -192,7 +197,7 @@ def test_probabilities_go_back_as_the_project_takes_them_back():
     scanner = Geometry.of(scan)
     shares = np.random.default_rng(0).dirichlet(np.ones(4), front.grid(scanner).size).astype(np.float32)
     shares = np.ascontiguousarray(np.moveaxis(shares, -1, 0))
-    told = {"class_factors": [1.0] * 4, "label_values": [0, 1, 2, 3], "way_back_order": 1}
+    told = {"class_factors": [1.0] * 4, "label_values": [0, 1, 2, 3], "way_back_order": 1, "smallest_part": 0}
     own = run_onnx.label_map(shares, front.grid(scanner).empty_image(), scan, told)
     theirs = front.probabilities_to_label(shares, scanner)
     assert np.array_equal(sitk.GetArrayFromImage(own), sitk.GetArrayFromImage(theirs))
@@ -201,8 +206,17 @@ def test_probabilities_go_back_as_the_project_takes_them_back():
 def test_a_factor_weighs_a_class_and_its_value_is_written():
     shares = np.array([0.6, 0.4], np.float32).reshape(2, 1, 1, 1)
     image = placed(np.zeros((1, 1, 1), np.uint8))
-    told = {"class_factors": [1.0, 2.0], "label_values": [0, 7], "way_back_order": 1}
+    told = {"class_factors": [1.0, 2.0], "label_values": [0, 7], "way_back_order": 1, "smallest_part": 0}
     assert sitk.GetArrayFromImage(run_onnx.label_map(shares, image, image, told)).item() == 7
+
+
+def test_small_parts_are_background_as_in_the_project():
+    # Blobs of many sizes, some of which touch by a corner alone
+    noise = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=(24, 22, 20)), 1)
+    shares = np.stack([np.where(noise > 0.12, 0.2, 0.8), np.where(noise > 0.12, 0.8, 0.2)]).astype(np.float32)
+    expected = without_small_parts(torch.from_numpy(shares), 0.05).numpy()
+    assert 0 < expected.argmax(0).sum() < shares.argmax(0).sum()
+    assert np.array_equal(run_onnx.without_small_parts(shares, 0.05), expected)
 
 
 @pytest.mark.parametrize(("length", "size", "step"), [(8, 8, 4), (9, 8, 4), (12, 8, 4), (30, 8, 3), (21, 8, 8)])
@@ -248,9 +262,9 @@ def test_a_probability_of_zero_is_none_of_a_nan():
 @pytest.mark.parametrize(
     ("props", "message"),
     [
-        ({}, r"made\.onnx: has scheme None, expected 1; "),
-        ({"scheme": "2"}, r"made\.onnx: has scheme 2, expected 1; "),
-        ({"scheme": "1", "needs": '["lungs"]'}, r"made\.onnx: needs lungs that another network finds"),
+        ({}, r"made\.onnx: has scheme None, expected 2; "),
+        ({"scheme": "1"}, r"made\.onnx: has scheme 1, expected 2; "),
+        ({"scheme": "2", "needs": '["lungs"]'}, r"made\.onnx: needs lungs that another network finds"),
     ],
 )
 def test_a_file_that_does_not_say_all_is_refused(props, message, scan, tmp_path, monkeypatch):
@@ -265,14 +279,14 @@ def test_what_is_no_onnx_file_is_refused(scan, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("shape", [(8, 9), (8, 9, 4, 2)])
 def test_a_scan_that_is_no_volume_is_refused(shape, tmp_path, monkeypatch):
-    file = onnx_file(tmp_path, {"scheme": "1", "needs": "[]"})
+    file = onnx_file(tmp_path, {"scheme": "2", "needs": "[]"})
     sitk.WriteImage(sitk.Image(shape, sitk.sitkInt16), str(tmp_path / "scan.nii"))
     with pytest.raises(SystemExit, match=rf"scan\.nii: has {len(shape)} axes and 1 numbers a voxel, expected 3 and 1"):
         run(monkeypatch, file, tmp_path / "scan.nii", tmp_path / "label.nii.gz")
 
 
 def test_a_file_that_is_no_scan_is_refused(tmp_path, monkeypatch):
-    file = onnx_file(tmp_path, {"scheme": "1", "needs": "[]"})
+    file = onnx_file(tmp_path, {"scheme": "2", "needs": "[]"})
     with pytest.raises(SystemExit, match=r"made\.onnx: cannot be read as a scan"):
         run(monkeypatch, file, file, tmp_path / "label.nii.gz")
 

@@ -36,7 +36,7 @@ def test_all_values_are_plain_numbers_names_and_lists():
 
 def test_metadata_has_the_scheme_and_its_number():
     told = metadata(windows(), (16, 16, 8))
-    assert (told["scheme"], told["joining_of"]) == ("1", "logits")
+    assert (told["scheme"], told["joining_of"]) == ("2", "logits")
 
 
 def test_windows_begin_every_half_window():
@@ -70,12 +70,18 @@ def test_the_words_of_a_2d_networks_file_speak_of_air():
 
 
 def test_the_threshold_of_infection_is_a_factor_of_its_class():
-    told = to_label(label_map("lungs_infection"), 0.2)
+    told = to_label(label_map("lungs_infection"), 0.2, 0)
     assert told["class_factors"] == pytest.approx([1, 1, 1, 4])
 
 
+def test_the_smallest_part_is_told_where_a_network_knows_lungs():
+    assert scheme(windows(smallest_lung_part=0.3), (16, 16, 9))["smallest_part"] == 0.3
+    alone = windows(smallest_lung_part=0.3, label_map="infection")
+    assert scheme(alone, (16, 16, 9))["smallest_part"] == 0
+
+
 def test_the_codes_of_a_class_and_the_value_that_is_written_are_told():
-    told = to_label(label_map("abnormal_normal"), 0.5)
+    told = to_label(label_map("abnormal_normal"), 0.5, 0)
     assert (told["label_values"], told["project_codes"]["abnormal"]) == ([0, 1, 2], [3, 4, 5])
 
 
