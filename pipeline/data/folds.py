@@ -81,8 +81,8 @@ def folds_from_file(cases: Sequence[CaseEntry], file: str | Path) -> list[Fold]:
 
     A fold trains on all cases that it does not hold out, unless it lists those to "train" on; "validation" lists those
     whose loss is followed during training, in place of the tested ones. Raises InputError where a name is no case of
-    the data set or is tested twice, where a fold trains on what it tests or validates, and where a case is not tested,
-    unless every fold lists what it trains on.
+    the data set or is tested twice, where a fold trains on what it tests or validates, and where one of `tested_cases`
+    is not tested, unless every fold lists what it trains on.
     """
     try:
         entries = read_json(file)["folds"]
@@ -95,17 +95,19 @@ def folds_from_file(cases: Sequence[CaseEntry], file: str | Path) -> list[Fold]:
     numbers = [fold["fold"] for fold in folds]
     if numbers != list(range(len(numbers))):
         raise InputError(f"{file}: numbers its folds {numbers}; expected 0, 1, 2 and so on; correct it.")
-    _check_names({case["case"] for case in cases}, folds, file)
+    _check_names(cases, folds, file)
     _check_sides(folds, file)
     return folds
 
 
-def _check_names(names: set[str], folds: Sequence[Fold], file: str | Path) -> None:
+def _check_names(cases: Sequence[CaseEntry], folds: Sequence[Fold], file: str | Path) -> None:
+    names = {case["case"] for case in cases}
+    due = {case["case"] for case in tested_cases(cases)}
     times = Counter(name for fold in folds for name in fold["test"])
     twice = {name for name, count in times.items() if count > 1}
     for wrong, said in (
         (_listed(folds) - names, "names cases that the data set lacks"),
-        (set() if _all_listed(folds) else names - times.keys(), "does not test cases of the data set"),
+        (set() if _all_listed(folds) else due - times.keys(), "does not test cases of the data set"),
         (twice, "tests cases more than once"),
     ):
         if wrong:
@@ -139,7 +141,7 @@ def _listed(folds: Sequence[Fold]) -> set[str]:
 def make_folds(datalist: Mapping[str, Any], folds: int, split: str = BY_PATIENT, seed: int = 0) -> dict[str, Any]:
     """A cross-validation of a datalist: {"split", "seed", "folds": [{"fold", "test"}], "leaking_patients"}.
 
-    `split` is "patients" (of `tested_cases`), "lopo" (a fold a patient), "published" or a JSON file of the shape that
+    `split` is "patients" (of `tested_cases`), "lopo" (a fold a patient of these), "published" or a JSON file of the shape that
     this gives, whose folds may also have the lists of `folds_from_file`. `seed` is None in the result where none was
     used. `leaking_patients` are tested after training has seen them, which splitting by patient never does.
     """
@@ -147,7 +149,7 @@ def make_folds(datalist: Mapping[str, Any], folds: int, split: str = BY_PATIENT,
     if split == BY_PATIENT:
         made = _numbered(split_by_patient(tested_cases(cases), folds, seed))
     elif split == ONE_PATIENT_OUT:
-        made = _numbered(split_one_patient_out(cases))
+        made = _numbered(split_one_patient_out(tested_cases(cases)))
     elif split == PUBLISHED:
         made = _numbered(published_split(cases))
     elif Path(split).is_file():
@@ -223,12 +225,10 @@ def _fold(datalist: Mapping[str, Any], folds: Mapping[str, Any], fold: int) -> F
     if not 0 <= fold < len(every):
         raise InputError(f"fold: {fold} came; expected 0 to {len(every) - 1}; choose one of them.")
     planned, cases = _listed(every), datalist["training"]
+    differing = planned - {case["case"] for case in cases}
     # A case that came later would be trained on in every fold and tested in none, unless the folds list their cases.
-    if _all_listed(every):
-        differing = planned - {case["case"] for case in cases}
-    else:
-        of_split = tested_cases(cases) if folds.get("split") == BY_PATIENT else cases
-        differing = planned ^ {case["case"] for case in of_split}
+    if not _all_listed(every):
+        differing |= {case["case"] for case in tested_cases(cases)} - planned
     if differing:
         listed = ", ".join(sorted(differing))
         raise InputError(f"folds: made for another data set (not in both: {listed}); make the folds again.")

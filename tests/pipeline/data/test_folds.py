@@ -52,6 +52,23 @@ def test_single_slices_beside_volumes_are_trained_on_in_every_fold_and_tested_in
         assert not learnt & set(made["folds"][fold]["test"])
 
 
+def test_a_patient_left_out_is_one_with_a_volume():
+    made = folds.make_folds({"training": sized(40, "p0_a", "p1_a") + sized(1, "p7_a")}, 2, "lopo")
+    assert [fold["test"] for fold in made["folds"]] == [["p0_a"], ["p1_a"]]
+
+
+@pytest.mark.parametrize("slices_tested", [[], ["p8_a"]])
+def test_a_split_file_need_not_test_single_slices_beside_volumes_and_may(tmp_path, slices_tested):
+    file = tmp_path / "split.json"
+    file.write_text(
+        json.dumps({"folds": [{"fold": 0, "test": ["p0_a", *slices_tested]}, {"fold": 1, "test": ["p1_a"]}]})
+    )
+    datalist = {"training": sized(40, "p0_a", "p1_a") + sized(1, "p7_a", "p8_a")}
+    made = folds.make_folds(datalist, 2, str(file))
+    learnt = {case["case"] for case in folds.training_cases(datalist, made, 0)}
+    assert learnt == {"p1_a", "p7_a", "p8_a"} - {*slices_tested}
+
+
 def test_a_slice_of_a_patient_with_a_volume_stays_with_it():
     datalist = {"training": sized(40, "p0_a", "p1_a") + sized(1, "p0_b")}
     made = folds.make_folds(datalist, 2)
