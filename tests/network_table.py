@@ -97,8 +97,8 @@ NETWORKS = (
     Network("unet_3d", MIScnnUNet, 22_581_316, 0.1534936, **THREE_LEVELS),
     Network("residual_unet_3d", MIScnnUNet, 22_930_980, 0.2262888, arguments={"residual": True}, **THREE_LEVELS),
     Network(
-        "pneumo_net", PneumoNet, 2_735_532, 0.12723553550555758, {(1, 3): 2_735_417}, arguments={"heads": 2},
-        tiny={"features": (2, 4, 6, 8)}, size=(16, 24, 8), wrong_size=(16, 20, 8), coarser=((8, 12, 8), (4, 6, 4)),
+        "pneumo_net", PneumoNet, 948_652, 0.12499773502349854, {(1, 3): 948_537}, arguments={"heads": 2},
+        tiny={"features": (2, 4, 6, 8)}, size=(16, 24), wrong_size=(16, 20), coarser=((8, 12), (4, 6)),
     ),
     Network(
         "anam_net", AnamNet, 4_631_620, 1.881373, {(1, 3): 4_631_555, (3, 3): 4_632_707},
