@@ -19,8 +19,9 @@ from evaluation.report.run import Run, Stage
 from evaluation.report.score_tables import Interval, defined, interval_of
 from evaluation.report.shown import ranking_structure
 from evaluation.report.tables import Table, key_value_table, name_of
-from evaluation.statistics.findings import JUDGED_BY, worths
+from evaluation.statistics.findings import JUDGED_BY, severity_worth, worths
 from evaluation.statistics.flag_worth import worth_notes
+from evaluation.statistics.severity_worth import NOTES as SEVERITY_NOTES
 from evaluation.statistics.summary import POOLED_RULE, SLICE_RULE, spread, summarise
 from evaluation.tables.scores import PAPER_NOTE, lesion_words
 from evaluation.tables.severity_table import SEVERITY_RULE, agreement_line, grade_agreement
@@ -114,6 +115,8 @@ def severity(run: Run) -> Section | None:
         note(sentence(SEVERITY_RULE)),
         table(finding_tables.confusion_table(agreement)),
     ]
+    if found := severity_worth(run.findings, run.rows):
+        parts += [table(finding_tables.severity_worth_table({run.network: found})), *map(note, SEVERITY_NOTES)]
     return Section("severity", "Severity", Markup("").join(parts))
 
 
