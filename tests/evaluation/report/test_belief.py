@@ -40,10 +40,9 @@ def evidence(rows, shown=(), settings=None, **fields):
 
 def flagged(*raised):
     """A finding a case, of one flag that is raised or not."""
-    limits = EVERY[0]
-    value = {True: limits.low - 1, False: limits.low + 1}
+    suspicion = {True: 1.0, False: -1.0}
     return tuple(
-        Finding(f"case_{place}", place % 2, None, (Flag(limits, value[each], 0.5, ""),))
+        Finding(f"case_{place}", place % 2, None, (Flag(EVERY[0], 0.0, suspicion[each], ""),))
         for place, each in enumerate(raised)
     )
 
@@ -161,8 +160,9 @@ def test_two_patients_have_no_interval():
 
 
 def test_a_severity_that_is_far_off_speaks_against_it():
-    off = [severity_row("", Severity(0.2, 0.2, 0.2), Severity(0.4, 0.4, 0.4))] * 4
-    findings = tuple(Finding(f"case_{place}", place, each, ()) for place, each in enumerate(off))
+    shares = Severity(0.2, 0.2, 0.2), Severity(0.4, 0.4, 0.4)
+    names = [f"case_{place}" for place in range(4)]
+    findings = tuple(Finding(name, 0, severity_row(name, *shares), ()) for name in names)
     found = belief.severity(evidence(scored(*[0.5] * 4), findings=findings))
     assert (found.kind, found.sentences) == (
         BAD,
