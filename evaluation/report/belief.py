@@ -102,16 +102,18 @@ def held_out(evidence: Evidence) -> Answer | None:
     if leaking := run.folds.get("leaking_patients"):
         both = f"Yes, some: {', '.join(leaking)} {'was' if len(leaking) == 1 else 'were'} trained on and tested."
         return Answer(question, [both, tested, "Their scores are too good, and so are all means."], BAD)
-    told = [
+    sentences = [
         f"No. {tested} Each scan was segmented by a network that was trained without its patient; no patient was on "
         "both sides."
     ]
     tested_cases = {row["case"] for row in run.rows}
     if beside := len(run.cases.keys() - tested_cases):
-        told.append(f"{counted(beside, 'more case')} of the data {'was' if beside == 1 else 'were'} not tested.")
+        sentences.append(f"{counted(beside, 'more case')} of the data {'was' if beside == 1 else 'were'} not tested.")
     if begun_with(run):
-        told.append("But it began with the weights of another model, which may have been trained on these patients.")
-    return Answer(question, told, BAD if begun_with(run) else GOOD)
+        sentences.append(
+            "But it began with the weights of another model, which may have been trained on these patients."
+        )
+    return Answer(question, sentences, BAD if begun_with(run) else GOOD)
 
 
 def begun_with(run: Run) -> bool:
