@@ -110,9 +110,7 @@ def held_out(evidence: Evidence) -> Answer | None:
     if beside := len(run.cases.keys() - tested_cases):
         sentences.append(f"{counted(beside, 'more case')} of the data {'was' if beside == 1 else 'were'} not tested.")
     if begun_with(run):
-        sentences.append(
-            "But it began with the weights of another model, which may have been trained on these patients."
-        )
+        sentences.append("But it began with another model's weights, which may have been trained on these patients.")
     return Answer(question, sentences, BAD if begun_with(run) else GOOD)
 
 

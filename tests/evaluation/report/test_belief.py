@@ -73,7 +73,7 @@ def test_another_models_weights_speak_against_it():
     found = belief.held_out(evidence(scored(0.5), settings={"begin_with": "other/fold0"}))
     assert (found.kind, found.sentences[-1]) == (
         BAD,
-        "But it began with the weights of another model, which may have been trained on these patients.",
+        "But it began with another model's weights, which may have been trained on these patients.",
     )
 
 
