@@ -326,6 +326,7 @@ COMMANDS = (
         (
             ("statistics runs/unet_3d/cv runs/anam_net/cv", "Dice, every structure"),
             ("statistics runs/unet_3d/cv runs/anam_net/cv --structure infection", "one structure"),
+            ("statistics runs/unet_3d/cv other/cv --metric severity", "whether severity's intervals held, of any data"),
         ),
         words="run",
         target="-",

@@ -205,7 +205,7 @@ OPTIONS = {
             rule="recognised",
         ),
         Option("name", "of what made them, for tables and pages", rule="the folder's"),
-        Option("metric", "what is compared, a column of metrics.csv", "dice", HOW),
+        Option("metric", "what is compared: a column of metrics.csv; severity: whether intervals held", "dice", HOW),
         Option("failed-below", "Dice coefficient below which a case has failed", 0.6, HOW),
         Option("paper", "whose experiment or ablation", "anam_net", known=papers),
         Option("exp", "number of the paper's experiment, where it has several", 0, kind=NUMBER, rule="by paper"),

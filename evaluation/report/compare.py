@@ -50,7 +50,7 @@ class Report:
         return printed_of(self.bundles.values())
 
     @cached_property
-    def parts(self) -> list[sections.Told]:
+    def parts(self) -> list[sections.Told | None]:
         compared = self.compared
         return [
             sections.results(compared),
@@ -58,6 +58,7 @@ class Report:
             sections.boxes(compared),
             sections.cost(compared, self.costs),
             sections.cases(compared),
+            sections.severity(compared),
             sections.published(compared, self.printed, self.bundles.values()),
             sections.what_was_run(compared),
         ]
@@ -86,14 +87,14 @@ class Report:
             subtitle=self.subtitle,
             remarks=self.remarks,
             key_numbers=sections.key_numbers(self.compared),
-            sections=[told.section for told in self.parts],
+            sections=[told.section for told in self.parts if told],
             footer=f"Written by {program()} on {date.today().isoformat()}. {USE}",
         )
 
     def text(self) -> str:
         """The same tables for a terminal."""
         head = "\n".join((self.title, self.subtitle, *self.remarks))
-        return "\n\n".join((head, *(told.text for told in self.parts if told.text)))
+        return "\n\n".join((head, *(told.text for told in self.parts if told and told.text)))
 
     def scores(self) -> list[dict[str, Any]]:
         """A row a network, structure and metric."""
@@ -120,6 +121,7 @@ class Report:
                 "folder": str(run.folder),
                 "network": run.network,
                 "facts": run_facts(run),
+                **self._severity(name),
                 "cost": {
                     **asdict(self.costs[name]),
                     "parameters": self.costs[name].parameters,
@@ -140,6 +142,10 @@ class Report:
         }
         defined: dict[str, Any] = _finite(content)
         return defined
+
+    def _severity(self, name: str) -> dict[str, Any]:
+        found = self.compared.severity.get(name)
+        return {"severity": found.content} if found else {}
 
     def write(self, file: Path) -> None:
         """The page, and beside it the JSON and CSV of the same name."""

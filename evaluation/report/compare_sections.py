@@ -13,6 +13,7 @@ from evaluation.report import facts, pareto_plot
 from evaluation.report.box_plot import BoxRow, box_plot
 from evaluation.report.compared import Compared
 from evaluation.report.costs import RunCost
+from evaluation.report.finding_tables import severity_worth_table
 from evaluation.report.metric_columns import DICE
 from evaluation.report.page import KeyNumber, Section, note, paragraph, part
 from evaluation.report.published_numbers import Printed
@@ -22,6 +23,7 @@ from evaluation.report.sections import table as table_html
 from evaluation.report.tables import ABSENT, Table, key_value_table, name_of
 from evaluation.report.text_tables import listed, table_text, titled
 from evaluation.statistics.comparison import Comparison
+from evaluation.statistics.severity_worth import NOTES as SEVERITY_NOTES
 from evaluation.statistics.verdicts import LEVEL, SCOPE, finding, interval_note, notes, subject
 from pipeline.core.text_table import number
 from pipeline.folders.public_set import are_public
@@ -280,6 +282,13 @@ def cases(compared: Compared) -> Told:
     body += Markup("").join(part("details", summary=other.caption, body=table_html(other)) for other in others)
     text = titled("Cases", [table_text(first)])
     return Told(Section("cases", "Cases", body), text)
+
+
+def severity(compared: Compared) -> Told | None:
+    """Whether each run's intervals of the infected share held; None where no run has any severity."""
+    if not compared.severity:
+        return None
+    return _told("severity", "Severity", [severity_worth_table(compared.severity)], SEVERITY_NOTES)
 
 
 def published(compared: Compared, printed: Sequence[Printed], bundles: Iterable[str]) -> Told:

@@ -14,7 +14,9 @@ from evaluation.report.metric_columns import DICE, Metric, metrics_of
 from evaluation.report.run import Run, read_run
 from evaluation.report.shown import ranking_structure
 from evaluation.statistics.comparison import Comparison, Pair, Rows, compare, family, read_runs, tested
+from evaluation.statistics.findings import severity_worth
 from evaluation.statistics.intervals import Estimate, estimate, patient_means
+from evaluation.statistics.severity_worth import SeverityWorth
 from evaluation.statistics.verdicts import LEVEL
 from pipeline.core.errors import InputError
 from pipeline.core.labels import in_order
@@ -86,6 +88,12 @@ class Compared:
         """The mean or median, None where there is none."""
         score = self.scores.get((name, structure, metric))
         return score.estimate.value if score else None
+
+    @cached_property
+    def severity(self) -> dict[str, SeverityWorth]:
+        """Of the runs that have any."""
+        found = {name: severity_worth(run.findings, run.rows) for name, run in self.runs.items()}
+        return {name: one for name, one in found.items() if one}
 
     @cached_property
     def pairs(self) -> list[Pair]:

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 from evaluation.report import sections
+from evaluation.report.belief import belief
 from evaluation.report.ensemble_section import ensemble
 from evaluation.report.facts import data_facts
 from evaluation.report.page import document, program
@@ -31,6 +32,7 @@ def report(run: Run, shown: int = SHOWN, interval: Interval | None = None, inter
     preset = run.settings.get("preset", "unknown")
     about = data_facts(run).get("about")
     every = [
+        belief(run, sections.numbered(seen)),
         sections.results(run.rows, interval, interval_note),
         ensemble(run),
         None if run.scored else sections.folds(run),

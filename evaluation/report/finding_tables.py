@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from evaluation.measures.flags import bounds
 from evaluation.measures.severity import GRADES
 from evaluation.report.tables import ABSENT, Cell, Table, name_of, share_cell, text_cells
 from evaluation.statistics.findings import Finding, raised_flags
 from evaluation.statistics.flag_worth import Worth
+from evaluation.statistics.severity_worth import COLUMNS, SeverityWorth
 from evaluation.tables.severity_table import SHARES, GradeAgreement
 
 
@@ -47,6 +48,12 @@ def confusion_table(agreement: GradeAgreement) -> Table:
     """Cases by both grades."""
     body = [[Cell(grade), *text_cells(counts)] for grade, counts in zip(GRADES, agreement.confusion, strict=True)]
     return Table("Cases by grade: the reference's down, the predicted across", ["", *GRADES], body)
+
+
+def severity_worth_table(worths: Mapping[str, SeverityWorth]) -> Table:
+    """A row a run: whether the intervals of its severity held in held-out patients, and how many grades were right."""
+    body = [text_cells((name, *found.cells)) for name, found in worths.items()]
+    return Table("Severity in held-out patients", ["run", *COLUMNS], body)
 
 
 def raised_table(findings: Sequence[Finding]) -> Table:

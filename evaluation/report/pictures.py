@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from evaluation.report.atlas import KNOTS, REFERENCE_FACTOR, atlas
 from evaluation.report.panels import LUNG_WINDOW, Panels, panels
 from evaluation.report.run import Run
-from evaluation.report.shown import Shown, evenly, landmarks, ranking, ranking_structure
+from evaluation.report.shown import Shown, evenly, landmarks, ranking, ranking_structure, worst_and_evenly
 from evaluation.report.stack import Stack, cropped, fullest_slice, read_stack, thinned
 from evaluation.report.tables import name_of
 from pipeline.core.labels import CODES, LabelMap
@@ -34,11 +34,15 @@ class Picture(NamedTuple):
 
 
 def chosen_cases(run: Run, count: int) -> list[Shown]:
-    """At most `count` cases that have all files, from the worst to the best; as they stand where nothing ranks them."""
+    """At most `count` cases that have all files, from the worst to the best; as they stand where nothing ranks them.
+
+    The worst are among them, see `worst_and_evenly`.
+    """
     structure = _structure(run)
     ranked = ranking(run.rows, structure) if structure else []
     cases = ranked or list(dict.fromkeys(Shown(row["case"], row["fold"], math.nan) for row in run.rows))
-    return evenly([shown for shown in cases if all(file.is_file() for file in case_files(run, shown.case))], count)
+    there = [shown for shown in cases if all(file.is_file() for file in case_files(run, shown.case))]
+    return worst_and_evenly(there, count) if ranked else evenly(there, count)
 
 
 def case_files(run: Run, case: str) -> tuple[Path, Path, Path]:

@@ -60,10 +60,11 @@ def _called(model: Mapping[str, Any]) -> str:
 
 
 def _key_numbers(found: Mapping[str, Any]) -> list[KeyNumber]:
-    interval, grades = found.get("lungs_percent_interval"), found.get("grade_interval")
-    percent = found.get("lungs_percent")
-    between = f"{interval[0]:.1f} to {interval[1]:.1f} %" if interval else "of both lungs' volume"
-    told = " to ".join(dict.fromkeys(grades)) if grades else "by the worse lung"
+    interval, percent = found.get("lungs_percent_interval"), found.get("lungs_percent")
+    between = "of both lungs' volume"
+    if interval:
+        between = f"{interval[0]:.1f} to {interval[1]:.1f} %, {found['interval_level_percent']} % interval"
+    told = found.get("grades_told") or "by the worse lung"
     return [
         KeyNumber("infected share of the lungs", ABSENT if percent is None else f"{percent:.1f} %", between),
         KeyNumber("CT grade", found.get("grade") or ABSENT, told),
@@ -128,12 +129,14 @@ def _severity(found: Mapping[str, Any]) -> Section:
     ]
     columns = ("", "volume, infection included", "infected share")
     body = part("table", table=Table("Infected share of the lungs", columns, rows))
-    grades, ends = found.get("grade_interval"), found.get("lungs_percent_interval")
-    if ends and grades:
-        told = f"{ends[0]:.1f} to {ends[1]:.1f} %, {' to '.join(dict.fromkeys(grades))}"
-        body += paragraph(f"Interval of the share of both lungs and of the grade: {told}, {found['interval']}.")
+    if ends := found.get("lungs_percent_interval"):
+        body += paragraph(f"Share of both lungs: {ends[0]:.1f} to {ends[1]:.1f} %. {found['interval']}.")
     else:
         body += paragraph(f"There is no interval: {found['interval']}.")
+    if told := found.get("grades_told"):
+        counts = found["grades_right"]
+        right = f"The grade was right in {counts['right']} of {counts['of']} held out of this model's run."
+        body += paragraph(f"CT grade: {told}. {right}")
     volumes = [text_cells((name_of(name), _ml(ml))) for name, ml in found["volumes_ml"].items()]
     body += part("table", table=Table("Volumes as labelled", ("structure", "volume"), volumes))
     return Section("severity", "Severity", body + note(f"Rule: {SEVERITY_RULE}."))

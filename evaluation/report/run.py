@@ -14,7 +14,16 @@ from evaluation.statistics.findings import Finding, read_findings
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
-from pipeline.core.run_files import DATALIST, ENSEMBLE_SCORES, FOLDS, METRICS_FILE, PREDICTIONS, PROBABILITIES, SCORED
+from pipeline.core.run_files import (
+    DATALIST,
+    ENSEMBLE_SCORES,
+    FOLDS,
+    METRICS_FILE,
+    PREDICTIONS,
+    PROBABILITIES,
+    SCORED,
+    SUMMARY_FILE,
+)
 from pipeline.core.stages import STAGES, result_label_map
 from pipeline.folders.several import folders_of
 
@@ -57,6 +66,7 @@ class Run:
         rows: of metrics.csv, none where it was not evaluated.
         findings: severity and flags of the cases, of severity.csv and flags.csv.
         ensemble: of lopo.json, {} where the run is no leave-one-patient-out ensemble's.
+        summary: of summary.json, {} where the run was not evaluated.
         scored: of scored.json, what made label maps that were scored and not made here; {} of a run of trainings.
     """
 
@@ -70,6 +80,7 @@ class Run:
     findings: tuple[Finding, ...] = ()
     ensemble: Mapping[str, Any] = field(default_factory=dict)
     scored: Mapping[str, Any] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -128,6 +139,7 @@ def read_run(folder: str | Path, dataset_dir: str | Path | None = None) -> Run:
         findings=tuple(read_findings(folder)),
         ensemble=_content(folder / ENSEMBLE_SCORES),
         scored=scored,
+        summary=_content(folder / SUMMARY_FILE),
     )
 
 

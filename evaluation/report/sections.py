@@ -19,8 +19,9 @@ from evaluation.report.run import Run, Stage
 from evaluation.report.score_tables import Interval, defined, interval_of
 from evaluation.report.shown import ranking_structure
 from evaluation.report.tables import Table, key_value_table, name_of
-from evaluation.statistics.findings import JUDGED_BY, worths
+from evaluation.statistics.findings import JUDGED_BY, severity_worth, worths
 from evaluation.statistics.flag_worth import worth_notes
+from evaluation.statistics.severity_worth import NOTES as SEVERITY_NOTES
 from evaluation.statistics.summary import POOLED_RULE, SLICE_RULE, spread, summarise
 from evaluation.tables.scores import PAPER_NOTE, lesion_words
 from evaluation.tables.severity_table import SEVERITY_RULE, agreement_line, grade_agreement
@@ -55,10 +56,6 @@ VALIDATION_NOTE = "Validation: the loss on patches or slices of the cases that t
 TRAINING_NOTE = (
     "Memory: the largest resident memory of the training's process, not that of a graphics processor. Segmenting: the "
     "held-out cases, with the start of the program."
-)
-UNKNOWN_TRAINING = (
-    "These label maps were made elsewhere. Nothing here tells whether what made them has seen these patients before; "
-    "if it was trained on them, the scores are too good."
 )
 PICTURE_NOTE = (
     "The pictures are reduced, 8-bit and compressed: to look at, not to measure or to diagnose. All scores were "
@@ -114,6 +111,8 @@ def severity(run: Run) -> Section | None:
         note(sentence(SEVERITY_RULE)),
         table(finding_tables.confusion_table(agreement)),
     ]
+    if found := severity_worth(run.findings, run.rows):
+        parts += [table(finding_tables.severity_worth_table({run.network: found})), *map(note, SEVERITY_NOTES)]
     return Section("severity", "Severity", Markup("").join(parts))
 
 
@@ -173,8 +172,13 @@ def box_rows(rows: Sequence[Row], metric: str) -> list[BoxRow]:
     return drawn
 
 
+def numbered(pictures: Sequence[Picture]) -> dict[tuple[str, int], int]:
+    """The cases that the page has slices of, by name and fold, with their numbers in the viewer."""
+    return {(picture.shown.case, picture.shown.fold): place for place, picture in enumerate(pictures)}
+
+
 def cases(rows: Sequence[Row], pictures: Sequence[Picture]) -> Section:
-    shown = {(picture.shown.case, picture.shown.fold): place for place, picture in enumerate(pictures)}
+    shown = numbered(pictures)
     volume_of = ranking_structure(row["structure"] for row in rows)
     parts = [paragraph(NO_SCORES)]
     if rows:
@@ -205,7 +209,8 @@ def viewer(run: Run, pictures: Sequence[Picture]) -> Section:
     settings = viewer_settings(run)
     body = part("viewer", settings=settings, pictures=pictures, options=[option_text(picture) for picture in pictures])
     total = len({(row["case"], row["fold"]) for row in run.rows})
-    shown = "All cases." if len(pictures) == total else f"{len(pictures)} of {total} cases, evenly from worst to best."
+    some = f"{len(pictures)} of {total} cases: the worst, and others evenly to the best."
+    shown = "All cases." if len(pictures) == total else some
     return Section("slices", "Slices", body + note(f"{shown} {PICTURE_NOTE}"))
 
 
@@ -263,8 +268,7 @@ def what_was_scored(run: Run) -> Section:
         "numbers": str(run.scored.get("coding")),
         "without a label file": ", ".join(missing) or "none",
     }
-    told = paragraph(UNKNOWN_TRAINING)
-    return Section("run", "What was scored", told + _facts(run, {"Label maps": made, "Data": facts.data_facts(run)}))
+    return Section("run", "What was scored", _facts(run, {"Label maps": made, "Data": facts.data_facts(run)}))
 
 
 def _facts(run: Run, groups: Mapping[str, Mapping[str, str]]) -> Markup:

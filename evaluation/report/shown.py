@@ -53,10 +53,19 @@ def landmarks(ranked: Sequence[Shown]) -> dict[str, Shown]:
 
 def evenly(ranked: Sequence[Each], count: int) -> list[Each]:
     """At most `count` cases in their order: the landmarks, then others evenly spread over the ranking."""
+    return _spread(ranked, count, worst=0)
+
+
+def worst_and_evenly(ranked: Sequence[Each], count: int) -> list[Each]:
+    """As `evenly`, but the worst cases, up to half of `count`, are among them: failures are what one has to see."""
+    return _spread(ranked, count, worst=count // 2)
+
+
+def _spread(ranked: Sequence[Each], count: int, worst: int) -> list[Each]:
     last = len(ranked) - 1
     if last < count:
         return list(ranked)
     spread = np.linspace(0, last, count).round().astype(int).tolist()
     # The three landmarks come first, so that a small count keeps them
-    places = dict.fromkeys([0, last, last // 2, *spread])
+    places = dict.fromkeys([0, last, last // 2, *range(worst), *spread])
     return [ranked[place] for place in sorted(list(places)[:count])]

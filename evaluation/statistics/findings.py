@@ -16,6 +16,8 @@ from evaluation.measures.cases import OWN_CODES, Job, Row, case_rows, each_case,
 from evaluation.measures.flags import EVERY, Flag, case_flags
 from evaluation.measures.whole_lungs import whole_lungs
 from evaluation.statistics.flag_worth import Worth, worth, worth_table
+from evaluation.statistics.severity_interval import HeldOut
+from evaluation.statistics.severity_worth import SeverityWorth
 from evaluation.tables.severity_table import (
     SEVERITY_COLUMNS,
     SEVERITY_RULE,
@@ -108,6 +110,13 @@ def worths(findings: Sequence[Finding], rows: Sequence[Row]) -> list[Worth]:
     return found
 
 
+def severity_worth(findings: Sequence[Finding], rows: Sequence[Row]) -> SeverityWorth | None:
+    """What the severity of these cases is worth, whose patients the rows tell; None where none has a severity."""
+    severities = [(finding.fold, finding.severity) for finding in findings if finding.severity]
+    patient_of = {row["case"]: row["patient_id"] for row in rows}
+    return SeverityWorth.of(HeldOut.of(severities, patient_of)) if severities else None
+
+
 def findings_summary(findings: Sequence[Finding], rows: Sequence[Row]) -> dict[str, Any]:
     """For summary.json: agreement of the grades, raised flags and what they are worth; None where undefined."""
     severities = [finding.severity for finding in findings if finding.severity]
@@ -120,6 +129,8 @@ def findings_summary(findings: Sequence[Finding], rows: Sequence[Row]) -> dict[s
             "kappa": None if math.isnan(agreement.kappa) else agreement.kappa,
             "undefined": agreement.undefined,
         }
+        if found := severity_worth(findings, rows):
+            summary["severity"]["held_out"] = found.content
     if any(finding.flags for finding in findings):
         raised = {
             f"{finding.case}, fold {finding.fold}": [flag.limits.name for flag in finding.flags if flag.raised]
@@ -137,9 +148,10 @@ def findings_text(findings: Sequence[Finding], rows: Sequence[Row]) -> str:
     parts = []
     if severities := [finding.severity for finding in findings if finding.severity]:
         rule = textwrap.fill(sentence(SEVERITY_RULE), WIDTH)
-        parts.append(f"{severity_table(severities)}\n{rule}")
-    if found := worths(findings, rows):
-        parts += [raised_text(findings), worth_table(found, JUDGED_BY)]
+        found = severity_worth(findings, rows)
+        parts.append("\n".join((severity_table(severities), rule, *listed(found.sentences if found else ()))))
+    if flagged := worths(findings, rows):
+        parts += [raised_text(findings), worth_table(flagged, JUDGED_BY)]
     return "\n\n".join(parts)
 
 

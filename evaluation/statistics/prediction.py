@@ -11,16 +11,33 @@ import numpy as np
 from evaluation.measures.cases import OWN_CODES, belongs
 from evaluation.measures.flags import Flag, case_flags
 from evaluation.measures.metrics import volume_ml
-from evaluation.measures.severity import GRADES, Severity, grade, severity
+from evaluation.measures.severity import GRADES, Severity, grades_between, grades_in_words, severity
 from evaluation.measures.whole_lungs import whole_lungs
-from evaluation.statistics.severity_interval import ShareErrors, share_interval
+from evaluation.statistics.severity_interval import (
+    PATIENTS,
+    SCANS,
+    HeldOut,
+    ShareInterval,
+    coverage,
+    grades_right,
+    patient_errors,
+    share_interval,
+)
 from pipeline.core.labels import BACKGROUND, LEFT_LUNG, RIGHT_LUNG, LabelMap
 from pipeline.scans.simpleitk import sitk
 
 NO_INTERVAL = "there are no held-out cases of this model's run with a known severity to tell it from"
-INTERVAL = (
-    "from how far the infected share was off in {cases} held-out cases of this model's run; a new case like these lies "
-    "within with a probability of at least {percent:.0f} %"
+TOO_FEW = (
+    "{patients} held-out {whose} of this model's run have a known severity, and four are the fewest to tell it from"
+)
+INTERVAL = "{level} % interval from {patients} held-out {whose} of this model's run"
+HELD = "; {held} of them lay within the interval that the patients of the other folds give"
+UNKNOWN_PATIENTS = "; nothing beside the model tells which scans are of one patient, so each counts as one"
+# Keys of what there is not where no share is known
+SHARE_KEYS = (
+    *("left_percent", "right_percent", "lungs_percent", "lungs_percent_interval"),
+    *("interval_level_percent", "interval_patients", "grade", "grade_interval", "grades_possible", "grades_told"),
+    "grades_right",
 )
 
 # JSON: percents and ml as floats, None where undefined
@@ -28,11 +45,11 @@ Found = dict[str, Any]
 
 
 def found_in(
-    label: sitk.Image, scan: sitk.Image, label_map: LabelMap, errors: ShareErrors, name: str
+    label: sitk.Image, scan: sitk.Image, label_map: LabelMap, held_out: HeldOut, name: str
 ) -> tuple[Found, list[Flag]]:
     """Severity and volumes of a label map in the label map's class numbers, and its flags.
 
-    `scan` is on the same grid; `errors` are those of held-out cases, and `name` is said where something is wrong. There
+    `scan` is on the same grid; `held_out` is of the model's run, and `name` is said where something is wrong. There
     are no flags, and no lung of its own has a share, where the label map does not tell left lung, right lung and
     infection apart.
     """
@@ -54,13 +71,13 @@ def found_in(
         for code, side in ((LEFT_LUNG, "left"), (RIGHT_LUNG, "right")):
             found[f"{side}_ml"] = round(volume_ml(sides == code, spacing_mm), 3)
         found["lungs_ml"] = round(volume_ml(sides > 0, spacing_mm), 3)
-        return {**found, **_graded(shares, errors)}, case_flags(label, scan, name=name, lungs=sides)
+        return {**found, **_graded(shares, held_out)}, case_flags(label, scan, name=name, lungs=sides)
     lungs = belongs(voxels, _lung_numbers(label_map))
     if not np.array_equal(lungs, infection) and lungs.any():
         whole = volume_ml(lungs, spacing_mm)
         found["lungs_ml"] = round(whole, 3)
         share = volume_ml(infection, spacing_mm) / whole
-        return {**found, **_graded(Severity(math.nan, math.nan, share), errors)}, []
+        return {**found, **_graded(Severity(math.nan, math.nan, share), held_out)}, []
     return {**found, **_undefined("the model does not look for the lungs")}, []
 
 
@@ -69,25 +86,51 @@ def _lung_numbers(label_map: LabelMap) -> Sequence[int]:
     return [number for number, codes in enumerate(label_map.classes.values()) if BACKGROUND not in codes]
 
 
-def _graded(shares: Severity, errors: ShareErrors) -> Found:
+def _graded(shares: Severity, held_out: HeldOut) -> Found:
     found = {f"{name}_percent": _percent(getattr(shares, name)) for name in ("left", "right", "lungs")}
-    around = share_interval(shares.lungs, errors.lungs)
-    sides = [share for share in (shares.left, shares.right) if not math.isnan(share)]
-    worse = share_interval(max(sides, default=math.nan), errors.worse)
+    around = share_interval(shares.lungs, held_out.lungs)
     return {
+        **dict.fromkeys(SHARE_KEYS),
         **found,
         "lungs_percent_interval": around and [_percent(around.low), _percent(around.high)],
-        "grade": None if shares.grade is None else GRADES[shares.grade],
-        "grade_interval": worse and [GRADES[grade(worse.low)], GRADES[grade(worse.high)]],
-        "interval": INTERVAL.format(cases=around.cases, percent=100 * around.coverage) if around else NO_INTERVAL,
+        "interval_level_percent": around and around.level,
+        "interval_patients": around.patients if around and held_out.whose == PATIENTS else None,
+        **_grade(shares, held_out),
+        "interval": _told(around, held_out),
     }
 
 
+def _grade(shares: Severity, held_out: HeldOut) -> Found:
+    """The grade by the worse lung, and those that the interval of its share reaches."""
+    if shares.grade is None:
+        return {}
+    found: Found = {"grade": GRADES[shares.grade]}
+    worse = max(share for share in (shares.left, shares.right) if not math.isnan(share))
+    if around := share_interval(worse, held_out.worse):
+        possible = grades_between(around.low, around.high)
+        right, patients = grades_right(held_out.worse)
+        found |= {
+            "grade_interval": [GRADES[possible[0]], GRADES[possible[-1]]],
+            "grades_possible": [GRADES[number] for number in possible],
+            "grades_told": grades_in_words(shares.grade, possible),
+            "grades_right": {"right": right, "of": patients},
+        }
+    return found
+
+
+def _told(around: ShareInterval | None, held_out: HeldOut) -> str:
+    """Where the interval is from, or why there is none."""
+    if around is None:
+        patients = len(patient_errors(held_out.lungs))
+        return TOO_FEW.format(patients=patients, whose=held_out.whose) if patients else NO_INTERVAL
+    told = INTERVAL.format(level=around.level, patients=around.patients, whose=held_out.whose)
+    measured = coverage(held_out.lungs)
+    told += HELD.format(held=measured.held) if measured and measured.held is not None else ""
+    return told + (UNKNOWN_PATIENTS if held_out.whose == SCANS else "")
+
+
 def _undefined(why: str) -> Found:
-    nothing = dict.fromkeys(
-        ("left_percent", "right_percent", "lungs_percent", "lungs_percent_interval", "grade", "grade_interval")
-    )
-    return {**nothing, "interval": why}
+    return {**dict.fromkeys(SHARE_KEYS), "interval": why}
 
 
 def _percent(share: float) -> float | None:

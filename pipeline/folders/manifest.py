@@ -36,6 +36,8 @@ COLUMNS = (
     "lungs_percent",
     "lungs_percent_low",
     "lungs_percent_high",
+    "interval_level_percent",
+    "interval_patients",
     "left_percent",
     "right_percent",
     "grade",

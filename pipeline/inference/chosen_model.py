@@ -13,13 +13,14 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from evaluation.statistics.findings import read_findings
-from evaluation.statistics.severity_interval import ShareErrors
+from evaluation.statistics.severity_interval import HeldOut
 from pipeline.bundle_files.archive import bundle_sha256
 from pipeline.bundle_files.bundle_source import CONFIG, is_bundle, opened
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.configuration import AUTO, INFERENCE, mode_settings
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
+from pipeline.core.run_files import DATALIST
 from pipeline.core.stages import has_first_stage, result_label_map
 from pipeline.inference.auto_mode import EIGHT_BITS, WHOLE, Choice, chosen_mode, has_eight_bits
 from pipeline.inference.eight_bits import check_device
@@ -40,14 +41,14 @@ class Model:
         facts: what a result is told to be from: sha256 of all that decides it, network, mode and so on.
         label_map: name of what the numbers in its label files mean.
         trained_on: SHA-256 of the images that it was trained on, as far as its folder tells.
-        errors: of the infected share in held-out cases of its run.
+        held_out: infected shares of held-out cases of its run.
     """
 
     segmenter: Segmenter
     facts: dict[str, Any]
     label_map: str
     trained_on: frozenset[str] = frozenset()
-    errors: ShareErrors = field(default_factory=ShareErrors)
+    held_out: HeldOut = field(default_factory=HeldOut)
 
     @property
     def labels(self) -> LabelMap:
@@ -83,7 +84,7 @@ def open_model(
             facts: dict[str, Any] = {"sha256": sha256, "bundle": bundle.name}
         else:
             members = find_members(models)
-            known = {"trained_on": images_trained_on(members), "errors": _errors(members)}
+            known = {"trained_on": images_trained_on(members), "held_out": _held_out(members)}
             combined = {} if len(members) == 1 else {"method": method, "weights": weights}
             facts = {"sha256": sha256_of(members, combined), "members": [member.name for member in members], **combined}
             choice = _choice(mode, members)
@@ -167,12 +168,18 @@ def _model(segmenter: Segmenter, choice: Choice, known: Mapping[str, Any] | None
     return Model(segmenter, told, result_label_map(settings), **(known or {}))
 
 
-def _errors(members: Sequence[Member]) -> ShareErrors:
+def _held_out(members: Sequence[Member]) -> HeldOut:
     """Of the run that all members are of; none where there is none, or they are of several."""
     runs = {run for member in members for run in _run_of(member)}
     if len(runs) != 1:
-        return ShareErrors()
-    return ShareErrors.of([finding.severity for finding in read_findings(runs.pop()) if finding.severity])
+        return HeldOut()
+    run = runs.pop()
+    # What was laid down for others may lack it
+    listed = read_json(run / DATALIST)["training"] if (run / DATALIST).is_file() else []
+    patient_of = {entry["case"]: entry["patient_id"] for entry in listed}
+    return HeldOut.of(
+        [(finding.fold, finding.severity) for finding in read_findings(run) if finding.severity], patient_of
+    )
 
 
 def _run_of(member: Member) -> list[Path]:

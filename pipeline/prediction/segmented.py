@@ -167,7 +167,7 @@ class ScanSegmenter:
         clock.add(answer.seconds)
         if source.sha256 in self.model.trained_on:
             warned.append(TRAINED_ON)
-        found, flags = found_in(answer.label, scan, self.model.labels, self.model.errors, case)
+        found, flags = found_in(answer.label, scan, self.model.labels, self.model.held_out, case)
         clock.note("severity")
         return Segmented(
             source=source,

@@ -12,6 +12,7 @@ from evaluation.report.compare import PAGE
 from evaluation.report.compare import compare_runs as compare_on_a_page
 from evaluation.report.cross_validation import write_report
 from evaluation.statistics.flag_worth import measure, worth_table
+from evaluation.statistics.severity_coverage import SEVERITY, severity_coverage
 from evaluation.statistics.summary import summarise_file
 from evaluation.statistics.verdicts import statistics_of
 from pipeline.core import logs
@@ -29,6 +30,9 @@ def report(given: SimpleNamespace) -> None:
 
 
 def statistics(given: SimpleNamespace) -> None:
+    if given.metric == SEVERITY:
+        logs.result(severity_coverage(_runs(given)))
+        return
     logs.result(statistics_of(_runs(given), given.metric, given.structure.split()))
 
 

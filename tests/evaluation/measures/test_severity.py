@@ -5,7 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from evaluation.measures.severity import Severity, grade, infected_fraction, severity, severity_of_labels, whole_lungs
+from evaluation.measures.severity import (
+    Severity,
+    grade,
+    grades_between,
+    grades_in_words,
+    infected_fraction,
+    severity,
+    severity_of_labels,
+    whole_lungs,
+)
 
 SPACING_MM = (3.0, 1.0, 1.0)
 
@@ -94,3 +103,15 @@ def test_a_prediction_without_lungs_is_judged_within_those_of_the_reference():
     found = np.zeros((4, 8, 20), bool)
     found[columns(1, 3)], found[:, 0] = True, True
     assert severity(whole_lungs(lungs(), SPACING_MM), found).right == pytest.approx(2 / 8)
+
+
+@pytest.mark.parametrize(
+    ("likely", "ends", "told"),
+    [
+        (1, (0.01, 0.2), "CT-1 (mild); no other is within reach"),
+        (1, (0.0, 0.2), "CT-1 (mild); CT-0 (none) is possible"),
+        (2, (0.1, 0.9), "CT-2 (moderate); CT-1 (mild), CT-3 (severe) and CT-4 (critical) are possible"),
+    ],
+)
+def test_the_grades_that_an_interval_reaches_are_said_in_words(likely, ends, told):
+    assert grades_in_words(likely, grades_between(*ends)) == told

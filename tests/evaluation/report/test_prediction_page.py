@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import SimpleITK as sitk
 from conftest import chest
@@ -9,11 +11,12 @@ from conftest import chest
 from evaluation.report.prediction import prediction_page
 from evaluation.report.stack import stack_of
 from evaluation.statistics.prediction import flag_entries, found_in
-from evaluation.statistics.severity_interval import ShareErrors
+from evaluation.statistics.severity_interval import HeldOut, Share
 from pipeline.core.labels import label_map
 
 WINDOW_HU = (-1250, 250)
-ERRORS = ShareErrors((0.02,) * 30, (0.02,) * 30)
+OFF = tuple(Share(f"patient_{place}", place % 3, 0.02, 0.04) for place in range(20))
+HELD_OUT = HeldOut(OFF, OFF)
 NASTY = 'a</script><b>&"name"'
 
 
@@ -21,12 +24,12 @@ NASTY = 'a</script><b>&"name"'
 def make_page():
     """The page of a faultless prediction, of a case of a name, with warnings."""
 
-    def made(case="case_1", warnings=(), name="lungs_infection", errors=ERRORS):
+    def made(case="case_1", warnings=(), name="lungs_infection", of_run=HELD_OUT):
         scan, label = chest(size=(48, 40, 24))
         classes = label_map(name)
         predicted = sitk.GetImageFromArray(classes.class_of_code()[sitk.GetArrayFromImage(label)])
         predicted.CopyInformation(label)
-        found, flags = found_in(predicted, scan, classes, errors, case)
+        found, flags = found_in(predicted, scan, classes, of_run, case)
         manifest = {
             "case": case,
             "model": {"network": "unet_3d", "mode": "", "sha256": "0" * 64, "members": ["fold0"]},
@@ -49,11 +52,19 @@ def test_a_page_says_that_it_is_for_research_only(make_page):
 def test_a_page_tells_share_and_grade_with_their_intervals(make_page):
     page = make_page()
     assert "infected share of the lungs" in page
-    assert "probability of at least 97 %" in page
+    assert "90 % interval from 20 held-out patients of this model&#39;s run; 20 of them lay within" in page
+    assert "The grade was right in 20 of 20 held out of this model&#39;s run." in page
+    assert re.search(r"<p>CT grade: CT-\d \(\w+\); ", page)
+
+
+def test_a_model_that_tells_no_sides_has_an_interval_of_the_share_and_no_grade(make_page):
+    page = make_page(name="lungs_and_infection")
+    assert "90 % interval" in page
+    assert "CT grade: " not in page
 
 
 def test_a_page_without_an_interval_says_why(make_page):
-    assert "There is no interval: there are no held-out cases" in make_page(errors=ShareErrors())
+    assert "There is no interval: there are no held-out cases" in make_page(of_run=HeldOut())
 
 
 def test_a_page_begins_with_what_speaks_against_it(make_page):

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from evaluation.report.shown import Shown, evenly, landmarks, ranking, ranking_structure
+from evaluation.report.shown import Shown, evenly, landmarks, ranking, ranking_structure, worst_and_evenly
 
 
 def scored(*dice, structure="infection"):
@@ -71,3 +71,8 @@ def test_few_cases_are_all_shown():
 
 def test_none_are_shown_where_none_are_wanted():
     assert evenly(ranked(3), 0) == []
+
+
+def test_the_worst_are_among_those_that_are_shown_and_the_landmarks_stay():
+    places = [int(shown.case[5:]) for shown in worst_and_evenly(ranked(100), 10)]
+    assert places == [0, 1, 2, 3, 4, 11, 22, 33, 49, 99]
