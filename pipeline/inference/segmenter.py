@@ -122,6 +122,11 @@ class Segmenter:
         loads = any(isinstance(step, Mapping) and _is_class(step, LOADS) for step in steps)
         return loads and _is_class(self.setting("to_scanner", {}), LABELS)
 
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether they can be asked for; not of a configuration of an earlier version."""
+        return self._files is None
+
     def _write_nothing(self, steps: Compose) -> None:
         """Take what writes off the steps behind the network, and keep the probabilities where they are whole."""
         kept: list[Any] = []

@@ -13,6 +13,7 @@ from typing import Any
 from evaluation.statistics.prediction import Found, flag_entries, found_in
 from pipeline.check_data.finding import WARNING, of_level
 from pipeline.check_data.scan_gate import Passed, refuse_errors
+from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
 from pipeline.core.machine import memory_mib
 from pipeline.core.provenance import provenance
@@ -139,6 +140,14 @@ class ScanSegmenter:
         reusable_mib = max((memory_mib() or 0.0) - self.model_mib, 0.0)
         classes = len(self.model.labels.classes)
         check_memory(case, scanner.size, self.front.grid(scanner).size, classes, reusable_mib)
+
+    def check_probabilities(self) -> None:
+        """Raise InputError where the model has no probability of infection that could be written."""
+        if not (self.model.segmenter.gives_probabilities and self.network_labels.infection_classes):
+            raise InputError(
+                "PROBABILITIES is given, but MODEL does not tell infection from the rest, or is of an earlier version "
+                "that keeps its probabilities; leave it out."
+            )
 
     @staticmethod
     def let_pass(passed: Passed, case: str, anyway: bool, how: str = "ANYWAY=1") -> tuple[sitk.Image, list[str]]:
