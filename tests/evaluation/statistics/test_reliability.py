@@ -117,7 +117,7 @@ def test_counts_come_back_from_their_file(tmp_path):
 
 def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "reliability.csv").write_text("case,patient_id,level,voxels,infected\na,a,256,1,1\n")
-    with pytest.raises(InputError, match="reliability.csv: is not as it was written"):
+    with pytest.raises(InputError, match=r"reliability\.csv: is not as it was written"):
         read_counts(tmp_path)
 
 
