@@ -19,9 +19,9 @@ from evaluation.statistics.verdicts import interval_note
 from pipeline.core.text_table import number, sentence
 
 TITLE = "Reliability of the infection's probability"
-SIDE, TOP, LEFT, RIGHT, BOTTOM = 330, 12, 46, 12, 42
+SIDE, TOP, LEFT, BOTTOM = 340, 12, 46, 42
 # Of a dot, by the area that stands for all voxels, and so that a rare bin is still seen
-LARGEST, SMALLEST = 16.0, 2.2
+LARGEST, SMALLEST = 11.0, 2.2
 DIAGRAM_NOTE = (
     "Each dot is a bin of voxels, its area their share. On the diagonal, of voxels with a probability of 0.3 three of "
     "ten are infected; below it the networks are too sure of infection, above it not sure enough."
@@ -67,7 +67,8 @@ def bin_table(curves: Sequence[Curve]) -> Table:
     """The numbers of the diagram."""
     body = []
     for place in range(BINS):
-        cells = [Cell(f"{place / BINS:.3f} to {(place + 1) / BINS:.3f}")]
+        # With spaces that no line is broken at
+        cells = [Cell(f"{place / BINS:.3f}\u00a0to\u00a0{(place + 1) / BINS:.3f}")]
         for curve in curves:
             voxels, likely, infected = curve.bins[:, place]
             means = [number(likely / voxels), number(infected / voxels)] if voxels else [ABSENT, ABSENT]
@@ -85,7 +86,7 @@ def reliability_diagram(curves: Sequence[Curve]) -> Markup:
     for curve in curves:
         parts += _drawn(curve, across, up)
     told = "; ".join(f"{curve.name}, calibration error {_error(curve)}" for curve in curves)
-    return svg.picture(f"{TITLE}: {told}.", parts, TOP + SIDE + BOTTOM, LEFT + SIDE + RIGHT)
+    return svg.picture(f"{TITLE}: {told}.", parts, TOP + SIDE + BOTTOM)
 
 
 def _error(curve: Curve) -> str:
