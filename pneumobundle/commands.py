@@ -83,8 +83,8 @@ COMMANDS = (
         "predict",
         "daily",
         "segment scans with a trained model, with several, or with a bundle",
-        "input out=predictions model=starter network=none cascade mode method weights series pages anyway trust shards "
-        f"{_CLUSTER} shard",
+        "input out=predictions model=starter network=none cascade mode method weights series pages probabilities "
+        f"anyway trust shards {_CLUSTER} shard",
         "segmenting.predict",
         (
             ("predict scan.nii.gz --out labels", "one scan, by the starter model"),

@@ -180,6 +180,7 @@ OPTIONS = {
         Option("modes", "of MODE, compared with exact", "whole int8 int8-windows int8-fast", HOW, known=modes),
         Option("series", "UID of a DICOM series, UID:2 for its second stack", "", HOW, rule="the largest axial CT"),
         Option("pages", "writes no page of each scan", True, HOW, FLAG),
+        Option("probabilities", "writes the infection's probability too, calibrated where MODEL can", False, HOW, FLAG),
         Option("trust", "runs what a bundle holds that this project does not have itself", False, HOW, FLAG),
         Option("anyway", "segments what is implausible; results say so", False, HOW, FLAG),
         Option("members", "what single members change: \"{3: {'learning_rate': 0.002}}\"", "{}", HOW, DICTIONARY),

@@ -17,6 +17,7 @@ from PIL import Image
 from evaluation.report.slice_picture import slice_picture
 from evaluation.report.stack import oriented, stack_of
 from pipeline.core.errors import InputError
+from pipeline.core.temperature import calibration_told
 from pipeline.folders.manifest import BEGUN, manifest_file, read_manifest, write_manifest
 from pipeline.folders.output_folder import check_output, check_results
 from pipeline.prediction.case_files import CaseFiles
@@ -78,9 +79,10 @@ class Result:
     def probability(self, name: str) -> np.ndarray:
         """Of a class or structure, float32 (W, H, D) in [0, 1], interpolated linearly from the prepared grid.
 
-        Made anew each time. Of an ensemble that votes it is the share of the votes. The label is not simply where it is
-        largest where the configuration has a threshold of its own, or a first stage. InputError where there is none of
-        the name, or the scan was segmented without probabilities.
+        Made anew each time. Calibrated as `calibration` says: infection against the rest, so that of voxels with 0.3
+        about three of ten are infected. Of an ensemble that votes it is the share of the votes. The label is not simply
+        where it is largest: a temperature does not change it, and the configuration may have a threshold of its own, or
+        a first stage. InputError where there is none of the name, or the scan was segmented without probabilities.
         """
         if self._found.probabilities is None:
             raise InputError(
@@ -88,6 +90,14 @@ class Result:
                 "give them; segment it with probabilities=True."
             )
         return self._found.probabilities.of(name, self.name)
+
+    @property
+    def calibration(self) -> dict[str, Any]:
+        """Whether probabilities are `calibrated`, and then the `temperature` and of how many held-out `patients` it is.
+
+        A list of each, one a member, of an ensemble's mean.
+        """
+        return calibration_told(self._found.made_by.temperatures)
 
     @property
     def uncertainty(self) -> np.ndarray | None:

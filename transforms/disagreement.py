@@ -9,7 +9,7 @@ from monai.transforms import MapTransform
 
 from transforms.on_scanner_grid import SaveImageOnScannerGridd
 
-UNCERTAINTY = "uncertainty"
+UNCERTAINTY, CALIBRATED = "uncertainty", "calibrated"
 
 
 class SplitDisagreementd(MapTransform):
@@ -19,6 +19,16 @@ class SplitDisagreementd(MapTransform):
         split = dict(data)
         for key in self.key_iterator(data):
             split[key], split[UNCERTAINTY] = data[key][:-1], data[key][-1]
+        return split
+
+
+class SplitCalibratedd(SplitDisagreementd):
+    """Of an ensemble with temperatures, (C + 2, H, W, D): take the channel before that off too, as `calibrated`."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        split = super().__call__(data)
+        for key in self.key_iterator(data):
+            split[key], split[CALIBRATED] = split[key][:-1], split[key][-1]
         return split
 
 

@@ -10,11 +10,10 @@ import numpy as np
 from monai.config import KeysCollection
 
 from pipeline.core.labels import LabelMap
+from pipeline.core.temperature import STEPS
 from pipeline.scans.front import Front
 from pipeline.scans.simpleitk import sitk
 from transforms.on_scanner_grid import SaveImageOnScannerGridd
-
-STEPS = 255
 
 
 class SaveImageOfInfectiond(SaveImageOnScannerGridd):

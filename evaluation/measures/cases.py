@@ -81,8 +81,13 @@ def evaluate_case(job: Job, label_map: LabelMap = OWN_CODES) -> list[Row]:
     return case_rows(job, *read_pair(job, label_map), label_map)
 
 
-def case_rows(job: Job, reference: sitk.Image, prediction: sitk.Image, label_map: LabelMap) -> list[Row]:
-    """`evaluate_case` of label maps that were read already, as `read_pair` gives them."""
+def case_rows(
+    job: Job, reference: sitk.Image, prediction: sitk.Image, label_map: LabelMap, levels: np.ndarray | None = None
+) -> list[Row]:
+    """`evaluate_case` of label maps that were read already, as `read_pair` gives them.
+
+    `levels` are what `read_probability` gives; None where there is no file, or it was not read yet.
+    """
     spacing_mm = reference.GetSpacing()[::-1]
     classes = label_map.classes_of(sitk.GetArrayViewFromImage(reference))
     found = sitk.GetArrayViewFromImage(prediction)
@@ -108,7 +113,7 @@ def case_rows(job: Job, reference: sitk.Image, prediction: sitk.Image, label_map
         if is_infection(structure, label_map):
             row.update(lesion_counts(*masks, spacing_mm))
             if job.probability:
-                likely = read_probability(job, Geometry.of(reference))
+                likely = read_probability(job, Geometry.of(reference)) if levels is None else levels
                 row["auc"] = area_under_roc(*(masks[0], likely) if known is None else (masks[0][known], likely[known]))
         rows.append({name: row[name] for name in COLUMNS})
     return rows

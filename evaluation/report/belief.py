@@ -36,6 +36,8 @@ GOOD, NEUTRAL, BAD = "good", "neutral", "bad"
 NAMED = 5
 # Half of what a CT grade spans, in percentage points
 WIDE_PERCENT = 12.5
+# Probabilities that are off by so much, on average, mislead whoever reads them
+FAR_OFF = 0.1
 # Patients from whom on bootstrap intervals hold nearly as often as they promise, see SMALL_SAMPLES
 ENOUGH = 20
 
@@ -238,6 +240,30 @@ def severity(evidence: Evidence) -> Answer | None:
     return Answer("How far off is the infected share of the lungs?", sentences, NEUTRAL if tight else BAD)
 
 
+def probabilities(evidence: Evidence) -> Answer | None:
+    """How far a probability of infection is off, as the network gives it and after the temperature."""
+    found = evidence.run.summary.get("probabilities")
+    if not found or found["before"]["ece"]["value"] is None:
+        return None
+    question, before = "Does 80 % sure mean 80 % infected?", found["before"]["ece"]["value"]
+    sentences = [
+        f"Within the lungs the network's own probability of infection is off by {100 * before:.0f} percentage points "
+        "on average."
+    ]
+    if found["temperature"] is None:
+        return Answer(question, [*sentences, f"It is not corrected: {found['why_not']}."], BAD)
+    after = found["after"]["ece"]
+    reach = (
+        "" if after["low"] is None else f" (with other patients {100 * after['low']:.0f} to {100 * after['high']:.0f})"
+    )
+    sentences.append(
+        f"Corrected, as PROBABILITIES=1 writes it, by {100 * after['value']:.0f}{reach}; each patient's correction "
+        "was learnt from the others."
+    )
+    worst = after["value"] if after["high"] is None else after["high"]
+    return Answer(question, sentences, BAD if after["value"] > FAR_OFF else NEUTRAL if worst > FAR_OFF else GOOD)
+
+
 def elsewhere(evidence: Evidence) -> Answer | None:
     """What these figures do not speak of."""
     run = evidence.run
@@ -265,6 +291,7 @@ ANSWERS: tuple[Callable[[Evidence], Answer | None], ...] = (
     warnings_worth,
     how_sure,
     severity,
+    probabilities,
     elsewhere,
 )
 

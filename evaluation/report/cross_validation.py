@@ -12,6 +12,7 @@ from evaluation.report.ensemble_section import ensemble
 from evaluation.report.facts import data_facts
 from evaluation.report.page import document, program
 from evaluation.report.pictures import chosen_cases, pictures
+from evaluation.report.reliability import probabilities
 from evaluation.report.run import Run, read_run
 from evaluation.report.score_tables import Interval
 from evaluation.statistics.intervals import estimate, patient_means
@@ -42,6 +43,7 @@ def report(run: Run, shown: int = SHOWN, interval: Interval | None = None, inter
         sections.viewer(run, seen),
         sections.severity(run),
         sections.flags(run),
+        probabilities(run),
         None if run.scored else sections.training(run),
         sections.what_was_scored(run) if run.scored else sections.what_was_run(run),
     ]

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from evaluation.measures.cases import Row, read_metrics_csv
 from evaluation.statistics.findings import Finding, read_findings
+from evaluation.statistics.reliability import CaseCounts, read_counts
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
@@ -65,6 +66,7 @@ class Run:
         folds: content of folds.json, {} where there is none.
         rows: of metrics.csv, none where it was not evaluated.
         findings: severity and flags of the cases, of severity.csv and flags.csv.
+        counts: of the infection's probability, of reliability.csv; none where no probabilities were scored.
         ensemble: of lopo.json, {} where the run is no leave-one-patient-out ensemble's.
         summary: of summary.json, {} where the run was not evaluated.
         scored: of scored.json, what made label maps that were scored and not made here; {} of a run of trainings.
@@ -78,6 +80,7 @@ class Run:
     folds: Mapping[str, Any]
     rows: tuple[Row, ...]
     findings: tuple[Finding, ...] = ()
+    counts: tuple[CaseCounts, ...] = ()
     ensemble: Mapping[str, Any] = field(default_factory=dict)
     scored: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
@@ -137,6 +140,7 @@ def read_run(folder: str | Path, dataset_dir: str | Path | None = None) -> Run:
         folds=_content(folder / FOLDS),
         rows=tuple(read_metrics_csv(metrics)) if metrics.is_file() else (),
         findings=tuple(read_findings(folder)),
+        counts=tuple(read_counts(folder)),
         ensemble=_content(folder / ENSEMBLE_SCORES),
         scored=scored,
         summary=_content(folder / SUMMARY_FILE),

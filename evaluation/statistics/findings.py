@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.measures.cases import OWN_CODES, Job, Row, case_rows, each_case, read_pair
+from evaluation.measures.cases import OWN_CODES, Job, Row, case_rows, each_case, read_pair, read_probability
 from evaluation.measures.flags import EVERY, Flag, case_flags
 from evaluation.measures.whole_lungs import whole_lungs
 from evaluation.statistics.flag_worth import Worth, worth, worth_table
+from evaluation.statistics.reliability import CaseCounts, case_counts, reliability_of, write_counts
+from evaluation.statistics.reliability_text import reliability_text
 from evaluation.statistics.severity_interval import HeldOut
 from evaluation.statistics.severity_worth import SeverityWorth
 from evaluation.tables.severity_table import (
@@ -32,7 +34,7 @@ from pipeline.core.atomic import write_csv
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.text_table import WIDTH, listed, sentence
-from pipeline.scans.scan import read_scan
+from pipeline.scans.scan import Geometry, read_scan
 from pipeline.scans.simpleitk import sitk
 
 SEVERITY_FILE, FLAGS_FILE = "severity.csv", "flags.csv"
@@ -48,18 +50,26 @@ class Finding:
     Args:
         severity: None where the label map has no infection, or the reference does not annotate lungs and infection.
         flags: none where the label map does not tell left lung, right lung and infection apart.
+        counts: of the infection's probability; None where there is none, as in findings that were read back.
     """
 
     case: str
     fold: int
     severity: SeverityRow | None
     flags: tuple[Flag, ...]
+    counts: CaseCounts | None = None
 
 
-def examine(job: Job, reference: sitk.Image, prediction: sitk.Image, label_map: LabelMap) -> Finding:
-    """Severity beside the reference's, and the flags of the prediction with its scan, where there is one.
+def examine(
+    job: Job,
+    reference: sitk.Image,
+    prediction: sitk.Image,
+    label_map: LabelMap,
+    levels: np.ndarray | None = None,
+) -> Finding:
+    """Severity beside the reference's, the flags of the prediction with its scan, where there is one, and counts.
 
-    Both images are as `read_pair` gives them.
+    Both images are as `read_pair` gives them, `levels` as `read_probability` does.
     """
     arrays = sitk.GetArrayViewFromImage(reference), sitk.GetArrayViewFromImage(prediction)
     spacing_mm = reference.GetSpacing()[::-1]
@@ -67,7 +77,8 @@ def examine(job: Job, reference: sitk.Image, prediction: sitk.Image, label_map: 
     lungs = whole_lungs(arrays[1], spacing_mm) if label_map.classes == OWN_CODES.classes else None
     severities = case_severities(*arrays, label_map, spacing_mm, lungs) if job.annotation == Annotation() else None
     flags = job_flags(job, prediction, label_map, lungs=lungs)
-    return Finding(job.case, job.fold, severities and severity_row(job.case, *severities), flags)
+    counts = case_counts(job, reference, prediction, levels, label_map)
+    return Finding(job.case, job.fold, severities and severity_row(job.case, *severities), flags, counts)
 
 
 def job_flags(
@@ -91,7 +102,8 @@ def score_and_examine(jobs: Iterable[Job], label_map: LabelMap) -> tuple[list[Ro
 
     def measure(job: Job) -> tuple[list[Row], Finding]:
         pair = read_pair(job, label_map)
-        return case_rows(job, *pair, label_map), examine(job, *pair, label_map)
+        levels = read_probability(job, Geometry.of(pair[0])) if job.probability else None
+        return case_rows(job, *pair, label_map, levels), examine(job, *pair, label_map, levels)
 
     measured = each_case(jobs, measure)
     return [row for rows, _ in measured for row in rows], [finding for _, finding in measured]
@@ -118,7 +130,10 @@ def severity_worth(findings: Sequence[Finding], rows: Sequence[Row]) -> Severity
 
 
 def findings_summary(findings: Sequence[Finding], rows: Sequence[Row]) -> dict[str, Any]:
-    """For summary.json: agreement of the grades, raised flags and what they are worth; None where undefined."""
+    """For summary.json: agreement of the grades, raised flags and what they are worth, and probabilities.
+
+    None where undefined.
+    """
     severities = [finding.severity for finding in findings if finding.severity]
     summary: dict[str, Any] = {}
     if severities:
@@ -129,8 +144,8 @@ def findings_summary(findings: Sequence[Finding], rows: Sequence[Row]) -> dict[s
             "kappa": None if math.isnan(agreement.kappa) else agreement.kappa,
             "undefined": agreement.undefined,
         }
-        if found := severity_worth(findings, rows):
-            summary["severity"]["held_out"] = found.content
+        if held_out := severity_worth(findings, rows):
+            summary["severity"]["held_out"] = held_out.content
     if any(finding.flags for finding in findings):
         raised = {
             f"{finding.case}, fold {finding.fold}": [flag.limits.name for flag in finding.flags if flag.raised]
@@ -140,11 +155,13 @@ def findings_summary(findings: Sequence[Finding], rows: Sequence[Row]) -> dict[s
             "raised": {case: names for case, names in raised.items() if names},
             "worth": [vars(one) for one in worths(findings, rows)],
         }
+    if likely := reliability_of(finding.counts for finding in findings):
+        summary["probabilities"] = likely.summary()
     return summary
 
 
 def findings_text(findings: Sequence[Finding], rows: Sequence[Row]) -> str:
-    """Severity, raised flags and what they are worth, as far as there are any; empty without."""
+    """Severity, raised flags and what they are worth, and probabilities, as far as there are any; empty without."""
     parts = []
     if severities := [finding.severity for finding in findings if finding.severity]:
         rule = textwrap.fill(sentence(SEVERITY_RULE), WIDTH)
@@ -152,6 +169,8 @@ def findings_text(findings: Sequence[Finding], rows: Sequence[Row]) -> str:
         parts.append("\n".join((severity_table(severities), rule, *listed(found.sentences if found else ()))))
     if flagged := worths(findings, rows):
         parts += [raised_text(findings), worth_table(flagged, JUDGED_BY)]
+    if likely := reliability_of(finding.counts for finding in findings):
+        parts.append(reliability_text(likely))
     return "\n\n".join(parts)
 
 
@@ -168,7 +187,7 @@ def raised_text(findings: Sequence[Finding]) -> str:
 
 
 def write_findings(findings: Sequence[Finding], folder: str | Path) -> None:
-    """severity.csv and flags.csv, those of which there is something to write."""
+    """severity.csv, flags.csv and reliability.csv, those of which there is something to write."""
     severities = [{**finding.severity, "fold": finding.fold} for finding in findings if finding.severity]
     if severities:
         columns = (SEVERITY_COLUMNS[0], "fold", *SEVERITY_COLUMNS[1:])
@@ -176,6 +195,8 @@ def write_findings(findings: Sequence[Finding], folder: str | Path) -> None:
     flags = [flag_row(finding, flag) for finding in findings for flag in finding.flags]
     if flags:
         write_csv(Path(folder) / FLAGS_FILE, FLAG_COLUMNS, flags)
+    if found := reliability_of(finding.counts for finding in findings):
+        write_counts(found.cases, Path(folder))
 
 
 def flag_row(finding: Finding, flag: Flag) -> dict[str, Any]:
@@ -195,7 +216,7 @@ def flag_row(finding: Finding, flag: Flag) -> dict[str, Any]:
 
 
 def read_findings(folder: str | Path) -> list[Finding]:
-    """What `write_findings` wrote, sorted by case and fold; InputError where a file is damaged."""
+    """Severity and flags as `write_findings` wrote them, by case and fold; InputError where a file is damaged."""
     severities = {(case, fold): row for case, fold, row in _read(Path(folder) / SEVERITY_FILE, _severity)}
     flags: dict[tuple[str, int], list[Flag]] = {}
     for case, fold, flag in _read(Path(folder) / FLAGS_FILE, _flag):

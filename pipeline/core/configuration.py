@@ -28,7 +28,7 @@ MODES = COMMON / "modes"
 # Instead of one of these: what the model's measurements say, see pipeline/inference/auto_mode.py
 AUTO = "auto"
 METADATA, LOGGING = COMMON / "metadata.json", COMMON / "logging.conf"
-ENSEMBLE = COMMON / "ensemble.yaml"
+ENSEMBLE, CALIBRATED_MEAN = COMMON / "ensemble.yaml", COMMON / "calibrated_mean.yaml"
 TRAIN, INFERENCE = "train", "inference"
 # Arguments of `python -m monai.bundle run` that are no keys of the configuration
 RUN_ARGUMENTS = frozenset(inspect.signature(run).parameters)

@@ -141,9 +141,9 @@ def _listed(folds: Sequence[Fold]) -> set[str]:
 def make_folds(datalist: Mapping[str, Any], folds: int, split: str = BY_PATIENT, seed: int = 0) -> dict[str, Any]:
     """A cross-validation of a datalist: {"split", "seed", "folds": [{"fold", "test"}], "leaking_patients"}.
 
-    `split` is "patients" (of `tested_cases`), "lopo" (a fold a patient of these), "published" or a JSON file of the shape that
-    this gives, whose folds may also have the lists of `folds_from_file`. `seed` is None in the result where none was
-    used. `leaking_patients` are tested after training has seen them, which splitting by patient never does.
+    `split` is "patients" (of `tested_cases`), "lopo" (a fold a patient of these), "published" or a JSON file of the
+    shape that this gives, whose folds may also have the lists of `folds_from_file`. `seed` is None in the result where
+    none was used. `leaking_patients` are tested after training has seen them, which splitting by patient never does.
     """
     cases = datalist["training"]
     if split == BY_PATIENT:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.core.claims import FOLDER, is_claimed
 from pipeline.core.errors import InputError
-from pipeline.core.run_files import DATALIST, FOLDS
+from pipeline.core.run_files import DATALIST, FOLDS, PROBABILITIES
 from pipeline.folders.layouts import Listing, recognise
 from pipeline.folders.manifest import (
     COLUMNS,
@@ -32,7 +32,7 @@ MARK = ".pneumobundle"
 WRITTEN = (".json", ".csv", ".html", ".md", ".png", ".svg", ".pt", ".ts", ".onnx", ".nii.gz", ".dcm", ".zip")
 # Which are never replaced, see `pipeline.core.atomic.keep_json`, and lie there before a training begins
 KEPT = frozenset({*STUDY_FILES, "train.json", "inference.json"})
-WRITTEN_FOLDERS = frozenset({"data", "predictions", "probabilities", "units", "members", "supervised"})
+WRITTEN_FOLDERS = frozenset({"data", "predictions", PROBABILITIES, "units", "members", "supervised"})
 
 
 def check_output(output_dir: str | Path, *reads: str | Path, what: str = "OUT") -> None:
@@ -153,7 +153,7 @@ def _targets(folder: Path, case: str) -> list[Path]:
     below, _, name = case.rpartition("/")
     return [
         *(folder / f"{case}{suffix}" for suffix in RESULT_SUFFIXES),
-        folder / below / UNCERTAINTY / f"{name}.nii.gz",
+        *(folder / below / beside / f"{name}.nii.gz" for beside in (UNCERTAINTY, PROBABILITIES)),
     ]
 
 

@@ -22,9 +22,10 @@ from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
 from pipeline.core.run_files import DATALIST
 from pipeline.core.stages import has_first_stage, result_label_map
+from pipeline.core.temperature import Temperature, read_temperature
 from pipeline.inference.auto_mode import EIGHT_BITS, WHOLE, Choice, chosen_mode, has_eight_bits
 from pipeline.inference.eight_bits import check_device
-from pipeline.inference.ensemble import VOTE
+from pipeline.inference.ensemble import MEAN, VOTE
 from pipeline.inference.first_use import is_ready, make_ready
 from pipeline.inference.members import Member, ensemble_configuration, find_members, images_trained_on, sha256_of
 from pipeline.inference.segmenter import Segmenter
@@ -42,6 +43,8 @@ class Model:
         label_map: name of what the numbers in its label files mean.
         trained_on: SHA-256 of the images that it was trained on, as far as its folder tells.
         held_out: infected shares of held-out cases of its run.
+        temperatures: of its probabilities of infection, one, or of a mean one a member; none where they are as the
+            network gives them, as those of a vote, which are shares of votes, and of bundles.
     """
 
     segmenter: Segmenter
@@ -49,6 +52,7 @@ class Model:
     label_map: str
     trained_on: frozenset[str] = frozenset()
     held_out: HeldOut = field(default_factory=HeldOut)
+    temperatures: tuple[Temperature, ...] = ()
 
     @property
     def labels(self) -> LabelMap:
@@ -84,11 +88,16 @@ def open_model(
             facts: dict[str, Any] = {"sha256": sha256, "bundle": bundle.name}
         else:
             members = find_members(models)
-            known = {"trained_on": images_trained_on(members), "held_out": _held_out(members)}
+            temperatures = _temperatures(members, method)
+            known = {
+                "trained_on": images_trained_on(members),
+                "held_out": _held_out(members),
+                "temperatures": temperatures,
+            }
             combined = {} if len(members) == 1 else {"method": method, "weights": weights}
             facts = {"sha256": sha256_of(members, combined), "members": [member.name for member in members], **combined}
             choice = _choice(mode, members)
-            configuration, content, own = _of_members(members, method, weights, stack)
+            configuration, content, own = _of_members(members, method, weights, temperatures, stack)
             changes = changes_of(choice.mode, {**content, **on}, members, make_eight_bits)
             segmenter = Segmenter(configuration, **own, **changes, **on)
         stack.callback(segmenter.close)
@@ -100,13 +109,17 @@ def open_model(
 
 
 def _of_members(
-    members: Sequence[Member], method: str, weights: Sequence[float] | None, stack: ExitStack
+    members: Sequence[Member],
+    method: str,
+    weights: Sequence[float] | None,
+    temperatures: Sequence[Temperature],
+    stack: ExitStack,
 ) -> tuple[Path, dict[str, Any], dict[str, Any]]:
     """File and content of the configuration of one member or several, and what it needs to be given."""
     if len(members) == 1:
         (member,) = members
         return member.configuration, read_json(member.configuration), {"model_file": str(member.weights)}
-    content = ensemble_configuration(members, method, weights)
+    content = ensemble_configuration(members, method, weights, [one.temperature for one in temperatures])
     configuration = Path(stack.enter_context(TemporaryDirectory())) / f"{INFERENCE}.json"
     write_json(configuration, content)
     return configuration, content, {}
@@ -180,6 +193,14 @@ def _held_out(members: Sequence[Member]) -> HeldOut:
     return HeldOut.of(
         [(finding.fold, finding.severity) for finding in read_findings(run) if finding.severity], patient_of
     )
+
+
+def _temperatures(members: Sequence[Member], method: str) -> tuple[Temperature, ...]:
+    """One a member, of the run that it is of; none of a vote, and where the run of any of them has none."""
+    if len(members) > 1 and method != MEAN:
+        return ()
+    found = [temperature for member in members for run in _run_of(member) if (temperature := read_temperature(run))]
+    return tuple(found) if len(found) == len(members) else ()
 
 
 def _run_of(member: Member) -> list[Path]:

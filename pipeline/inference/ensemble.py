@@ -18,6 +18,7 @@ from monai.engines import Workflow
 from pipeline.core.atomic import read_json
 from pipeline.core.configuration import INFERENCE
 from pipeline.core.errors import InputError
+from pipeline.core.temperature import tempered
 from pipeline.inferers.memory_layout import laid_out
 from pipeline.networks.weights_loaded import KnowsItsWeights
 from pipeline.training.checkpoint import load_weights
@@ -40,6 +41,9 @@ class Ensemble(KnowsItsWeights):
         method: `vote` or `mean`.
         weights: of a mean, one a network, at least 0; None for equal ones.
         factors: of the classes' probabilities where the likeliest is chosen, see `InfectionThresholdd`; None for 1.
+        temperatures: of the networks' probabilities of infection, one each; None where these are not asked for. The
+            answer, and so any label, is the same either way. TorchScript knows only networks without.
+        infection: numbers of the classes that are infection, where there are temperatures.
 
     `voters`, the places of those that are asked in their order, may be set at any time; all of them at first.
     """
@@ -50,6 +54,8 @@ class Ensemble(KnowsItsWeights):
         method: str = VOTE,
         weights: Sequence[float] | None = None,
         factors: Sequence[float] | None = None,
+        temperatures: Sequence[float] | None = None,
+        infection: Sequence[int] = (),
     ) -> None:
         super().__init__()
         check_method(method, weights, len(networks))
@@ -58,6 +64,8 @@ class Ensemble(KnowsItsWeights):
         self.method = method
         self.weights = [float(weight) for weight in weights or [1.0] * len(networks)]
         self.factors = None if factors is None else [float(factor) for factor in factors]
+        self.temperatures = None if temperatures is None else [float(one) for one in temperatures]
+        self.infection = [int(number) for number in infection]
         self.voters: Sequence[int] = list(range(len(networks)))
         # TorchScript, which bundles need, knows what a module has and no constants beside it
         self.votes = method == VOTE
@@ -66,10 +74,14 @@ class Ensemble(KnowsItsWeights):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.logarithm(self.shares(image)[0])
 
-    def shares(self, image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """What each class has of the ensemble, (B, C, ...), adding up to 1, and each voter's classes, (B, 1, ...)."""
+    def shares(self, image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
+        """What each class has of the ensemble, (B, C, ...), adding up to 1, and each voter's classes, (B, 1, ...).
+
+        And the mean of the tempered probabilities of infection, (B, 1, ...), where there are temperatures.
+        """
         total = self.total()
         mean, votes = torch.zeros(1, device=image.device), torch.zeros(1, device=image.device)
+        calibrated = torch.zeros(1, device=image.device)
         classes: list[torch.Tensor] = []
         for place, member in enumerate(self.members):
             if place in self.voters:
@@ -78,12 +90,17 @@ class Ensemble(KnowsItsWeights):
                 logits = answer if isinstance(answer, torch.Tensor) else answer[0]
                 probabilities = logits.float().softmax(1)
                 mean = mean + probabilities * (self.weights[place] / total)
+                if self.temperatures is not None:
+                    infected = probabilities[:, self.infection].sum(1, keepdim=True)
+                    calibrated = calibrated + tempered(infected, self.temperatures[place]) * (
+                        self.weights[place] / total
+                    )
                 classes.append(self.likeliest(probabilities))
                 if self.votes:
                     votes = votes + torch.zeros_like(probabilities).scatter_(1, classes[-1], 1.0)
         if not self.votes or len(self.voters) == 1:
-            return mean, classes
-        return (votes + self.tie * mean) / (len(self.voters) + self.tie), classes
+            return mean, classes, calibrated
+        return (votes + self.tie * mean) / (len(self.voters) + self.tie), classes, calibrated
 
     def total(self) -> float:
         """What the voters weigh together."""
@@ -106,17 +123,20 @@ class Ensemble(KnowsItsWeights):
 class EnsembleWithDisagreement(Ensemble):
     """An ensemble that adds a last channel: which weight of the voters chose another class than the ensemble, 0 to 1.
 
-    It is no logarithm; `transforms.disagreement` takes it off before the softmax.
+    It is no logarithm; `transforms.disagreement` takes it off before the softmax. With temperatures there is one before
+    it: the mean of the tempered probabilities of infection.
     """
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        shares, classes = self.shares(image)
+        shares, classes, calibrated = self.shares(image)
         # The votes were counted with the factors, the mean was not
         chosen = shares.argmax(1, keepdim=True) if self.votes else self.likeliest(shares)
         total = self.total()
         against = torch.zeros(1, device=image.device)
         for place, mine in enumerate(classes):
             against = against + (mine != chosen).float() * (self.weights[self.voters[place]] / total)
+        if self.temperatures is not None:
+            return torch.cat((self.logarithm(shares), calibrated, against), dim=1)
         return torch.cat((self.logarithm(shares), against), dim=1)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from evaluation.statistics.comparison import run_names
 from pipeline.bundle_files.earlier_version import refuse_earlier
 from pipeline.core.atomic import read_json
-from pipeline.core.configuration import ENSEMBLE, load
+from pipeline.core.configuration import CALIBRATED_MEAN, ENSEMBLE, load
 from pipeline.core.errors import InputError
 from pipeline.core.run_files import FOLDS
 from pipeline.core.stages import FIRST, first_stage_model_of, has_first_stage
@@ -187,9 +187,24 @@ def check_alike(members: Sequence[Member]) -> None:
                 )
 
 
-def ensemble_configuration(members: Sequence[Member], method: str, weights: Sequence[float] | None) -> dict[str, Any]:
-    """The inference configuration of an ensemble, complete and not evaluated; InputError where members do not fit."""
+def ensemble_configuration(
+    members: Sequence[Member],
+    method: str,
+    weights: Sequence[float] | None,
+    temperatures: Sequence[float] = (),
+) -> dict[str, Any]:
+    """The inference configuration of an ensemble, complete and not evaluated; InputError where members do not fit.
+
+    With temperatures, one a member, it averages tempered probabilities of infection beside all else.
+    """
     check_method(method, weights, len(members))
     check_alike(members)
     files = [str(member.weights) for member in members]
-    return {**load([members[0].configuration, ENSEMBLE]), "models": files, "method": method, "weights": weights}
+    own = {"models": files, "method": method, "weights": weights}
+    if temperatures:
+        return {
+            **load([members[0].configuration, ENSEMBLE, CALIBRATED_MEAN]),
+            **own,
+            "temperatures": [*temperatures],
+        }
+    return {**load([members[0].configuration, ENSEMBLE]), **own}

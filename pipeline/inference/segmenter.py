@@ -30,7 +30,7 @@ from pipeline.scans.simpleitk import sitk
 NO_CASE = {"case": "", "image": ""}
 PREPARE, NETWORK, WAY_BACK = "prepare", "network", "write"
 # Keys of a case, and the steps of a configuration that this looks for; those of a bundle have a package of its own
-PREDICTION, UNCERTAINTY, PROBABILITIES = "pred", "uncertainty", "probabilities"
+PREDICTION, UNCERTAINTY, PROBABILITIES, CALIBRATED = "pred", "uncertainty", "probabilities", "calibrated"
 # Of the files of an earlier version's steps
 CASE = "case"
 LOADS, SOFTMAX, LABELS = "LoadScanImaged", "SoftmaxInPlaced", "ToScannerLabeld"
@@ -44,12 +44,15 @@ class Answer(NamedTuple):
         uncertainty: of an ensemble, the share of its members that chose another class, float32 on the scan's own grid.
         probabilities: of the classes on the prepared grid, float16 (C, H, W, D); None where nobody asked for them, or
             the configuration, of an earlier version, has no place where they can be had.
+        calibrated: of an ensemble with temperatures, beside these, the mean of its members' tempered probabilities of
+            infection on the prepared grid, float16 (H, W, D).
         seconds: of each stage.
     """
 
     label: sitk.Image
     uncertainty: sitk.Image | None
     probabilities: torch.Tensor | None
+    calibrated: torch.Tensor | None
     seconds: dict[str, float]
 
 
@@ -119,6 +122,11 @@ class Segmenter:
         loads = any(isinstance(step, Mapping) and _is_class(step, LOADS) for step in steps)
         return loads and _is_class(self.setting("to_scanner", {}), LABELS)
 
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether they can be asked for; not of a configuration of an earlier version."""
+        return self._files is None
+
     def _write_nothing(self, steps: Compose) -> None:
         """Take what writes off the steps behind the network, and keep the probabilities where they are whole."""
         kept: list[Any] = []
@@ -154,7 +162,10 @@ class Segmenter:
                 raise failure
             label, uncertainty = self._read(name) if self._files else self._images(output, Geometry.of(scan))
         self._note(WAY_BACK)
-        return Answer(label, uncertainty, output.get(PROBABILITIES), dict(self.seconds))
+        kept = output.get(PROBABILITIES)
+        tempered = output.get(CALIBRATED) if kept is not None else None
+        calibrated = None if tempered is None else _halved(tempered)
+        return Answer(label, uncertainty, kept, calibrated, dict(self.seconds))
 
     @contextmanager
     def _case(self, name: str, scan: sitk.Image, file: Path | None) -> Iterator[dict[str, Any]]:
@@ -226,7 +237,12 @@ class _KeepProbabilities:
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         if not self.wanted:
             return dict(data)
-        return {**data, PROBABILITIES: _plain(data[PREDICTION]).to(torch.float16, copy=True).cpu()}
+        return {**data, PROBABILITIES: _halved(data[PREDICTION])}
+
+
+def _halved(voxels: torch.Tensor) -> torch.Tensor:
+    """A copy in two bytes a number, beside the processor."""
+    return _plain(voxels).to(torch.float16, copy=True).cpu()
 
 
 def _plain(voxels: torch.Tensor) -> torch.Tensor:

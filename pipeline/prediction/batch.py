@@ -20,6 +20,7 @@ from pipeline.core.atomic import remove_unfinished
 from pipeline.core.claims import FOLDER, Claims, each_when_done
 from pipeline.core.errors import SHOW_TRACEBACK, innermost, input_error_in, last_line, one_sentence
 from pipeline.core.progress_bar import Form, Progress
+from pipeline.core.run_files import PROBABILITIES
 from pipeline.folders.inputs import Input
 from pipeline.folders.manifest import (
     BEGUN,
@@ -137,7 +138,7 @@ class Batch:
                 return None
             if claim > 1:
                 logger.warning("%s: a process ended while it worked on this; done again", item.case)
-                for below in ("", UNCERTAINTY):
+                for below in ("", UNCERTAINTY, PROBABILITIES):
                     remove_unfinished(self.output_dir / item.folder / below, f"{item.name}.")
             # Another process may have finished it between our looking and our claiming
             if self.settled(item):

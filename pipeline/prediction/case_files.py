@@ -10,12 +10,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from evaluation.report.prediction import prediction_page
 from evaluation.report.stack import stack_of
 from pipeline.core.atomic import replacing
 from pipeline.core.errors import InputError
 from pipeline.core.machine import peak_memory_mib
 from pipeline.core.quiet import quiet
+from pipeline.core.run_files import PROBABILITIES
+from pipeline.core.temperature import STEPS, calibration_told
 from pipeline.folders.inputs import Input
 from pipeline.folders.manifest import DONE, REPORT, SEGMENTATION, UNCERTAINTY, Manifest
 from pipeline.prediction.opened_input import place_of, without_names
@@ -43,11 +47,13 @@ class CaseFiles:
         made_by: what found it.
         output_dir: of all results.
         pages: whether each case gets its page.
+        probabilities: whether the infection's probability is written too, of scans that were segmented with it.
     """
 
     made_by: MadeBy
     output_dir: Path
     pages: bool = True
+    probabilities: bool = False
 
     def write(self, found: Segmented, series: Series | None, warned: list[str], old: Manifest | None) -> Manifest:
         """Write everything of a scan but its manifest, which comes back.
@@ -60,6 +66,8 @@ class CaseFiles:
         write_image(found.label, label_file)
         if found.uncertainty is not None:
             write_image(found.uncertainty, self.output_dir / item.folder / UNCERTAINTY / f"{item.name}.nii.gz")
+        if self.probabilities:
+            self.write_probability(item, found)
         clock.note(WRITE)
         manifest = {
             **self.told(item),
@@ -80,6 +88,7 @@ class CaseFiles:
             "left_out": [asdict(each) for each in source.left_out],
             "device": self.made_by.device,
             "made_with": dict(self.made_by.software),
+            **self.probabilities_told,
         }
         written = [self.files(item)[0], *self.dicom_objects(item, series, found.label)]
         if series:
@@ -171,12 +180,32 @@ class CaseFiles:
         with replacing(self.output_dir / f"{item.case}.html") as temporary:
             temporary.write_text(page, encoding="utf-8")
 
+    def write_probability(self, item: Input, found: Segmented) -> None:
+        """The infection's, in 255ths on the scan's own grid, tempered where the model has a temperature."""
+        if found.probabilities is None:
+            raise ValueError(f"{item.case}: was segmented without probabilities")
+        levels = np.rint(found.probabilities.infection() * STEPS).astype(np.uint8)
+        image = sitk.GetImageFromArray(levels.transpose(2, 1, 0))
+        image.CopyInformation(found.label)
+        write_image(image, self.output_dir / self.probability_file(item))
+
+    @staticmethod
+    def probability_file(item: Input) -> str:
+        """Below OUT."""
+        return (Path(item.folder) / PROBABILITIES / f"{item.name}.nii.gz").as_posix()
+
+    @property
+    def probabilities_told(self) -> dict[str, Any]:
+        """What a manifest says of the probabilities, where they are written."""
+        return {PROBABILITIES: calibration_told(self.made_by.temperatures)} if self.probabilities else {}
+
     def files(self, item: Input) -> list[str]:
         """Those that a case has when it is done, below OUT; some of DICOM have two more."""
         folder = f"{item.folder}/" if item.folder else ""
         return [
             f"{item.case}.nii.gz",
             *([f"{folder}{UNCERTAINTY}/{item.name}.nii.gz"] if self.made_by.tells_uncertainty else []),
+            *([self.probability_file(item)] if self.probabilities else []),
             *([f"{item.case}.html"] if self.pages else []),
         ]
 

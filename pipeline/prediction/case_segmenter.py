@@ -24,17 +24,19 @@ class CaseSegmenter:
         model: that segments.
         output_dir: of all results.
         pages: whether each case gets its page.
+        probabilities: whether each case gets the infection's probability as a file.
         anyway: whether scans are segmented that the gate of `pipeline.check_data.scan_gate` refuses.
     """
 
     model: Model
     output_dir: Path
     pages: bool = True
+    probabilities: bool = False
     anyway: bool = False
 
     def __post_init__(self) -> None:
         self.scans = ScanSegmenter(self.model)
-        self.files = CaseFiles(self.scans.made_by, self.output_dir, self.pages)
+        self.files = CaseFiles(self.scans.made_by, self.output_dir, self.pages, self.probabilities)
 
     def segmented(self, item: Input, warned: list[str]) -> Manifest:
         """The manifest of a scan of which everything else is written; as it was where the scan was only touched.
@@ -58,11 +60,23 @@ class CaseSegmenter:
                 # Killed from here on, its new label must not look like one that was changed by hand
                 write_manifest(self.output_dir, {**old, "status": BEGUN})
             source = Source(item, scan.sha256, state, scan.left_out)
-            found = self.scans.segmented(image, source, warned, file=scan.image, anyway=allowed, clock=clock)
+            found = self.scans.segmented(
+                image,
+                source,
+                warned,
+                file=scan.image,
+                anyway=allowed,
+                clock=clock,
+                probabilities=self.probabilities,
+            )
             return self.files.write(found, scan.series, warned, old)
 
     def is_finished(self, manifest: Manifest | None, item: Input) -> bool:
         if manifest and manifest.get("anyway") and not self.anyway:
+            return False
+        told = self.files.probabilities_told
+        if manifest and {key: manifest.get(key) for key in told} != told:
+            # Not written then, or by another temperature
             return False
         return is_of(manifest, self.model.facts, self.output_dir, self.files.files(item))
 

@@ -48,6 +48,7 @@ def predict(
     merged: bool = True,
     trusted: bool = False,
     anyway: bool = False,
+    probabilities: bool = False,
 ) -> list[Manifest]:
     """Write `<output_dir>/<case>.nii.gz` for a scan, or for every scan of a folder, on the scan's own grid.
 
@@ -57,9 +58,11 @@ def predict(
 
     `models` names one trained fold or several, see `pipeline.inference.members.find_members`; several segment together,
     and `<output_dir>/uncertainty/<case>.nii.gz` tells where they disagree. Or it is an exported bundle, a folder or a
-    zip file. `mode` names a file of bundles/common/modes, or is `auto`, see `pipeline.inference.auto_mode`; "" does
-    what the model's configuration says. With `anyway` a scan is segmented whose numbers or place `make check-data`
-    calls an error, and its results say so. `trusted` lets a bundle run code that this project does not have itself.
+    zip file. With `probabilities` there is `<output_dir>/probabilities/<case>.nii.gz` too, the infection's in 255ths,
+    calibrated where the model's run has a temperature. `mode` names a file of bundles/common/modes, or is `auto`, see
+    `pipeline.inference.auto_mode`; "" does what the model's configuration says. With `anyway` a scan is segmented whose
+    numbers or place `make check-data` calls an error, and its results say so. `trusted` lets a bundle run code that
+    this project does not have itself.
 
     A scan that cannot be segmented does not keep the others from it: see the manifests, one a scan, that come back.
     What is done already is not done again, and any number of processes may share an `output_dir`; with `merged` each
@@ -78,7 +81,10 @@ def predict(
         logs.result(source_of(Path(models)))
     chosen = open_model(models, method=method, weights=weights, mode=mode, trusted=trusted)
     with chosen as model, told_plainly(output_dir):
-        return Batch(CaseSegmenter(model, Path(output_dir), pages, anyway), merged).run(inputs)
+        cases = CaseSegmenter(model, Path(output_dir), pages, probabilities, anyway)
+        if probabilities:
+            cases.scans.check_probabilities()
+        return Batch(cases, merged).run(inputs)
 
 
 @contextmanager

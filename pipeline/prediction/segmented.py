@@ -13,12 +13,15 @@ from typing import Any
 from evaluation.statistics.prediction import Found, flag_entries, found_in
 from pipeline.check_data.finding import WARNING, of_level
 from pipeline.check_data.scan_gate import Passed, refuse_errors
+from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
 from pipeline.core.machine import memory_mib
 from pipeline.core.provenance import provenance
+from pipeline.core.temperature import Temperature
 from pipeline.folders.inputs import Input
 from pipeline.folders.left_out import LeftOut
 from pipeline.inference.chosen_model import Model
+from pipeline.inference.segmenter import Answer
 from pipeline.prediction.memory_need import check_memory
 from pipeline.prediction.probabilities import Probabilities
 from pipeline.scans.front import Front
@@ -42,6 +45,7 @@ class MadeBy:
         device: as torch calls it.
         software: and machine, see `pipeline.core.provenance`.
         tells_uncertainty: whether there is a map of where the members of an ensemble disagree.
+        temperatures: as of `pipeline.inference.chosen_model.Model`.
     """
 
     facts: Mapping[str, Any]
@@ -50,6 +54,7 @@ class MadeBy:
     device: str
     software: Mapping[str, str]
     tells_uncertainty: bool
+    temperatures: tuple[Temperature, ...] = ()
 
     @classmethod
     def of(cls, model: Model) -> MadeBy:
@@ -61,6 +66,7 @@ class MadeBy:
             str(segmenter.device),
             provenance(segmenter.device),
             segmenter.setting("save_uncertainty") is not None,
+            model.temperatures,
         )
 
     @property
@@ -135,6 +141,14 @@ class ScanSegmenter:
         classes = len(self.model.labels.classes)
         check_memory(case, scanner.size, self.front.grid(scanner).size, classes, reusable_mib)
 
+    def check_probabilities(self) -> None:
+        """Raise InputError where the model has no probability of infection that could be written."""
+        if not (self.model.segmenter.gives_probabilities and self.network_labels.infection_classes):
+            raise InputError(
+                "PROBABILITIES is given, but MODEL does not tell infection from the rest, or is of an earlier version "
+                "that keeps its probabilities; leave it out."
+            )
+
     @staticmethod
     def let_pass(passed: Passed, case: str, anyway: bool, how: str = "ANYWAY=1") -> tuple[sitk.Image, list[str]]:
         """The scan, and what it was let through with `anyway`; InputError where it is not. Doubts are logged."""
@@ -175,17 +189,26 @@ class ScanSegmenter:
             scan=scan,
             label=answer.label,
             uncertainty=answer.uncertainty,
-            probabilities=None if answer.probabilities is None else self._kept(answer.probabilities, scan),
+            probabilities=self._kept(answer, scan),
             severity=found,
             flags=flag_entries(flags),
             anyway=list(anyway),
             seconds=clock.seconds,
         )
 
-    def _kept(self, prepared: Any, scan: sitk.Image) -> Probabilities:
-        # Of the network itself: the label of a cascade has the first stage's classes too
-        labels = label_map(str(self.model.segmenter.setting("label_map")))
-        return Probabilities(prepared, self.front, Geometry.of(scan), labels)
+    def _kept(self, answer: Answer, scan: sitk.Image) -> Probabilities | None:
+        if answer.probabilities is None:
+            return None
+        # Of a mean each member has its own, and they were tempered before they were averaged
+        alone = len(self.model.temperatures) == 1
+        temperature = self.model.temperatures[0].temperature if alone else None
+        grid, labels = Geometry.of(scan), self.network_labels
+        return Probabilities(answer.probabilities, self.front, grid, labels, temperature, answer.calibrated)
+
+    @property
+    def network_labels(self) -> LabelMap:
+        """Of the network itself: the label of a cascade has the first stage's classes too."""
+        return label_map(str(self.model.segmenter.setting("label_map")))
 
 
 class Clock:

@@ -11,6 +11,7 @@ from evaluation.measures.cases import Job, write_metrics_csv
 from evaluation.report.cross_validation import write_report
 from evaluation.statistics.comparison import keyed
 from evaluation.statistics.findings import findings_summary, findings_text, score_and_examine, write_findings
+from evaluation.statistics.reliability import RULE, reliability_of
 from evaluation.statistics.summary import summarise
 from evaluation.statistics.verdicts import interval_text
 from evaluation.tables.scores import tables
@@ -19,6 +20,7 @@ from pipeline.core.annotation import annotation_of
 from pipeline.core.atomic import write_json
 from pipeline.core.labels import CODES, LabelMap
 from pipeline.core.run_files import METRICS_FILE, PROBABILITIES, SUMMARY_FILE
+from pipeline.core.temperature import write_temperature
 from pipeline.data.study import Study
 
 logger = logging.getLogger(__name__)
@@ -43,12 +45,15 @@ def job_of(study: Study, case: Mapping[str, Any], fold: int) -> Job:
 def write_scores(folder: Path, name: str, jobs: Iterable[Job], classes: LabelMap) -> None:
     """Score every job on the scanner's grid, write tables and report into a run's folder, and print the former.
 
-    `name` is what made the label maps, `classes` what their numbers are.
+    `name` is what made the label maps, `classes` what their numbers are. Where there are probabilities, their
+    temperature is written beside the models.
     """
     rows, findings = score_and_examine(jobs, classes)
     summary = {**summarise(rows), **findings_summary(findings, rows)}
     write_metrics_csv(rows, folder / METRICS_FILE)
     write_findings(findings, folder)
+    likely = reliability_of(finding.counts for finding in findings)
+    write_temperature(folder, likely.temperature if likely else None, RULE)
     write_json(folder / SUMMARY_FILE, summary)
     logs.result(tables(rows, summary), folder=folder, summary=summary)
     intervals = interval_text(name, keyed(rows, str(folder)), list(summary["structures"]))

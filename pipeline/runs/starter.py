@@ -17,11 +17,13 @@ from typing import Any
 import torch
 
 from evaluation.statistics.findings import FLAGS_FILE, SEVERITY_FILE
+from evaluation.statistics.reliability import RELIABILITY_FILE
 from pipeline.bundle_files.archive import write_checksums
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.configuration import INFERENCE, TRAIN
 from pipeline.core.errors import InputError
 from pipeline.core.run_files import DATA_LICENCE_FILE, DATALIST, FOLDS, METRICS_FILE, SUMMARY_FILE
+from pipeline.core.temperature import TEMPERATURE_FILE
 from pipeline.inference.starter_model import CARD, STARTER
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.starter_card import card, data_license
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 # By which such a folder is known
 OWN = (DATALIST, CARD, DATA_LICENCE_FILE)
 COPIED = (FOLDS, METRICS_FILE, SUMMARY_FILE, SEVERITY_FILE, FLAGS_FILE)
+# Of runs whose probabilities could be scored
+COPIED_IF_THERE = (RELIABILITY_FILE, TEMPERATURE_FILE)
 # Of a configuration, which name places of the machine that it was made on
 PLACES = {"dataset_dir": "data", "cache_dir": "data/cache"}
 
@@ -60,7 +64,7 @@ def make_starter(training: CrossValidation, described: Mapping[str, Any], target
 def lay_down(run: Path, fold: Path, draft: Path, described: Mapping[str, Any]) -> None:
     """Write all files of a starter model into a new folder."""
     (draft / fold.name).mkdir(parents=True)
-    for name in COPIED:
+    for name in (*COPIED, *(name for name in COPIED_IF_THERE if (run / name).is_file())):
         shutil.copyfile(run / name, draft / name)
     datalist = of_no_machine(read_json(run / DATALIST))
     write_json(draft / DATALIST, datalist)

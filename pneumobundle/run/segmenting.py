@@ -47,7 +47,7 @@ def predict(given: SimpleNamespace) -> None:
         options = [
             f"--{name}={value}" for name in ("method", "weights", "mode", "series") if (value := given.__dict__[name])
         ]
-        options += [f"--{name}" for name in ("trust", "anyway") if given.__dict__[name]]
+        options += [f"--{name}" for name in ("trust", "anyway", "probabilities") if given.__dict__[name]]
         options += [] if given.pages else ["--no-pages"]
         cluster = cluster_of(given)
         logs.result(submit_shards(model, source, output_dir, given.shards, options, cluster, series=given.series))
@@ -56,7 +56,7 @@ def predict(given: SimpleNamespace) -> None:
     end_on_sigterm()
     every = segment(
         model, source, output_dir, given.method, weights, given.mode, given.pages, given.series,
-        trusted=given.trust, anyway=given.anyway, merged=not given.shard,
+        trusted=given.trust, anyway=given.anyway, merged=not given.shard, probabilities=given.probabilities,
     )  # fmt: skip
     if not summarised(every, read_left_out(output_dir)):
         raise SystemExit(1)

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.scans.front import Front
 from pipeline.scans.scan import Geometry, read_scan
-from transforms.disagreement import SaveImageOfUncertaintyd, SplitDisagreementd
+from transforms.disagreement import SaveImageOfUncertaintyd, SplitCalibratedd, SplitDisagreementd
 
 FRONT = Front(spacing_mm=(2.4, 3.0, 3.0))
 
@@ -52,3 +52,9 @@ def test_a_single_voter_leaves_no_map(case, tmp_path):
 def test_a_case_with_a_folder_has_its_map_there(case, tmp_path):
     written = SaveImageOfUncertaintyd("uncertainty", FRONT, tmp_path)({**case, "folder": "leaking"})
     assert written["uncertainty_file"] == str(tmp_path / "leaking" / "uncertainty" / "c.nii.gz")
+
+
+def test_of_an_ensemble_with_temperatures_the_channel_before_it_is_the_calibrated_infection():
+    split = SplitCalibratedd("pred")({"pred": torch.arange(4.0).view(4, 1, 1, 1)})
+    assert split["pred"].flatten().tolist() == [0.0, 1.0]
+    assert (split["calibrated"].item(), split["uncertainty"].item()) == (2.0, 3.0)

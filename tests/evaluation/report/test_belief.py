@@ -173,6 +173,35 @@ def test_a_severity_that_is_far_off_speaks_against_it():
     )
 
 
+def reliability(before, after, low=None, high=None, why_not=""):
+    scores = {"before": {"ece": {"value": before}}, "after": {"ece": {"value": after, "low": low, "high": high}}}
+    return {"probabilities": {**scores, "temperature": None if why_not else 1.5, "why_not": why_not}}
+
+
+@pytest.mark.parametrize(
+    ("after", "high", "kind"), [(0.03, 0.08, GOOD), (0.03, 0.12, NEUTRAL), (0.11, 0.2, BAD), (0.03, None, GOOD)]
+)
+def test_probabilities_are_told_before_and_after_their_correction(after, high, kind):
+    low = None if high is None else 0.01
+    found = belief.probabilities(evidence(scored(0.5), summary=reliability(0.043, after, low, high)))
+    reach = "" if high is None else f" (with other patients 1 to {100 * high:.0f})"
+    assert (found.kind, found.sentences[1]) == (
+        kind,
+        f"Corrected, as PROBABILITIES=1 writes it, by {100 * after:.0f}{reach}; each patient's correction was learnt "
+        "from the others.",
+    )
+    assert "off by 4 percentage points" in found.sentences[0]
+
+
+def test_probabilities_without_a_correction_speak_against_them():
+    found = belief.probabilities(evidence(scored(0.5), summary=reliability(0.2, None, why_not="two patients are few")))
+    assert (found.kind, found.sentences[1]) == (BAD, "It is not corrected: two patients are few.")
+
+
+def test_a_run_without_probabilities_says_nothing_of_them():
+    assert belief.probabilities(evidence(scored(0.5))) is None
+
+
 def test_what_was_not_tested_is_said():
     found = belief.elsewhere(evidence(scored(0.5, 0.7)))
     assert found.sentences[0].startswith("Little. Tested were 2 scans in Hounsfield units of this data set alone.")

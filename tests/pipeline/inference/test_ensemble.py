@@ -169,3 +169,13 @@ def test_weights_are_read_from_text(text, numbers):
 def test_weights_that_are_no_numbers_are_refused():
     with pytest.raises(InputError, match="WEIGHTS are 'a b'"):
         parse_weights("a b")
+
+
+def test_a_mean_of_tempered_probabilities_stands_before_the_disagreement_and_changes_no_answer():
+    networks = [Always(0.8, 0.2), Always(0.1, 0.9)]
+    tempers = EnsembleWithDisagreement(networks, MEAN, [3, 1], temperatures=[2.0, 1.0], infection=[1])
+    plain = EnsembleWithDisagreement(networks, MEAN, [3, 1])
+    answer = tempers(VOXEL)
+    # The odds of 0.2 are a quarter, whose root is a half: 1/3
+    assert answer[0, -2].item() == pytest.approx((3 * 1 / 3 + 0.9) / 4)
+    assert torch.equal(answer[:, [0, 1, 3]], plain(VOXEL))

@@ -66,6 +66,14 @@ def test_the_training_on_all_is_longer_than_a_fold(made):
     assert steps[1] == 3 * steps[0]
 
 
+def test_what_its_probabilities_are_worth_comes_with_it(made):
+    for name in ("reliability.csv", "temperature.json"):
+        of_run, laid_down = (folder / name for folder in (made.run, made.models / NAME))
+        assert of_run.is_file() == laid_down.is_file()
+        assert not of_run.is_file() or of_run.read_bytes() == laid_down.read_bytes()
+    assert (made.run / "reliability.csv").is_file()
+
+
 def test_nothing_in_it_names_a_folder_of_the_machine_that_made_it(made):
     texts = [file for file in (made.models / NAME).rglob("*") if file.is_file() and file.suffix != ".pt"]
     assert len(texts) > 8
