@@ -35,7 +35,7 @@ def test_a_3d_patch_goes_on_mirrored_with_its_label(shape):
 
 def test_a_single_slice_is_in_every_slice_of_a_3d_patch():
     image = np.random.default_rng(0).normal(size=(1, 16, 16, 1)).astype(np.float32)
-    more, _ = padded(padding("pneumo_net", patch_size=[16, 16, 8]), image, image > 0)
+    more, _ = padded(padding("unet_3d", patch_size=[16, 16, 8]), image, image > 0)
     assert np.array_equal(more, np.repeat(image, 8, 3))
 
 
