@@ -283,6 +283,20 @@ COMMANDS = (
         words="predictions",
     ),
     Command(
+        "nnunet",
+        "several",
+        "write a data set as nnU-Net wants it, with the folds of cv, and say what to type there",
+        "data folds split seed out=runs/nnunet",
+        "training.nnunet",
+        (
+            ("nnunet scans --folds 5", "of your own scans, to runs/nnunet"),
+            ("nnunet mosmed covid20 --out both", "of two folders as one data set"),
+        ),
+        words="data",
+        notes="nnU-Net itself is not part of this project; what it finds in the patients that a fold holds out is "
+        "scored by `make score` as a cross-validation is.",
+    ),
+    Command(
         "ensemble",
         "several",
         "score trained models as one on labelled scans, each patient by those that have not seen it",

@@ -196,7 +196,10 @@ OPTIONS = {
             "structure", "structure that is tested alone, such as infection; choose before looking", "", HOW, rule="all"
         ),
         Option(
-            "predictions", "folder of label files that another program or person made, named as the scans", kind=PATH
+            "predictions",
+            "folder of label files that another program or person made, named as the scans; or several",
+            kind=PATH,
+            several=True,
         ),
         Option(
             "codes",
