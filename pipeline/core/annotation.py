@@ -131,14 +131,16 @@ def host_classes(classes: LabelMap) -> np.ndarray:
 def certain_classes(classes: LabelMap, annotation: Annotation) -> np.ndarray:
     """uint8 (256,): the class of each of the project's codes where a label tells it from all others, else IGNORE.
 
-    For programs whose loss takes a voxel's class or nothing: what `host_classes` counts together is not told.
+    For programs whose loss takes a voxel's class or nothing: what `host_classes` counts together is not told, nor what
+    such a label may not hold.
     """
     count = len(classes.classes)
     hosts = host_classes(classes)[PLACE * annotation.untold :][:count]
     alone = (hosts == np.diagonal(hosts)[:, None]).sum(1) == 1
     table = np.full(IGNORE + 1, IGNORE, np.uint8)
     numbers = classes.class_of_code()
-    table[: len(numbers)] = np.where(alone[numbers], numbers, IGNORE)
+    told = [code for code in LABEL_CODES if code in annotation.codes and alone[numbers[code]]]
+    table[told] = numbers[told]
     return table
 
 
