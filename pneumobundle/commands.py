@@ -116,7 +116,7 @@ COMMANDS = (
         "compare",
         "daily",
         "cross-validate several networks on the same folds, and compare them",
-        f"networks=needed against structure data preset overrides folds split seed out=runs jobs gpus {_CLUSTER}",
+        f"networks=needed with against structure data preset overrides folds split seed out=runs jobs gpus {_CLUSTER}",
         "training.compare",
         (
             ("compare anam_net unet_3d", "on synthetic chests"),

@@ -202,6 +202,11 @@ OPTIONS = {
             several=True,
         ),
         Option(
+            "with",
+            'label files of others that are compared too, by name: "nnunet=folder reader2=folder"; docs/ensembles.md',
+            rule="none",
+        ),
+        Option(
             "codes",
             'what their numbers mean: "1:right_lung 2:left_lung"; left_lung, right_lung, lungs, infection, background',
             "",

@@ -17,7 +17,7 @@ from evaluation.report.metric_columns import DICE
 from evaluation.report.page import KeyNumber, Section, note, paragraph, part
 from evaluation.report.published_numbers import Printed
 from evaluation.report.run import Run
-from evaluation.report.sections import BOXES, TRAINING_NOTE
+from evaluation.report.sections import BOXES, TRAINING_NOTE, UNKNOWN_TRAINING
 from evaluation.report.sections import table as table_html
 from evaluation.report.tables import ABSENT, Table, key_value_table, name_of
 from evaluation.report.text_tables import listed, table_text, titled
@@ -299,13 +299,15 @@ def is_public_20(compared: Compared) -> bool:
 
 
 def what_was_run(compared: Compared) -> Told:
-    common, differing = tables.split_facts(compared.runs)
-    first = next(iter(compared.runs.values()))
+    common, differing = tables.split_facts(compared.trained)
+    first = next(iter(compared.trained.values()))
     groups = {"Data": facts.data_facts(first), "The same in every run": common}
     listed_tables = [key_value_table(name, group) for name, group in groups.items() if group]
     body = Markup('<div class="facts">{}</div>').format(Markup("").join(map(table_html, listed_tables)))
     if differing:
         body += table_html(differing)
+    if compared.outside:
+        body += table_html(tables.outside_table(compared))
     if first.folds.get("folds"):
         members = facts.member_table(first.folds)
         body += part("details", summary=members.caption, body=table_html(members))
@@ -315,6 +317,8 @@ def what_was_run(compared: Compared) -> Told:
     texts = ["\n".join((name, *_lines(group))) for name, group in groups.items() if group]
     if differing:
         texts.append(table_text(differing))
+    if compared.outside:
+        texts.append(table_text(tables.outside_table(compared)))
     return Told(Section("run", "What was run", body), titled("What was run", texts))
 
 
@@ -326,6 +330,19 @@ def _told(anchor: str, title: str, content: Sequence[Table], notes_below: Sequen
     body = Markup("").join((*map(table_html, content), *map(note, notes_below)))
     text = titled(title, [*map(table_text, content), listed(notes_below)])
     return Told(Section(anchor, title, body), text)
+
+
+def of_outside(compared: Compared) -> list[str]:
+    """What nobody knows of label maps that were made elsewhere, and which of the cases they are of."""
+    told = [f"{name}: {UNKNOWN_TRAINING}" for name in compared.outside]
+    for name in compared.outside:
+        mine = {case for case, *_ in compared.rows[name]}
+        if missing := len(compared.cases - mine):
+            told.append(
+                f"{name} has labels of {len(mine)} of {len(compared.cases)} cases: its means are of these, and it is "
+                f"tested against others on these alone; {missing} are left out."
+            )
+    return told
 
 
 def warnings(runs: Mapping[str, Run]) -> list[str]:

@@ -21,7 +21,7 @@ from pipeline.folders.output_folder import claim_output
 from pipeline.folders.several import Data, data_folders, named_folders, output_name
 from pipeline.inference.starter_model import CARD, MODELS, STARTER
 from pipeline.phantom.dataset import write_set
-from pipeline.runs.compare import Networks
+from pipeline.runs.compare import Networks, outside_of
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.launch import launch
 from pipeline.runs.nnunet import NnUNetData
@@ -172,6 +172,7 @@ def compare(given: SimpleNamespace) -> None:
         networks=given.networks.split(),
         structures=given.structure.split(),
         against=given.against,
+        outside=outside_of(vars(given)["with"] or ""),
         **_shared(given, data, out),
     )
     launch(networks, given.launch, cluster_of(given))
