@@ -37,18 +37,8 @@ def test_nnunet_accepts_the_data_set_and_uses_our_folds(tmp_path):
     run_command("nnunet", tmp_path / "data", "--folds", 2, "--out", tmp_path / "out")
     places = {name: str(tmp_path / "out" / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
     environment = {**without_project(programs), **places}
-    planning = [
-        "nnUNetv2_plan_and_preprocess",
-        "-d",
-        "500",
-        "-c",
-        "3d_fullres",
-        "--verify_dataset_integrity",
-        "-np",
-        "1",
-        "-npfp",
-        "1",
-    ]
+    planning = ["nnUNetv2_plan_and_preprocess", "-d", "500", "-c", "3d_fullres", "--verify_dataset_integrity"]
+    planning += ["-np", "1", "-npfp", "1"]
     done = subprocess.run(
         [programs / planning[0], *planning[1:]], env=environment, capture_output=True, text=True, check=False
     )
