@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.annotation import ANNOTATES, annotation_of, certain_classes
+from pipeline.core.annotation import annotation_of, certain_classes
 from pipeline.core.atomic import remove_unfinished, replacing, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.labels import CODE_OF, CODES, IGNORE, LABEL_MAPS, LabelMap
@@ -67,9 +67,9 @@ class NnUNetData:
         study = open_study(self.output_dir, self.dataset_dir, self.folds, self.split, self.seed)
         check_unchanged(study)
         study.warn_of_leaks()
-        every = study.every_case()
-        classes = classes_told(every)
-        cases = self.volumes(every, classes)
+        volumes = volumes_of(study.every_case())
+        classes = classes_told(volumes)
+        cases = telling(volumes, classes)
         splits = self.splits(study, {case["case"] for case in cases})
         ignored = False
         for case in progress_bar(cases, len(cases), "writing nnU-Net's data set"):
@@ -91,28 +91,6 @@ class NnUNetData:
     @property
     def preprocessed(self) -> Path:
         return self.output_dir / NNUNET_PREPROCESSED / self.name
-
-    def volumes(self, every: Sequence[Mapping[str, Any]], classes: LabelMap) -> list[Mapping[str, Any]]:
-        """The cases that are written; the others are told, and none at all is an InputError."""
-        slices = [case for case in every if not is_volume(case)]
-        if slices:
-            logger.warning(
-                "%d single slices are left out: nnU-Net trains its 3D networks on whole scans alone.", len(slices)
-            )
-        cases = [case for case in every if is_volume(case)]
-        silent = [case["case"] for case in cases if (certain_classes(classes, annotation_of(case)) == IGNORE).all()]
-        if silent:
-            named = ", ".join(name.replace("_", " ") for name in list(classes.classes)[1:])
-            logger.warning(
-                "%d scans are left out, of which no label tells %s: %s", len(silent), named, ", ".join(silent)
-            )
-        cases = [case for case in cases if case["case"] not in silent]
-        if not cases:
-            raise InputError(
-                f"DATA has {len(every)} cases, none of them a whole scan with a label of use; nnU-Net needs whole "
-                "scans; give DATA a folder of them too."
-            )
-        return cases
 
     def splits(self, study: Study, names: set[str]) -> list[dict[str, list[str]]]:
         """Of each fold, what nnU-Net trains on and what it holds out, of the cases that are written."""
@@ -174,14 +152,37 @@ class NnUNetData:
         )
 
 
+def volumes_of(every: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The cases that are whole scans; how many others are left out is told, and none at all is an InputError."""
+    volumes = [case for case in every if is_volume(case)]
+    if not volumes:
+        raise InputError(
+            f"DATA has {len(every)} single slices and no whole scan, without which nnU-Net's 3D networks are not "
+            "trained; give a folder of scans too."
+        )
+    if slices := len(every) - len(volumes):
+        logger.warning("%d single slices are left out: nnU-Net trains its 3D networks on whole scans alone.", slices)
+    return volumes
+
+
 def classes_told(cases: Sequence[Mapping[str, Any]]) -> LabelMap:
-    """The label map of CHOICE of which the labels tell every class; the last one where there is no other."""
+    """The first label map of CHOICE of which the labels tell every class; each label tells those of one of them."""
+    annotations = {annotation_of(case) for case in cases}
     for classes in map(LABEL_MAPS.__getitem__, CHOICE):
-        told: set[int] = set().union(*(certain_classes(classes, annotation_of(case)).tolist() for case in cases))
+        told: set[int] = set().union(*(certain_classes(classes, one).tolist() for one in annotations))
         if {*range(len(classes.classes))} <= told:
             return classes
-    wanted = "; ".join(sorted({", ".join(case.get(ANNOTATES) or ["everything"]) for case in cases}))
-    raise InputError(f"DATA has labels that annotate {wanted}, of which no class is known; correct manifest.json.")
+    raise ValueError(f"no label map of {CHOICE} fits {annotations}")
+
+
+def telling(cases: Sequence[Mapping[str, Any]], classes: LabelMap) -> list[Mapping[str, Any]]:
+    """The cases whose labels tell any class of these; the others are told."""
+    silent = [case for case in cases if (certain_classes(classes, annotation_of(case)) == IGNORE).all()]
+    if silent:
+        wanted = ", ".join(name.replace("_", " ") for name in list(classes.classes)[1:])
+        names = ", ".join(case["case"] for case in silent)
+        logger.warning("%d scans are left out, of which no label tells %s: %s", len(silent), wanted, names)
+    return [case for case in cases if case not in silent]
 
 
 def numbers(classes: LabelMap, ignored: bool) -> dict[str, int]:
