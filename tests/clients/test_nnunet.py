@@ -24,7 +24,7 @@ for fold in range(2):
     trainer = nnUNetTrainer({**plans, "continue_training": False}, "3d_fullres", fold, dataset, torch.device("cpu"))
     found.append(trainer.do_split())
 labels = trainer.label_manager
-print(json.dumps({"folds": found, "foreground": labels.foreground_labels, "ignore": labels.ignore_label}))
+print(json.dumps({"folds": found, "foreground": labels.foreground_labels, "ignore": labels.ignore_label}, default=int))
 """
 
 
