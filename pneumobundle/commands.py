@@ -116,7 +116,7 @@ COMMANDS = (
         "compare",
         "daily",
         "cross-validate several networks on the same folds, and compare them",
-        f"networks=needed against structure data preset overrides folds split seed out=runs jobs gpus {_CLUSTER}",
+        f"networks=needed with against structure data preset overrides folds split seed out=runs jobs gpus {_CLUSTER}",
         "training.compare",
         (
             ("compare anam_net unet_3d", "on synthetic chests"),
@@ -281,6 +281,20 @@ COMMANDS = (
             ("score reader2 --data scans --codes '1:right_lung 2:left_lung 3:infection'", "of a second reader"),
         ),
         words="predictions",
+    ),
+    Command(
+        "nnunet",
+        "several",
+        "write a data set as nnU-Net wants it, with the folds of cv, and say what to type there",
+        "data folds split seed out=runs/nnunet",
+        "training.nnunet",
+        (
+            ("nnunet scans --folds 5", "of your own scans, to runs/nnunet"),
+            ("nnunet mosmed covid20 --out both", "of two folders as one data set"),
+        ),
+        words="data",
+        notes="nnU-Net itself is not part of this project; what it finds in the patients that a fold holds out is "
+        "scored by `make score` as a cross-validation is.",
     ),
     Command(
         "ensemble",

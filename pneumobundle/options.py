@@ -197,7 +197,15 @@ OPTIONS = {
             "structure", "structure that is tested alone, such as infection; choose before looking", "", HOW, rule="all"
         ),
         Option(
-            "predictions", "folder of label files that another program or person made, named as the scans", kind=PATH
+            "predictions",
+            "folder of label files that another program or person made, named as the scans; or several",
+            kind=PATH,
+            several=True,
+        ),
+        Option(
+            "with",
+            'label files of others that are compared too, by name: "nnunet=folder reader2=folder"; docs/ensembles.md',
+            rule="none",
         ),
         Option(
             "codes",

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Make the environments of the tests marked `clients`, each with a program that runs bundles and with what the bundles
-# need, below a folder (build/clients):
-#   tools/clients_for_tests.sh [FOLDER] [monai_label] [deploy]
-# What is there already stays. Both programs ask for more than they use here, gigabytes of CUDA among it; so they come
+# Make the environments of the tests marked `clients`, each with a program that runs bundles, or trains on our data, and
+# with what it needs, below a folder (build/clients):
+#   tools/clients_for_tests.sh [FOLDER] [monai_label] [deploy] [nnunet]
+# What is there already stays. These programs ask for more than they use here, gigabytes of CUDA among it; so they come
 # without their dependencies, and what they do use is named. $PYTHON (python3) must be 3.10 or 3.11: MONAI Label 0.8.5
 # imports distutils, which ended with 3.11.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 FOLDER=${1:-build/clients}
 shift || true
-CLIENTS=("${@:-monai_label deploy}")
+CLIENTS=("${@:-monai_label deploy nnunet}")
 
 begin() { # NAME: a new environment with the torch and MONAI that the bundles are of
   environment=$FOLDER/$1
@@ -55,7 +55,17 @@ deploy() {
   finish monai.deploy.operators.monai_bundle_inference_operator
 }
 
+nnunet() {
+  begin nnunet
+  "${pip[@]}" --no-deps nnunetv2==2.8.1 dynamic-network-architectures==0.4.4 batchgeneratorsv2==0.3.6 acvl-utils==0.2.6 \
+    batchgenerators==0.25.5 blosc2==4.14.1 unittest2 "$(grep '^monai==' constraints.txt)"
+  "${pip[@]}" einops graphviz imagecodecs matplotlib nibabel numpy pandas requests scikit-image scikit-learn scipy seaborn \
+    SimpleITK tifffile tqdm yacs future pillow threadpoolctl httpx msgpack ndindex numexpr pydantic rich \
+    connected-components-3d
+  finish nnunetv2.experiment_planning.plan_and_preprocess_api
+}
+
 for client in ${CLIENTS[*]}; do
-  case $client in monai_label | deploy) ;; *) sed -n '2,8s/^# //p' "$0"; exit 2 ;; esac
+  case $client in monai_label | deploy | nnunet) ;; *) sed -n '2,8s/^# //p' "$0"; exit 2 ;; esac
   [ -e "$FOLDER/$client/complete" ] || "$client"
 done

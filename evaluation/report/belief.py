@@ -36,6 +36,10 @@ GOOD, NEUTRAL, BAD = "good", "neutral", "bad"
 NAMED = 5
 # Half of what a CT grade spans, in percentage points
 WIDE_PERCENT = 12.5
+UNKNOWN_TRAINING = (
+    "Nothing here tells whether what made them has seen these patients before; if it was trained on them, the figures "
+    "are too good."
+)
 # Probabilities that are off by so much, on average, mislead whoever reads them
 FAR_OFF = 0.1
 # Patients from whom on bootstrap intervals hold nearly as often as they promise, see SMALL_SAMPLES
@@ -89,10 +93,7 @@ def held_out(evidence: Evidence) -> Answer | None:
     """Whether those who were tested had been seen in training."""
     run, question = evidence.run, "Had the network seen these patients before?"
     if run.scored:
-        told = (
-            f"Nobody knows. These label maps were made elsewhere, by {run.network}. Nothing here tells whether what "
-            "made them has seen these patients before; if it was trained on them, the figures are too good."
-        )
+        told = f"Nobody knows. These label maps were made elsewhere, by {run.network}. {UNKNOWN_TRAINING}"
         return Answer(question, [told], BAD)
     if not run.rows or "folds" not in run.folds:
         return None

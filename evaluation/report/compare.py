@@ -43,7 +43,7 @@ class Report:
 
     @cached_property
     def bundles(self) -> dict[str, str]:
-        return {name: bundle_of(run) for name, run in self.compared.runs.items()}
+        return {name: bundle_of(run) for name, run in self.compared.runs.items() if not run.scored}
 
     @cached_property
     def printed(self) -> list[Printed]:
@@ -65,20 +65,26 @@ class Report:
 
     @property
     def title(self) -> str:
-        return f"Comparison of {len(self.compared.runs)} networks"
+        """Of how many networks, and of how many others."""
+        others = len(self.compared.outside)
+        counts = {"network": len(self.compared.runs) - others, "set of labels made elsewhere": others}
+        plural = {"network": "networks", "set of labels made elsewhere": "sets of labels made elsewhere"}
+        told = [f"{count} {plural[what] if count > 1 else what}" for what, count in counts.items() if count]
+        return f"Comparison of {' and '.join(told)}"
 
     @property
     def subtitle(self) -> str:
         keys = {key for rows in self.compared.rows.values() for key in rows}
         patients = {row["patient_id"] for rows in self.compared.rows.values() for row in rows.values()}
         folds = len({fold for _, fold, _ in keys})
-        cases = len({case for case, *_ in keys})
+        cases = len(self.compared.cases)
         return f"Chest CT segmentation, {cases} cases of {len(patients)} patients, the same {folds} folds for all"
 
     @property
     def remarks(self) -> list[str]:
-        about = data_facts(next(iter(self.compared.runs.values()))).get("about")
-        return [*([f"Data: {about}"] if about else []), *sections.warnings(self.compared.runs)]
+        about = data_facts(next(iter(self.compared.trained.values()))).get("about")
+        told = [*sections.warnings(self.compared.trained), *sections.of_outside(self.compared)]
+        return [*([f"Data: {about}"] if about else []), *told]
 
     def page(self) -> str:
         """The HTML file's text."""
@@ -133,7 +139,7 @@ class Report:
         printed = [{**one._asdict(), "source": one.source._asdict()} for one in self.printed]
         content = {
             "title": self.title,
-            "data": data_facts(next(iter(self.compared.runs.values()))),
+            "data": data_facts(next(iter(self.compared.trained.values()))),
             "remarks": self.remarks,
             "runs": runs,
             "scores": self.scores(),
@@ -167,9 +173,13 @@ def _finite(value: Any) -> Any:
 
 @working("writing the comparison")
 def compare_runs(
-    folders: Sequence[str | Path], file: str | Path, structures: Sequence[str] = (), against: str = ""
+    folders: Sequence[str | Path],
+    file: str | Path,
+    structures: Sequence[str] = (),
+    against: str = "",
+    names: Mapping[Path, str] | None = None,
 ) -> str:
     """Write the comparison of finished runs to a file, and give its tables as text; InputError as `read_compared`."""
-    report = Report(read_compared(folders, structures, against))
+    report = Report(read_compared(folders, structures, against, names))
     report.write(Path(file))
     return report.text()

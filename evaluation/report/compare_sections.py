@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from evaluation.report import compare_tables as tables
 from evaluation.report import facts, pareto_plot
+from evaluation.report.belief import UNKNOWN_TRAINING
 from evaluation.report.box_plot import BoxRow, box_plot
 from evaluation.report.compared import Compared
 from evaluation.report.costs import RunCost
@@ -308,13 +309,15 @@ def is_public_20(compared: Compared) -> bool:
 
 
 def what_was_run(compared: Compared) -> Told:
-    common, differing = tables.split_facts(compared.runs)
-    first = next(iter(compared.runs.values()))
+    common, differing = tables.split_facts(compared.trained)
+    first = next(iter(compared.trained.values()))
     groups = {"Data": facts.data_facts(first), "The same in every run": common}
     listed_tables = [key_value_table(name, group) for name, group in groups.items() if group]
     body = Markup('<div class="facts">{}</div>').format(Markup("").join(map(table_html, listed_tables)))
     if differing:
         body += table_html(differing)
+    if compared.outside:
+        body += table_html(tables.outside_table(compared))
     if first.folds.get("folds"):
         members = facts.member_table(first.folds)
         body += part("details", summary=members.caption, body=table_html(members))
@@ -324,6 +327,8 @@ def what_was_run(compared: Compared) -> Told:
     texts = ["\n".join((name, *_lines(group))) for name, group in groups.items() if group]
     if differing:
         texts.append(table_text(differing))
+    if compared.outside:
+        texts.append(table_text(tables.outside_table(compared)))
     return Told(Section("run", "What was run", body), titled("What was run", texts))
 
 
@@ -335,6 +340,19 @@ def _told(anchor: str, title: str, content: Sequence[Table], notes_below: Sequen
     body = Markup("").join((*map(table_html, content), *map(note, notes_below)))
     text = titled(title, [*map(table_text, content), listed(notes_below)])
     return Told(Section(anchor, title, body), text)
+
+
+def of_outside(compared: Compared) -> list[str]:
+    """What nobody knows of label maps that were made elsewhere, and which of the cases they are of."""
+    told = [f"{name}: these label maps were made elsewhere. {UNKNOWN_TRAINING}" for name in compared.outside]
+    for name in compared.outside:
+        mine = {case for case, *_ in compared.rows[name]}
+        if missing := len(compared.cases - mine):
+            told.append(
+                f"{name} has labels of {len(mine)} of {len(compared.cases)} cases: its means are of these, and it is "
+                f"tested against others on these alone; {missing} are left out."
+            )
+    return told
 
 
 def warnings(runs: Mapping[str, Run]) -> list[str]:

@@ -227,6 +227,15 @@ def run_facts(run: Run) -> dict[str, dict[str, str]]:
     }
 
 
+def outside_table(compared: Compared) -> Table:
+    """Label maps that were made elsewhere: what their numbers mean, and how many cases they are of."""
+    body = []
+    for name, run in compared.outside.items():
+        cases = {case for case, *_ in compared.rows[name]}
+        body.append([Cell(name), Cell(str(run.scored.get("coding", ABSENT))), Cell(str(len(cases)))])
+    return Table("Labels made elsewhere", ("made by", "numbers", "cases"), body, texts=("numbers",))
+
+
 def split_facts(runs: Mapping[str, Run]) -> tuple[dict[str, str], Table | None]:
     """What is the same in every run, and a table of what is not; None where all are alike."""
     every = {f"{name} {stage}".strip(): told for name, run in runs.items() for stage, told in run_facts(run).items()}

@@ -50,6 +50,21 @@ class Compared:
     against: str = ""
 
     @cached_property
+    def trained(self) -> dict[str, Run]:
+        """The cross-validations, without label maps that were made elsewhere; all runs where there is nothing else."""
+        return {name: run for name, run in self.runs.items() if not run.scored} or dict(self.runs)
+
+    @cached_property
+    def outside(self) -> dict[str, Run]:
+        """The label maps that were made elsewhere."""
+        return {name: run for name, run in self.runs.items() if run.scored}
+
+    @cached_property
+    def cases(self) -> set[str]:
+        """That any run was scored on."""
+        return {case for rows in self.rows.values() for case, *_ in rows}
+
+    @cached_property
     def structures(self) -> list[str]:
         """Scored by any run."""
         return in_order(structure for rows in self.rows.values() for *_, structure in rows)
@@ -133,23 +148,30 @@ def _score(values: Sequence[float], metric: Metric) -> Score:
     return Score(estimate(values, np.median if metric.median else np.mean), sd, infinite)
 
 
-def read_compared(folders: Sequence[str | Path], structures: Sequence[str] = (), against: str = "") -> Compared:
-    """The runs of at least two folders that `make cv` wrote, the highest Dice of the infection first.
+def read_compared(
+    folders: Sequence[str | Path],
+    structures: Sequence[str] = (),
+    against: str = "",
+    names: Mapping[Path, str] | None = None,
+) -> Compared:
+    """The runs of at least two folders that `make cv` or `make score` wrote, the highest Dice of the infection first.
 
-    Raises InputError where a run is not finished, where runs differ in their data, cases, folds or references, and for
-    a structure or a run to test against that is not there.
+    `names` are what label maps that were made elsewhere are called, by folder. Raises InputError where a run is not
+    finished, where runs differ in their data, cases, folds or references, and for a structure or a run to test against
+    that is not there.
     """
     if len(folders) < 2:
         raise InputError(f"RUN: {len(folders)} run was given, expected at least two; name another one.")
-    rows = read_runs(folders)
+    rows = read_runs(folders, names)
     read = dict(zip(rows, (read_run(folder) for folder in folders), strict=True))
-    (first, expected), *others = read.items()
+    # Those with folds first, which others are held against
+    (first, expected), *others = sorted(read.items(), key=lambda named: bool(named[1].scored))
     for name, run in others:
-        check_same_study(first, expected, name, run)
-    names = {name: display_name(name, run) for name, run in read.items()}
+        (check_same_files if run.scored else check_same_study)(first, expected, name, run)
+    shown = {name: display_name(name, run) for name, run in read.items()}
     compared = Compared(
-        {names[name]: run for name, run in read.items()},
-        {names[name]: rows[name] for name in read},
+        {shown[name]: run for name, run in read.items()},
+        {shown[name]: rows[name] for name in read},
         structures,
         against,
     )
@@ -164,8 +186,8 @@ def read_compared(folders: Sequence[str | Path], structures: Sequence[str] = (),
 
 
 def display_name(name: str, run: Run) -> str:
-    """A folder's name; that of a cascade as it is written elsewhere, `unet_3d>anam_net`."""
-    return run.network if name == run.network.replace(">", "-") else name
+    """A folder's name; that of a cascade as it is written elsewhere, `unet_3d>anam_net`, and of a run alone its own."""
+    return run.network if name in (run.network.replace(">", "-"), str(run.folder)) else name
 
 
 def _rank(compared: Compared, name: str) -> float:
@@ -194,17 +216,23 @@ def check_same_study(first: str, expected: Run, second: str, found: Run) -> None
         case, fold = differing[0]
         where = first if (case, fold) in tested_cases[0] else second
         raise InputError(f"case {case}: is tested in fold {fold} of {where} alone; {advice}.")
+    check_same_files(first, expected, second, found)
+    if expected.cases and found.cases and (others := sorted(expected.cases.keys() ^ found.cases.keys())):
+        raise InputError(f"case {others[0]}: is not in the data of both {first} and {second}; {advice}.")
+    members = [_members(run.folds.get("folds", ())) for run in (expected, found)]
+    if all(members) and members[0] != members[1]:
+        raise InputError(f"{second}: has other folds than {first}; {advice} and one seed of the split.")
+
+
+def check_same_files(first: str, expected: Run, second: str, found: Run) -> None:
+    """InputError where a case that two runs have is of other files."""
+    advice = "compare scores of one data set"
     for case in sorted(expected.cases.keys() & found.cases.keys()):
         for file in FILES:
             hashes = [run.cases[case].get(file) for run in (expected, found)]
             if None not in hashes and hashes[0] != hashes[1]:
                 what = file.partition("_")[0]
                 raise InputError(f"case {case}: its {what} file is another one in {second} than in {first}; {advice}.")
-    if expected.cases and found.cases and (others := sorted(expected.cases.keys() ^ found.cases.keys())):
-        raise InputError(f"case {others[0]}: is not in the data of both {first} and {second}; {advice}.")
-    members = [_members(run.folds.get("folds", ())) for run in (expected, found)]
-    if all(members) and members[0] != members[1]:
-        raise InputError(f"{second}: has other folds than {first}; {advice} and one seed of the split.")
 
 
 def _members(folds: Iterable[Mapping[str, object]]) -> dict[object, list[object]]:

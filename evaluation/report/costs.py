@@ -70,7 +70,9 @@ def build(settings: Mapping[str, Any]) -> Build:
 
 
 def cost_of(run: Run) -> RunCost:
-    """All that is known of a run's cost."""
+    """All that is known of a run's cost: nothing where its label maps were made elsewhere."""
+    if run.scored:
+        return RunCost((), None, None, None, "", "its label maps were made elsewhere, and what they cost is not known")
     builds, why_not = _builds(run)
     seconds = [_fold_mean(stage, "seconds", fmean) for stage in run.stages]
     memory_mib = [_fold_mean(stage, "peak_memory_mib", max) for stage in run.stages]

@@ -13,9 +13,10 @@ import numpy as np
 from evaluation.measures.cases import Row, read_metrics_csv
 from evaluation.statistics.intervals import Estimate, estimate, patient_means
 from evaluation.statistics.paired import SignedRank, holm, signed_rank, smallest_p
+from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
 from pipeline.core.labels import in_order
-from pipeline.core.run_files import METRICS_FILE
+from pipeline.core.run_files import METRICS_FILE, SCORED
 
 # Case, fold, structure
 Key = tuple[str, int, str]
@@ -49,18 +50,55 @@ class Comparison:
     smallest_p_holm: float
 
 
-def read_runs(paths: Sequence[str | Path]) -> dict[str, Rows]:
+def read_runs(paths: Sequence[str | Path], names: Mapping[Path, str] | None = None) -> dict[str, Rows]:
     """Name of a run -> its rows by case, fold and structure, of cross-validations that tested the same cases.
 
-    Raises InputError where a file is missing, empty or repeats a case, and where runs differ in their cases, folds,
-    patients or references.
+    Label maps that were made elsewhere, as `pipeline.runs.score_labels` scores them, know no folds: each of their cases
+    stands in the fold in which the cross-validations tested it, and those that these did not test are left out. `names`
+    are what they are called, by folder, where that is not what their scores say. Raises InputError where a file is
+    missing, empty or repeats a case, and where runs differ in their cases, folds, patients or references.
     """
     files = [path / METRICS_FILE if path.is_dir() else path for path in map(Path, paths)]
-    runs = dict(zip(run_names(files), [_read(file) for file in files], strict=True))
-    (first, expected), *others = runs.items()
-    for name, found in others:
+    called = _called(files, names or {})
+    runs = dict(zip(called, [_read(file) for file in files], strict=True))
+    outside = {name for name, file in zip(called, files, strict=True) if is_outside(file.parent)}
+    inside = {name: rows for name, rows in runs.items() if name not in outside}
+    (first, expected), *others = (inside or runs).items()
+    for name, found in others if inside else ():
         check_same_cases(first, expected, name, found)
+    if inside:
+        folds = {case: fold for case, fold, _ in expected}
+        runs |= {name: _in_folds(runs[name], folds, name, first) for name in outside}
+    for name in sorted(outside - {first}):
+        check_same_references(first, expected, name, runs[name])
     return runs
+
+
+def is_outside(folder: Path) -> bool:
+    """Whether a run's folder has scores of label maps that were made elsewhere."""
+    return (folder / SCORED).is_file()
+
+
+def _called(files: Sequence[Path], names: Mapping[Path, str]) -> list[str]:
+    """What each run is called: by its folder; where its label maps were made elsewhere, by what made them."""
+    by_path = run_names(files)
+    inside = [file for file in files if not is_outside(file.parent)]
+    if len(inside) == len(files):
+        return by_path
+    own = dict(zip(inside, run_names(inside) if inside else (), strict=True))
+    called = [
+        own[file] if file in own else names.get(file.parent) or str(read_json(file.with_name(SCORED))["name"])
+        for file in files
+    ]
+    return called if len({*called}) == len(called) else by_path
+
+
+def _in_folds(rows: Rows, folds: Mapping[str, int], name: str, other: str) -> Rows:
+    """Rows of the cases that are in folds, each in its own; InputError where there is none."""
+    found = {(case, folds[case], structure): row for (case, _, structure), row in rows.items() if case in folds}
+    if not found:
+        raise InputError(f"{name}: has scores of none of the cases of {other}; score its labels of the same DATA.")
+    return {key: {**row, "fold": key[1]} for key, row in found.items()}
 
 
 def run_names(files: Sequence[Path]) -> list[str]:
@@ -110,6 +148,12 @@ def check_same_cases(first: str, expected: Rows, second: str, found: Rows) -> No
         case, _, structure = differing[0]
         tested = [f"{_folds(rows, case, structure)} of {name}" for name, rows in ((first, expected), (second, found))]
         raise InputError(f"case {case}: its {structure} is tested in {' and in '.join(tested)}; {advice}.")
+    check_same_references(first, expected, second, found)
+
+
+def check_same_references(first: str, expected: Rows, second: str, found: Rows) -> None:
+    """InputError, naming the first case, where a case that two runs have is of another patient or reference."""
+    advice = "compare scores of one data set"
     for key in sorted(expected.keys() & found.keys()):
         mine, theirs = expected[key], found[key]
         if mine["patient_id"] != theirs["patient_id"]:

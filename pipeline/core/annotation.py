@@ -128,6 +128,22 @@ def host_classes(classes: LabelMap) -> np.ndarray:
     return table
 
 
+def certain_classes(classes: LabelMap, annotation: Annotation) -> np.ndarray:
+    """uint8 (256,): the class of each of the project's codes where a label tells it from all others, else IGNORE.
+
+    For programs whose loss takes a voxel's class or nothing: what `host_classes` counts together is not told, nor what
+    such a label may not hold.
+    """
+    count = len(classes.classes)
+    hosts = host_classes(classes)[PLACE * annotation.untold :][:count]
+    alone = (hosts == np.diagonal(hosts)[:, None]).sum(1) == 1
+    table = np.full(IGNORE + 1, IGNORE, np.uint8)
+    numbers = classes.class_of_code()
+    told = [code for code in LABEL_CODES if code in annotation.codes and alone[numbers[code]]]
+    table[told] = numbers[told]
+    return table
+
+
 def shown_classes(classes: LabelMap) -> np.ndarray:
     """uint8 (SUMS * PLACE,): by the number of a target, the class that is learnt; background where it is ignored."""
     table, numbers = host_classes(classes), np.arange(SUMS * PLACE) % PLACE

@@ -49,8 +49,13 @@ def tested_cases(cases: Sequence[CaseEntry]) -> list[CaseEntry]:
     A slice has no volume, no severity and no whole lungs, and in a mean over patients would count as much as a scan. It
     is trained on in every fold. A slice of a patient who has a volume too stays with that.
     """
-    of_volumes = {case["patient_id"] for case in cases if case.get("size", NO_SLICE)[2] > 1}
+    of_volumes = {case["patient_id"] for case in cases if is_volume(case)}
     return [case for case in cases if case["patient_id"] in of_volumes] or list(cases)
+
+
+def is_volume(case: CaseEntry) -> bool:
+    """Whether a case is a scan and no single slice."""
+    return bool(case.get("size", NO_SLICE)[2] > 1)
 
 
 def split_one_patient_out(cases: Sequence[CaseEntry]) -> list[list[str]]:

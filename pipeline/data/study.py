@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from pipeline.data.datalist import checked_datalist, load_datalist, read_datalis
 from pipeline.data.folds import held_out_cases, make_folds, training_cases, validation_cases
 from pipeline.folders.output_folder import check_output, claim_output, refuse_signs
 from pipeline.folders.several import Data, data_folders, folders_of, output_name, told
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,14 @@ class Study:
     def validation(self, fold: int) -> list[dict[str, Any]]:
         """What the validation loss is measured on: the held-out cases, unless the split names others."""
         return self._absolute(validation_cases(self.datalist, self.folds, fold))
+
+    def every_case(self) -> list[dict[str, Any]]:
+        return self._absolute(self.datalist["training"])
+
+    def warn_of_leaks(self) -> None:
+        """A line where the split has patients that are trained on and tested."""
+        if leaking := self.folds.get("leaking_patients", []):
+            logger.warning("This split has scans of one patient on both sides: %s", ", ".join(leaking))
 
     def untested(self) -> list[str]:
         """Names of the cases that no fold holds out."""

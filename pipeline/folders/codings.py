@@ -26,6 +26,10 @@ OWN = {1: LEFT, 2: RIGHT, 3: ILL, 4: ILL, 5: ILL}
 LUNGMASK = {1: RIGHT, 2: LEFT, 3: ILL}
 LUNGMASK_LOBES = {1: LEFT, 2: LEFT, 3: RIGHT, 4: RIGHT, 5: RIGHT}
 TOTALSEGMENTATOR = {10: LEFT, 11: LEFT, 12: RIGHT, 13: RIGHT, 14: RIGHT}
+# As nnU-Net calls voxels of its training labels that nobody knows: no network of its gives it
+IGNORED = "ignore"
+# The folder, of a fold's, in which nnU-Net's training leaves the labels of what that fold holds out
+VALIDATION = "validation"
 # Words in the names of classes, in small letters
 INFECTION_WORDS = ("infect", "lesion", "covid", "opacit", "ggo", "consolidat")
 
@@ -78,9 +82,13 @@ def asked(text: str) -> Coding:
 
 
 def of_dataset_json(folder: Path) -> Coding | None:
-    """As nnU-Net's dataset.json in the folder names the classes; None without one, InputError for names unknown."""
-    file = folder / "dataset.json"
-    if not file.is_file():
+    """As nnU-Net's dataset.json in the folder names the classes; None without one, InputError for names unknown.
+
+    That of a fold's validation lies in the folder of all folds, two above.
+    """
+    places = [folder, folder.absolute().parent.parent] if folder.name == VALIDATION else [folder]
+    file = next((file for place in places if (file := place / "dataset.json").is_file()), None)
+    if file is None:
         return None
     names = label_names_of(json_object(file).get("labels"))
     if not names:
@@ -98,7 +106,7 @@ def meaning_of(name: str) -> str | None:
         return ILL
     if "lung" in words or "lobe" in words:
         return LEFT if "left" in words else RIGHT if "right" in words else EITHER
-    return NOTHING if "background" in words else None
+    return NOTHING if "background" in words or words == IGNORED else None
 
 
 def _something(coding: Coding, where: str) -> Coding:
@@ -107,11 +115,11 @@ def _something(coding: Coding, where: str) -> Coding:
     return coding
 
 
-def recognised(folder: Path, images: Iterable[sitk.Image]) -> Coding:
+def recognised(where: str, images: Iterable[sitk.Image]) -> Coding:
     """The coding of label files that nobody said anything of, from their numbers and where these lie.
 
-    `images` are those of a folder, with any direction, and are looked at one by one. Raises InputError where it is no
-    coding that is known, or where files differ.
+    `images` have any direction and are looked at one by one; `where` they are from is told. Raises InputError where it
+    is no coding that is known, or where files differ.
     """
     numbers: set[int] = set()
     sides: set[str] = set()
@@ -122,7 +130,7 @@ def recognised(folder: Path, images: Iterable[sitk.Image]) -> Coding:
         if {1, 2} <= here:
             sides.add(_by_sides(image))
     if not numbers:
-        raise InputError(f"{folder}: all label files are empty; say what their numbers mean by CODES.")
+        raise InputError(f"{where}: all label files are empty; say what their numbers mean by CODES.")
     if numbers & TOTALSEGMENTATOR.keys() and not numbers & {1, 2}:
         return Coding("TotalSegmentator's lobes", TOTALSEGMENTATOR)
     if numbers & TOTALSEGMENTATOR.keys() and max(numbers) > max(TOTALSEGMENTATOR):
@@ -130,7 +138,7 @@ def recognised(folder: Path, images: Iterable[sitk.Image]) -> Coding:
     if not numbers <= OWN.keys():
         listed = ", ".join(map(str, sorted(numbers)[:8]))
         raise InputError(
-            f"{folder}: the label files hold the numbers {listed}, which are no coding that is known; say what they "
+            f"{where}: the label files hold the numbers {listed}, which are no coding that is known; say what they "
             'mean, such as CODES="1:right_lung 2:left_lung".'
         )
     if not numbers & {1, 2}:
@@ -138,7 +146,7 @@ def recognised(folder: Path, images: Iterable[sitk.Image]) -> Coding:
     if len(sides) != 1:
         several = f"the files have several codings, {', '.join(sorted(sides))}"
         raise InputError(
-            f"{folder}: from where 1 and 2 lie {several if sides else 'nobody can tell which lung is which'}; say what "
+            f"{where}: from where 1 and 2 lie {several if sides else 'nobody can tell which lung is which'}; say what "
             'the numbers mean, such as CODES="1:right_lung 2:left_lung".'
         )
     codings = {"this project's codes": OWN, "lungmask's codes": LUNGMASK, "lungmask's lobes": LUNGMASK_LOBES}

@@ -32,7 +32,13 @@ MARK = ".pneumobundle"
 WRITTEN = (".json", ".csv", ".html", ".md", ".png", ".svg", ".pt", ".ts", ".onnx", ".nii.gz", ".dcm", ".zip")
 # Which are never replaced, see `pipeline.core.atomic.keep_json`, and lie there before a training begins
 KEPT = frozenset({*STUDY_FILES, "train.json", "inference.json"})
-WRITTEN_FOLDERS = frozenset({"data", "predictions", PROBABILITIES, "units", "members", "supervised"})
+# Of nnU-Net, by the names of the variables that lead there
+NNUNET_RAW, NNUNET_PREPROCESSED, NNUNET_RESULTS = "nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"
+WRITTEN_FOLDERS = frozenset({"data", "predictions", PROBABILITIES, "units", "members", "supervised"}) | {
+    NNUNET_RAW,
+    NNUNET_PREPROCESSED,
+    NNUNET_RESULTS,
+}
 
 
 def check_output(output_dir: str | Path, *reads: str | Path, what: str = "OUT") -> None:

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.errors import InputError
-from pipeline.folders.codings import CODE, meaning_of
+from pipeline.folders.codings import CODE, VALIDATION, meaning_of
 from pipeline.folders.layouts import image_files
+from pipeline.folders.several import told
 from pipeline.scans.scan import Geometry, case_name, read_geometry, read_scan
 from pipeline.scans.simpleitk import sitk
 
 # Of two labels of one scan, the overlap from which on they are taken to be of it where names say nothing
 SAME_DICE = 0.5
+# Those of nnU-Net's training, below the folder of all folds
+VALIDATIONS = f"fold_*/{VALIDATION}"
 # Where TotalSegmentator writes a file a structure, their names begin and end so
 LOBE_FILES = "lung_*.nii.gz"
 
@@ -36,14 +39,14 @@ class Joined:
     missing: Sequence[str]
 
 
-def join(folder: Path, cases: Sequence[Mapping[str, Any]]) -> Joined:
+def join(folders: Sequence[Path], cases: Sequence[Mapping[str, Any]]) -> Joined:
     """Labels of cases, entries of a datalist with absolute paths, by names, else by grid and content.
 
     `x`, `x_seg`, `x-lungs` and `x_0000` are names of case `x`, unless a longer case name fits. What no name tells is of
     the case whose reference is on the same grid and has most in common with it. Raises InputError where a folder holds
     no label file, and where two files are of one case.
     """
-    files = _label_files(folder)
+    files = [file for folder in folders for file in _label_files(folder)]
     by_case: dict[str, Path] = {}
     unnamed = []
     for file in files:
@@ -63,7 +66,7 @@ def join(folder: Path, cases: Sequence[Mapping[str, Any]]) -> Joined:
             by_case[name] = file
     if not by_case:
         raise InputError(
-            f"{folder}: none of its {len(files)} label files is of a case of DATA, neither by name ({files[0].name} "
+            f"{told(folders)}: none of {len(files)} label files is of a case of DATA, neither by name ({files[0].name} "
             f"against {cases[0]['case']}) nor by grid and content; name them as the scans are named."
         )
     return Joined(by_case, strangers, [case["case"] for case in cases if case["case"] not in by_case])
@@ -73,6 +76,7 @@ def _label_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"PREDICTIONS is {folder}, but there is no such folder; check the path.")
     files = [*image_files(folder), *sorted({file.parent for file in folder.glob(f"*/{LOBE_FILES}")})]
+    files = files or [file for part in sorted(folder.glob(VALIDATIONS)) for file in image_files(part)]
     if not files:
         raise InputError(f"{folder}: holds no label file; expected one a scan, such as NAME.nii.gz.")
     return files

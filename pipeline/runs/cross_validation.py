@@ -133,7 +133,7 @@ class CrossValidation:
         if self.only_fold >= self.folds:
             raise InputError(f"fold: {self.only_fold} came; expected 0 to {self.folds - 1}; choose one of them.")
         self.keep_all(configurations)
-        self.warn_of_leaks(study)
+        study.warn_of_leaks()
         if untested := study.untested():
             logger.info(
                 "%d of %d cases are tested in no fold: single slices where there are volumes, or what the split leaves "
@@ -328,11 +328,6 @@ class CrossValidation:
         if several := name == TRAIN and self.gpus > 1:
             asked["config_file"] = [str(asked["config_file"]), str(SEVERAL_GPUS)]
         run_bundle(what, asked, threads, self.gpus if several else 1)
-
-    def warn_of_leaks(self, study: Study) -> None:
-        leaking = study.folds.get("leaking_patients", [])
-        if leaking:
-            logger.warning("This split has scans of one patient on both sides: %s", ", ".join(leaking))
 
     def evaluate_finished(self) -> None:
         """As `evaluate`, of those folds that are done, naming the others; InputError where there is none."""

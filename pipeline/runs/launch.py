@@ -89,6 +89,7 @@ def folders_of(work: Any, units: Sequence[Unit]) -> list[str | Path]:
         work.place,
         *(unit.folder for unit in units),
         *(name for each in data if each for name in named_folders(each)),
+        *getattr(work, "outside", {}).values(),
     ]
 
 

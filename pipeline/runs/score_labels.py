@@ -20,6 +20,7 @@ from pipeline.folders.codings import Coding, asked, of_dataset_json, recognised,
 from pipeline.folders.output_folder import claim_output
 from pipeline.folders.outside_labels import Joined, join, on_grid_of, read_outside_label
 from pipeline.folders.several import Data, data_folders
+from pipeline.folders.several import told as told_folders
 from pipeline.runs.scores import job_of, write_scores
 from pipeline.scans.scan import read_geometry
 from pipeline.scans.simpleitk import sitk
@@ -34,14 +35,15 @@ class LabelScore:
     """Label files against the references of a data set.
 
     Args:
-        predictions: folder of the label files; `pipeline.folders.outside_labels.join` says how they are named.
+        predictions: folder of the label files, or several, or nnU-Net's of all folds of a training;
+            `pipeline.folders.outside_labels.join` says how files are named.
         dataset_dir: labelled scans, in any layout; a folder, or several as one data set.
         output_dir: gets what a cross-validation's folder has, but for trainings.
         name: of what made the label files, for tables and pages.
         codes: what their numbers mean, as `pipeline.folders.codings.asked` takes it; empty to recognise it.
     """
 
-    predictions: Path
+    predictions: Data
     dataset_dir: Data
     output_dir: Path
     name: str
@@ -55,9 +57,9 @@ class LabelScore:
                 "another OUT."
             )
         datalist = read_datalist(self.dataset_dir)
-        claim_output(self.output_dir, self.predictions, *data_folders(self.dataset_dir))
+        claim_output(self.output_dir, *self.folders, *data_folders(self.dataset_dir))
         everyone = [case["case"] for case in datalist["training"]]
-        joined = join(self.predictions, self.study(datalist, everyone).held_out(0))
+        joined = join(self.folders, self.study(datalist, everyone).held_out(0))
         self.tell(joined)
         coding = self.coding(joined)
         logger.info("Label files of %s, by %s", self.name, told(coding))
@@ -80,6 +82,10 @@ class LabelScore:
         jobs = [job_of(study, case, 0) for case in study.held_out(0)]
         write_scores(self.output_dir, self.name, jobs, classes)
 
+    @property
+    def folders(self) -> list[Path]:
+        return data_folders(self.predictions)
+
     def tell(self, joined: Joined) -> None:
         """Whom no score is of, and which files were passed over."""
         for what, names in (
@@ -97,8 +103,15 @@ class LabelScore:
     def coding(self, joined: Joined) -> Coding:
         if self.codes:
             return asked(self.codes)
-        named = of_dataset_json(self.predictions)
-        return named or recognised(self.predictions, map(read_outside_label, joined.files.values()))
+        named = [coding for folder in self.folders if (coding := of_dataset_json(folder))]
+        if others := [coding for coding in named if coding.meanings != named[0].meanings]:
+            raise InputError(
+                f"PREDICTIONS has folders that name their labels differently: {told(named[0])}, and {told(others[0])}; "
+                "score them one by one."
+            )
+        if len(named) == len(self.folders):
+            return named[0]
+        return recognised(told_folders(self.folders), map(read_outside_label, joined.files.values()))
 
 
 def numbers_of_classes(image: sitk.Image, coding: Coding, classes: LabelMap) -> sitk.Image:

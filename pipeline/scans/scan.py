@@ -203,6 +203,16 @@ def read_geometry(path: str | Path) -> Geometry:
         return _geometry(reader, path)
 
 
+def is_plain_nifti(path: Path) -> bool:
+    """Whether a file is a .nii.gz of one volume that other programs read as `read_scan` does: a copy will do then."""
+    header = read_header(path)
+    if not path.name.lower().endswith(".nii.gz") or header.packed != GZIP:
+        return False
+    with _opened(path, header) as reader:
+        plain = reader.GetDimension() == 3 and reader.GetNumberOfComponents() == 1
+        return plain and not _is_misread(reader, header)
+
+
 def _geometry(reader: sitk.ImageFileReader, path: str | Path) -> Geometry:
     _check_one_volume(reader.GetSize(), path)
     geometry = Geometry.of(reader)

@@ -18,12 +18,13 @@ from pipeline.experiments.ablation import Ablation
 from pipeline.experiments.description import described
 from pipeline.experiments.experiment import Experiment
 from pipeline.folders.output_folder import claim_output
-from pipeline.folders.several import Data, named_folders
+from pipeline.folders.several import Data, data_folders, named_folders, output_name
 from pipeline.inference.starter_model import CARD, MODELS, STARTER
 from pipeline.phantom.dataset import write_set
-from pipeline.runs.compare import Networks
+from pipeline.runs.compare import Networks, outside_of
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.launch import launch
+from pipeline.runs.nnunet import NnUNetData
 from pipeline.runs.score_labels import LabelScore
 from pipeline.runs.starter import make_starter
 from pipeline.runs.status import cancel_run, status_text
@@ -171,6 +172,7 @@ def compare(given: SimpleNamespace) -> None:
         networks=given.networks.split(),
         structures=given.structure.split(),
         against=given.against,
+        outside=outside_of(vars(given)["with"] or ""),
         **_shared(given, data, out),
     )
     launch(networks, given.launch, cluster_of(given))
@@ -211,13 +213,15 @@ def evaluate(given: SimpleNamespace) -> None:
 
 
 def score(given: SimpleNamespace) -> None:
-    asked = " ".join(given.given_words or [given.predictions or ""])
-    if not asked:
-        raise InputError("PREDICTIONS is missing: the folder of the label files.")
-    predictions = Path(path(asked))
-    name = given.name or predictions.resolve().name
+    predictions = folders(given.predictions)
+    name = given.name or output_name(data_folders(predictions))
     out = Path(path(given.out)) if given.out else Path("runs", "score", name)
     LabelScore(predictions, dataset_of(given), out, name, given.codes or "").run()
+
+
+def nnunet(given: SimpleNamespace) -> None:
+    out = Path(path(given.out)) if given.out else Path("runs", "nnunet")
+    logs.result(NnUNetData(dataset_of(given), out, given.folds, given.split, given.seed).run())
 
 
 def status(given: SimpleNamespace) -> None:

@@ -7,6 +7,7 @@ from pipeline.core.annotation import (
     NO_LUNGS,
     PLACE,
     Annotation,
+    certain_classes,
     check_annotated,
     host_classes,
     target_of_code,
@@ -110,3 +111,18 @@ def test_what_is_to_be_ignored_is_no_infection_and_keeps_its_code():
     codes = np.array([0, 2, 3, 5, IGNORE], np.uint8)
     assert infected(codes).tolist() == [False, False, True, True, False]
     assert label_map("lungs_infection").classes_of(codes).tolist() == [0, 2, 3, 3, IGNORE]
+
+
+@pytest.mark.parametrize(
+    ("structures", "told"),
+    [
+        (None, {0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 5: 3}),
+        (["infection"], {3: 3, 4: 3, 5: 3}),
+        (["left_lung", "right_lung"], {0: 0}),
+        (["lungs", "infection"], {0: 0, 3: 3, 4: 3, 5: 3}),
+        (["lungs"], {0: 0}),
+    ],
+)
+def test_a_voxel_is_certain_where_its_label_tells_it_from_every_other_class(structures, told):
+    table = certain_classes(label_map("lungs_infection"), Annotation.of(structures))
+    assert {code: int(number) for code, number in enumerate(table) if number != IGNORE} == told

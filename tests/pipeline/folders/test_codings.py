@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +25,7 @@ def label(*parts: tuple[int, slice], flipped: bool = False) -> sitk.Image:
 
 
 def known(image: sitk.Image) -> str:
-    return recognised(Path("labels"), [image]).name
+    return recognised("labels", [image]).name
 
 
 @pytest.mark.parametrize("flipped", [False, True])
@@ -59,7 +58,7 @@ def test_one_lung_alone_does_not_tell_its_side():
 def test_files_that_differ_are_refused():
     files = [label((1, LEFT), (2, RIGHT)), label((1, RIGHT), (2, LEFT))]
     with pytest.raises(InputError, match="several codings, lungmask's codes, this project's codes"):
-        recognised(Path("labels"), files)
+        recognised("labels", files)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_cases_without_a_file_and_files_of_no_case_are_told(data, tmp_path, capl
 
 def test_a_folder_of_nobodys_labels_is_refused(data, tmp_path):
     predictions = made(data, tmp_path / "strangers", np.zeros_like, names=["x", "y", "z"])
-    with pytest.raises(InputError, match="none of its 3 label files is of a case of DATA"):
+    with pytest.raises(InputError, match="none of 3 label files is of a case of DATA"):
         score(predictions, data, tmp_path / "out")
 
 
