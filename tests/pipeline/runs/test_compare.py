@@ -89,7 +89,7 @@ def test_a_reader_is_compared_with_networks_on_the_cases_that_both_have(networks
     text = networks(["enet", "lednet"], outside={"somebody": str(reader(tmp_path, 0, 1, 3))}).run()
     assert "Comparison of 2 networks and 1 set of labels made elsewhere" in text
     assert "5 cases of 5 patients, the same 2 folds for all" in text
-    assert "somebody: These label maps were made elsewhere. Nothing here tells whether what made them has seen" in text
+    assert "somebody: these label maps were made elsewhere. Nothing here tells whether what made them has seen" in text
     assert "somebody has labels of 3 of 5 cases" in text
     page = json.loads((tmp_path / "out" / "comparison.json").read_text())
     pairs = {(one["first"], one["second"]): one["cases"] for one in page["comparisons"]}
