@@ -21,13 +21,12 @@ from batchgenerators.transforms.color_transforms import (
 from transforms.deform_and_crop import DeformAndCrop, Move
 from transforms.lung_mirror import LungMirror, swap_codes
 from transforms.random_field_of_view import RandomFieldOfView
-from transforms.random_lesion_contrast import RandomLesionContrast
 from transforms.random_window import RandomWindow
 
 # What a voxel becomes depends on its own value and on statistics of all
 POINTWISE = (BrightnessMultiplicativeTransform, ContrastAugmentationTransform, GammaTransform, RandomWindow)
 # Change the scan itself by its label, before it is seen through any window
-BY_LABEL = (RandomFieldOfView, RandomLesionContrast)
+BY_LABEL = (RandomFieldOfView,)
 # Of a volume, from which those statistics are taken: a standard error of 0.003 deviations of the mean
 SAMPLED_VALUES = 100_000
 # None of a scan's is infinite or not a number
