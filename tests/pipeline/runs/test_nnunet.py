@@ -190,8 +190,12 @@ def test_a_fold_that_tests_no_scan_is_refused(data, tmp_path):
     for kind in ("images", "labels"):
         image = sitk.ReadImage(str(data / kind / "case_4.nii.gz"))
         sitk.WriteImage(image[:, :, 6:7], str(data / kind / "case_4.nii.gz"))
-    with pytest.raises(InputError, match="fold 3: tests no whole scan, without which nnU-Net does not train"):
-        made(data, tmp_path, "--split", "lopo", "--folds", 4)
+    split = tmp_path / "split.json"
+    names = sorted(file.name.removesuffix(".nii.gz") for file in (data / "images").iterdir())
+    split.write_text(json.dumps({"folds": [{"fold": place, "test": [name]} for place, name in enumerate(names)]}))
+    last = names.index("case_4")
+    with pytest.raises(InputError, match=f"fold {last}: tests no whole scan, without which nnU-Net does not train"):
+        made(data, tmp_path, "--split", split, "--folds", len(names))
 
 
 def test_what_to_type_is_told(data, tmp_path, capsys):
