@@ -12,11 +12,12 @@ import numpy as np
 
 from evaluation.measures.cases import Row, read_metrics_csv
 from evaluation.measures.flags import FAILED_BELOW
-from evaluation.statistics.findings import read_findings
+from evaluation.statistics.findings import read_findings, severity_worth
 from evaluation.statistics.intervals import estimate, patient_means
 from pipeline.core.atomic import read_json
 from pipeline.core.progress_bar import duration
 from pipeline.core.run_files import DATALIST, METRICS_FILE
+from pipeline.core.temperature import read_temperature
 from pipeline.core.text_table import markdown
 from pipeline.inference.starter_model import in_words
 from pipeline.scans.scan import GREY_255, HOUNSFIELD
@@ -41,6 +42,7 @@ def card(model: Path, described: Mapping[str, Any]) -> str:
         "What it was trained on": _sources(cases, described),
         "What it is worth": _worth(rows, cases, described),
         "Every scan, the worst first": _every_scan(rows, cases),
+        "How sure it is": _how_sure(model, rows),
         "What the flags were worth": _flags(model, rows),
         "How to make it again": _again(described, trained),
         "Licence": _licence(described),
@@ -152,6 +154,19 @@ def _shown(row: Row | None) -> str:
     if row is None:
         return "-"
     return f"{row['dice']:.3f}" if row["reference_ml"] else f"none; {row['prediction_ml']:.0f} ml found"
+
+
+def _how_sure(model: Path, rows: Sequence[Row]) -> str:
+    """How far the infected share of the lungs was off, and the temperature."""
+    found = severity_worth(read_findings(model), rows)
+    sentences = [*(found.sentences if found else ())]
+    if temperature := read_temperature(model):
+        sentences.append(
+            f"Its probabilities of infection, as PROBABILITIES=1 writes them, are tempered by "
+            f"{temperature.temperature:.2f}, fitted on the {temperature.patients} held-out patients; over 1 says that "
+            "the network itself is too sure."
+        )
+    return "\n".join(f"- {sentence}" for sentence in sentences) or "Nobody has measured it."
 
 
 def _flags(model: Path, rows: Sequence[Row]) -> str:

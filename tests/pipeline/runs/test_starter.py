@@ -102,6 +102,10 @@ def test_the_card_has_the_figures_of_the_cross_validation(made):
     for row in read_metrics_csv(made.run / "metrics.csv"):
         if row["structure"] == "left_lung":
             assert f"| {row['dice']:.3f} |" in card
+    told = (made.run / "summary.json").read_text()
+    graded = json.loads(told)["severity"]["held_out"]
+    assert f"- The CT grade was right in {graded['grades_right']} of {graded['graded']} patients." in card
+    assert ("are tempered by" in card) == (made.run / "temperature.json").is_file()
     assert "Research only. Not a medical device." in card
     assert "CC BY-NC-SA 4.0" in (made.models / NAME / "data_license.txt").read_text(encoding="utf-8")
 
