@@ -338,8 +338,7 @@ COMMANDS = (
         "run=needed metric structure",
         "looking.statistics",
         (
-            ("statistics runs/unet_3d/cv runs/anam_net/cv", "Dice, every structure"),
-            ("statistics runs/unet_3d/cv runs/anam_net/cv --structure infection", "one structure"),
+            ("statistics runs/unet_3d/cv runs/anam_net/cv --structure infection", "Dice of one structure"),
             ("statistics runs/unet_3d/cv other/cv --metric severity", "whether severity's intervals held, of any data"),
         ),
         words="run",
