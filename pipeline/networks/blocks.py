@@ -16,13 +16,17 @@ def conv_norm(
     dilation: int = 1,
     groups: int = 1,
     bias: bool = True,
+    momentum: float = 0.1,
 ) -> nn.Sequential:
-    """2D convolution whose padding keeps the size (at stride 1), then batch norm."""
+    """2D convolution whose padding keeps the size (at stride 1), then batch norm.
+
+    `momentum` is what a new batch weighs in the running statistics.
+    """
     taps = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     padding = (dilation * (taps[0] - 1) // 2, dilation * (taps[1] - 1) // 2)
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, taps, stride, padding, dilation, groups, bias),
-        nn.BatchNorm2d(out_channels),
+        nn.BatchNorm2d(out_channels, momentum=momentum),
     )
 
 
@@ -35,10 +39,18 @@ def conv_norm_relu(
     dilation: int = 1,
     groups: int = 1,
     bias: bool = True,
+    momentum: float = 0.1,
 ) -> nn.Sequential:
     """`conv_norm`, then ReLU."""
     layers = conv_norm(
-        in_channels, out_channels, kernel_size, stride=stride, dilation=dilation, groups=groups, bias=bias
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=stride,
+        dilation=dilation,
+        groups=groups,
+        bias=bias,
+        momentum=momentum,
     )
     return layers.append(nn.ReLU(inplace=True))
 

@@ -8,21 +8,19 @@ Parameters for 1 channel and 4 classes, with two auxiliary heads: 948,652.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
 
-from pipeline.networks.blocks import require_multiple
+from pipeline.networks.blocks import conv_norm_relu, require_multiple
 from pipeline.networks.weights_loaded import KnowsItsWeights
 
 
-def unit(in_channels: int, out_channels: int, momentum: float) -> nn.Sequential:
-    """3x3 convolution that keeps the size, batch norm, ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels, momentum=momentum),
-        nn.ReLU(inplace=True),
-    )
+def two_units(in_channels: int, out_channels: int, momentum: float) -> list[nn.Module]:
+    """3x3 convolution that keeps the size, batch norm, ReLU, twice."""
+    channels = (in_channels, out_channels, out_channels)
+    return [conv_norm_relu(fine, coarse, bias=False, momentum=momentum) for fine, coarse in pairwise(channels)]
 
 
 class Up(nn.Module):
@@ -34,7 +32,7 @@ class Up(nn.Module):
     def __init__(self, coarse: int, fine: int, momentum: float, head: nn.Module | None) -> None:
         super().__init__()
         self.up = nn.ConvTranspose2d(coarse, fine, kernel_size=2, stride=2)
-        self.units = nn.Sequential(unit(2 * fine, fine, momentum), unit(fine, fine, momentum))
+        self.units = nn.Sequential(*two_units(2 * fine, fine, momentum))
         self.head = head
 
     def forward(self, x: torch.Tensor, skips: list[torch.Tensor]) -> torch.Tensor:
@@ -69,7 +67,7 @@ class PneumoNet(KnowsItsWeights):
         # Nothing is pooled before the finest level
         pools: list[nn.Module] = [nn.Identity(), *(nn.MaxPool2d(2) for _ in features[1:])]
         self.encoder = nn.ModuleList(
-            nn.Sequential(pool, unit(fine, coarse, batch_norm_momentum), unit(coarse, coarse, batch_norm_momentum))
+            nn.Sequential(pool, *two_units(fine, coarse, batch_norm_momentum))
             for pool, fine, coarse in zip(pools, [in_channels, *features[:-1]], features, strict=True)
         )
         self.decoder = nn.ModuleList(
