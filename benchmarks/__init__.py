@@ -1,5 +1,5 @@
 """Measurements side by side with stock MONAI.
 
 Takes from: pipeline/core, pipeline/scans, transforms, pipeline/folders, pipeline/phantom, evaluation/measures,
-evaluation/costs, pipeline/inferers, pipeline/training, pipeline/inference.
+evaluation/statistics, evaluation/costs, pipeline/inferers, pipeline/training, pipeline/inference.
 """

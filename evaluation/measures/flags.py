@@ -140,7 +140,22 @@ INTENSITY = Limits(
     undefined="There is no uninfected lung in the segmentation to tell the scan's units by.",
     form=".0f",
 )
-EVERY = (LUNG_VOLUME, LEFT_SHARE, INFECTION_OUTSIDE, FRAGMENTS, AGREEMENT, INTENSITY)
+# Of a label map, other label maps and the scan; then what only the model itself can tell
+OF_LABELS = (LUNG_VOLUME, LEFT_SHARE, INFECTION_OUTSIDE, FRAGMENTS, AGREEMENT, INTENSITY)
+UNLIKE_TRAINING = Limits(
+    name="unlike_training",
+    unit="of the limit",
+    low=-math.inf,
+    high=1,
+    reason="how far the scan is from the training scans in the network's deepest layer, or in the grey levels where it "
+    "found something, in units of what held-out patients of the model's run reach that it segmented well",
+    within="The network sees this scan much as those that it was trained on ({value:.2f} of the limit).",
+    above="To the network this scan is unlike those that it was trained on ({value:.1f} times the limit that held-out "
+    "patients set): it may be wrong where it looks right; look at every slice.",
+    undefined="How far this scan is from those of the training is not known.",
+    form=".2f",
+)
+EVERY = (*OF_LABELS, UNLIKE_TRAINING)
 
 
 @dataclass(frozen=True)
@@ -181,7 +196,7 @@ def case_flags(
     name: str = "scan",
     lungs: np.ndarray | None = None,
 ) -> list[Flag]:
-    """The flags of a predicted label map, in the order of EVERY; the last two need other predictions and the scan.
+    """The flags of a predicted label map, in the order of OF_LABELS; the last two need other predictions and the scan.
 
     `labels` and `others` hold the project's codes; `others` are of the same scan by other models: of other folds, of an
     ensemble, of other networks. `lungs` are the whole lungs of `labels`, where known, as

@@ -9,7 +9,7 @@ from evaluation.measures.flags import bounds
 from evaluation.measures.severity import GRADES
 from evaluation.report.tables import ABSENT, Cell, Table, name_of, share_cell, text_cells
 from evaluation.statistics.findings import Finding, raised_flags
-from evaluation.statistics.flag_worth import Worth
+from evaluation.statistics.flag_worth import INTERVAL, Worth, interval_of
 from evaluation.statistics.severity_worth import COLUMNS, SeverityWorth
 from evaluation.tables.severity_table import SHARES, GradeAgreement
 
@@ -79,9 +79,10 @@ def worth_table(worths: Sequence[Worth]) -> Table:
         [
             Cell(name_of(one.name)),
             share_cell(one.auroc),
+            Cell(interval_of(one).replace("-", ABSENT)),
             *text_cells((f"{one.caught} of {one.failed}", f"{one.false_alarms} of {one.others}", one.left_out)),
         ]
         for one in worths
     ]
-    columns = ["flag", "AUROC", "raised in failed cases", "raised in others", "undefined"]
+    columns = ["flag", "AUROC", INTERVAL, "raised in failed cases", "raised in others", "undefined"]
     return Table("What each flag is worth here", columns, body)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,16 +109,27 @@ def score_and_examine(jobs: Iterable[Job], label_map: LabelMap) -> tuple[list[Ro
     return [row for rows, _ in measured for row in rows], [finding for _, finding in measured]
 
 
+def with_flags(findings: Sequence[Finding], more: Mapping[tuple[str, int], Flag]) -> list[Finding]:
+    """Findings with one more flag of each case and fold that has one."""
+    extra = [more.get((finding.case, finding.fold)) for finding in findings]
+    return [
+        replace(finding, flags=(*finding.flags, flag)) if flag else finding
+        for finding, flag in zip(findings, extra, strict=True)
+    ]
+
+
 def worths(findings: Sequence[Finding], rows: Sequence[Row]) -> list[Worth]:
     """What each flag is worth on these cases, held against their Dice; none where there are no flags."""
-    dice = {(row["case"], row["fold"]): row["dice"] for row in rows if row["structure"] == JUDGED_BY}
+    judged = {(row["case"], row["fold"]): row for row in rows if row["structure"] == JUDGED_BY}
     # A case whose reference does not annotate what it is judged by has no score
-    flagged = [finding for finding in findings if finding.flags and (finding.case, finding.fold) in dice]
+    flagged = [finding for finding in findings if finding.flags and (finding.case, finding.fold) in judged]
+    scores = [judged[finding.case, finding.fold] for finding in flagged]
+    dice, patients = [row["dice"] for row in scores], [row["patient_id"] for row in scores]
     found = []
     for limits in EVERY:
         flags = [{flag.limits.name: flag for flag in finding.flags}.get(limits.name) for finding in flagged]
         if any(flags):
-            found.append(worth(limits.name, flags, [dice[finding.case, finding.fold] for finding in flagged]))
+            found.append(worth(limits.name, flags, dice, patients=patients))
     return found
 
 

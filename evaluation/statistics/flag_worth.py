@@ -13,20 +13,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 # Whose stats, half a second, is loaded when it is first used: what reads results does not need it
 import scipy
 
 from evaluation.measures.cases import read_labels
 from evaluation.measures.flags import EVERY, FAILED_BELOW, Flag, case_flags
 from evaluation.statistics.comparison import read_runs
+from evaluation.statistics.intervals import CONFIDENCE, FEWEST, RESAMPLES, SEED
+from evaluation.statistics.unlike_training import held_out_distances, unlike_flags
 from pipeline.core.atomic import read_json
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_CODES, STRUCTURES
 from pipeline.core.run_files import DATALIST, METRICS_FILE, PREDICTIONS
+from pipeline.core.scan_traits import folds_of
 from pipeline.core.text_table import aligned, listed, number
 from pipeline.scans.scan import read_scan
 
 logger = logging.getLogger(__name__)
+INTERVAL = f"{100 * CONFIDENCE:.0f} % interval"
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Worth:
         false_alarms: other cases for which it was raised.
         left_out: cases where the flag or their Dice is undefined.
         by_chance: chance that a flag which knows nothing puts all failed cases first; None without either kind.
+        low, high: of the AUROC's 95 % interval; None where there is no AUROC, or too few patients for one.
     """
 
     name: str
@@ -51,6 +58,8 @@ class Worth:
     false_alarms: int
     left_out: int
     by_chance: float | None
+    low: float | None = None
+    high: float | None = None
 
 
 def auroc(failed: Sequence[float], others: Sequence[float]) -> float | None:
@@ -64,24 +73,63 @@ def auroc(failed: Sequence[float], others: Sequence[float]) -> float | None:
     return float(ranks.sum() - len(failed) * (len(failed) + 1) / 2) / (len(failed) * len(others))
 
 
-def worth(name: str, flags: Sequence[Flag | None], dice: Sequence[float], failed_below: float = FAILED_BELOW) -> Worth:
-    """The worth of one flag on several cases: the flag of each, None where it could not be had, and its Dice."""
+def auroc_interval(
+    suspicion: Sequence[float], failed: Sequence[bool], patients: Sequence[str]
+) -> tuple[float, float] | None:
+    """Ends of the 95 % interval of the AUROC: percentiles over resamples of the patients that hold cases of both kinds.
+
+    None of fewer than FEWEST patients, or where hardly a resample does.
+    """
+    of_patient = {patient: place for place, patient in enumerate(dict.fromkeys(patients))}
+    if len(of_patient) < FEWEST:
+        return None
+    value, failure = np.asarray(suspicion, float), np.asarray(failed, bool)
+    whose = np.array([of_patient[patient] for patient in patients])
+    # Not by subtraction: infinite suspicions are equal too
+    mine, theirs = value[failure][:, None], value[~failure][None]
+    before = (mine > theirs) + 0.5 * (mine == theirs)
+    draw = np.random.default_rng(SEED)
+    times = draw.multinomial(len(of_patient), np.full(len(of_patient), 1 / len(of_patient)), RESAMPLES)
+    of_failed, of_others = times[:, whose[failure]], times[:, whose[~failure]]
+    pairs = of_failed.sum(1) * of_others.sum(1)
+    usable = pairs > 0
+    if usable.sum() < RESAMPLES / 2:
+        return None
+    found = ((of_failed @ before) * of_others).sum(1)[usable] / pairs[usable]
+    low, high = np.percentile(found, [100 * (1 - CONFIDENCE) / 2, 100 * (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def worth(
+    name: str,
+    flags: Sequence[Flag | None],
+    dice: Sequence[float],
+    failed_below: float = FAILED_BELOW,
+    patients: Sequence[str] | None = None,
+) -> Worth:
+    """The worth of one flag on several cases: the flag of each, None where it could not be had, its Dice and patient.
+
+    Without `patients` each case is one.
+    """
     known = [
-        (flag, value < failed_below)
-        for flag, value in zip(flags, dice, strict=True)
+        (flag, value < failed_below, patient)
+        for flag, value, patient in zip(flags, dice, patients or [str(i) for i in range(len(dice))], strict=True)
         if flag is not None and flag.suspicion is not None and not math.isnan(value)
     ]
-    failed = [flag.suspicion or 0.0 for flag, failure in known if failure]
-    others = [flag.suspicion or 0.0 for flag, failure in known if not failure]
+    suspicion, failures = [flag.suspicion or 0.0 for flag, *_ in known], [failure for _, failure, _ in known]
+    failed = [value for value, failure in zip(suspicion, failures, strict=True) if failure]
+    others = [value for value, failure in zip(suspicion, failures, strict=True) if not failure]
+    both = auroc_interval(suspicion, failures, [patient for *_, patient in known]) if failed and others else None
     return Worth(
         name,
         auroc(failed, others),
         len(failed),
         len(others),
-        sum(flag.raised for flag, failure in known if failure),
-        sum(flag.raised for flag, failure in known if not failure),
+        sum(flag.raised for flag, failure, _ in known if failure),
+        sum(flag.raised for flag, failure, _ in known if not failure),
         len(dice) - len(known),
         1 / math.comb(len(known), len(failed)) if failed and others else None,
+        *(both or (None, None)),
     )
 
 
@@ -102,14 +150,17 @@ def measure(
                 "expected label_map lungs_infection."
             )
     first, images = next(iter(runs.values())), images_of(Path(folders[0]))
-    flags, dice = [], []
+    own = unlike_flags(held_out_distances(folds_of(Path(folders[0]))), list(first.values()))
+    flags, dice, patients = [], [], []
     for case, fold, found in first:
         if found == structure:
             logger.info("case %s", case)
-            flags.append(flags_of(folders, case, images[case]))
+            of_model = {flag.limits.name: flag for key, flag in own.items() if key == (case, fold)}
+            flags.append(flags_of(folders, case, images[case]) | of_model)
             dice.append(first[case, fold, found]["dice"])
+            patients.append(first[case, fold, found]["patient_id"])
     names = [limits.name for limits in EVERY if any(limits.name in mine for mine in flags)]
-    return [worth(name, [mine.get(name) for mine in flags], dice, failed_below) for name in names]
+    return [worth(name, [mine.get(name) for mine in flags], dice, failed_below, patients) for name in names]
 
 
 def images_of(folder: Path) -> dict[str, Path]:
@@ -128,19 +179,24 @@ def flags_of(folders: Sequence[str | Path], case: str, image: Path) -> dict[str,
 
 def worth_table(found: Sequence[Worth], structure: str, failed_below: float = FAILED_BELOW) -> str:
     """A line a flag, and how far chance alone would go."""
-    lines = [["flag", "AUROC", "failed", "raised", "others", "raised", "left out"]]
+    lines = [["flag", "AUROC", INTERVAL, "failed", "raised", "others", "raised", "left out"]]
     for one in found:
         counts = (one.failed, one.caught, one.others, one.false_alarms, one.left_out)
-        lines.append([one.name, number(one.auroc), *map(str, counts)])
+        lines.append([one.name, number(one.auroc), interval_of(one), *map(str, counts)])
     told = worth_notes(found, structure, failed_below)
     return "\n".join(("What each flag is worth", aligned(lines), *listed(told)))
+
+
+def interval_of(found: Worth) -> str:
+    return "-" if found.low is None or found.high is None else f"{found.low:.3f} to {found.high:.3f}"
 
 
 def worth_notes(found: Sequence[Worth], structure: str, failed_below: float = FAILED_BELOW) -> list[str]:
     """What the numbers mean, and how much so many cases can tell."""
     return [
         f"Failed: Dice of {structure} below {failed_below:g}. AUROC: chance that a failed case is more suspicious than "
-        "another, 0.5 for a flag that knows nothing, - where there are no failed cases or no others.",
+        "another, 0.5 for a flag that knows nothing, - where there are no failed cases or no others. Its interval is "
+        "the bootstrap's over patients, too narrow for few.",
         *dict.fromkeys(chance(one, len(found)) for one in found),
     ]
 

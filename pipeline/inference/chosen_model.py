@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 
 from evaluation.statistics.findings import read_findings
 from evaluation.statistics.severity_interval import HeldOut
+from evaluation.statistics.unlike_training import Familiarity, read_limits
 from pipeline.bundle_files.archive import bundle_sha256
 from pipeline.bundle_files.bundle_source import CONFIG, is_bundle, opened
 from pipeline.core.atomic import read_json, write_json
@@ -21,6 +22,7 @@ from pipeline.core.configuration import AUTO, INFERENCE, mode_settings
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
 from pipeline.core.run_files import DATALIST
+from pipeline.core.scan_traits import familiar
 from pipeline.core.stages import has_first_stage, result_label_map
 from pipeline.core.temperature import Temperature, read_temperature
 from pipeline.inference.auto_mode import EIGHT_BITS, WHOLE, Choice, chosen_mode, has_eight_bits
@@ -43,6 +45,8 @@ class Model:
         label_map: name of what the numbers in its label files mean.
         trained_on: SHA-256 of the images that it was trained on, as far as its folder tells.
         held_out: infected shares of held-out cases of its run.
+        familiarity: by which a scan is told that is unlike those of the training; None where its folders do not tell,
+            and of bundles.
         temperatures: of its probabilities of infection, one, or of a mean one a member; none where they are as the
             network gives them, as those of a vote, which are shares of votes, and of bundles.
     """
@@ -52,6 +56,7 @@ class Model:
     label_map: str
     trained_on: frozenset[str] = frozenset()
     held_out: HeldOut = field(default_factory=HeldOut)
+    familiarity: Familiarity | None = None
     temperatures: tuple[Temperature, ...] = ()
 
     @property
@@ -92,6 +97,7 @@ def open_model(
             known = {
                 "trained_on": images_trained_on(members),
                 "held_out": _held_out(members),
+                "familiarity": _familiarity(members),
                 "temperatures": temperatures,
             }
             combined = {} if len(members) == 1 else {"method": method, "weights": weights}
@@ -201,6 +207,18 @@ def _temperatures(members: Sequence[Member], method: str) -> tuple[Temperature, 
         return ()
     found = [temperature for member in members for run in _run_of(member) if (temperature := read_temperature(run))]
     return tuple(found) if len(found) == len(members) else ()
+
+
+def _familiarity(members: Sequence[Member]) -> Familiarity | None:
+    """Of all members, or none where the folder of any of them does not tell."""
+    networks = []
+    for member in members:
+        known = familiar(member.weights.parent)
+        limits = [found for run in _run_of(member) if (found := read_limits(run))]
+        if known is None or not limits:
+            return None
+        networks.append((known, limits[0]))
+    return Familiarity(networks)
 
 
 def _run_of(member: Member) -> list[Path]:

@@ -22,6 +22,7 @@ from pipeline.core.configuration import METADATA
 from pipeline.core.device import synchronise
 from pipeline.core.errors import InputError, innermost, last_line
 from pipeline.core.quiet import quiet, silent
+from pipeline.core.scan_traits import Traits
 from pipeline.scans.in_memory import as_scan, as_tensor
 from pipeline.scans.scan import SCRATCH, Geometry, read_scan
 from pipeline.scans.simpleitk import sitk
@@ -31,6 +32,8 @@ NO_CASE = {"case": "", "image": ""}
 PREPARE, NETWORK, WAY_BACK = "prepare", "network", "write"
 # Keys of a case, and the steps of a configuration that this looks for; those of a bundle have a package of its own
 PREDICTION, UNCERTAINTY, PROBABILITIES, CALIBRATED = "pred", "uncertainty", "probabilities", "calibrated"
+# What keeps them while the network runs
+TRAITS = "scan_traits"
 # Of the files of an earlier version's steps
 CASE = "case"
 LOADS, SOFTMAX, LABELS = "LoadScanImaged", "SoftmaxInPlaced", "ToScannerLabeld"
@@ -46,6 +49,7 @@ class Answer(NamedTuple):
             the configuration, of an earlier version, has no place where they can be had.
         calibrated: of an ensemble with temperatures, beside these, the mean of its members' tempered probabilities of
             infection on the prepared grid, float16 (H, W, D).
+        traits: of the scan by each network, see `pipeline.inferers.traits`; empty where they cannot be had.
         seconds: of each stage.
     """
 
@@ -53,6 +57,7 @@ class Answer(NamedTuple):
     uncertainty: sitk.Image | None
     probabilities: torch.Tensor | None
     calibrated: torch.Tensor | None
+    traits: list[Traits]
     seconds: dict[str, float]
 
 
@@ -103,6 +108,8 @@ class Segmenter:
             self.evaluator = self.workflow.evaluator
             self.dataset = self.workflow.dataset
             self.device: torch.device = self.workflow.device
+        # Of an earlier version's configuration there is none
+        self._traits = self.evaluated(TRAITS) if self.setting(TRAITS) else None
         self._keep = _KeepProbabilities()
         if not self._files:
             self._write_nothing(self.evaluated("postprocessing"))
@@ -165,7 +172,8 @@ class Segmenter:
         kept = output.get(PROBABILITIES)
         tempered = output.get(CALIBRATED) if kept is not None else None
         calibrated = None if tempered is None else _halved(tempered)
-        return Answer(label, uncertainty, kept, calibrated, dict(self.seconds))
+        traits = list(self._traits.traits) if self._traits else []
+        return Answer(label, uncertainty, kept, calibrated, traits, dict(self.seconds))
 
     @contextmanager
     def _case(self, name: str, scan: sitk.Image, file: Path | None) -> Iterator[dict[str, Any]]:

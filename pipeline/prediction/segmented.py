@@ -182,6 +182,8 @@ class ScanSegmenter:
         if source.sha256 in self.model.trained_on:
             warned.append(TRAINED_ON)
         found, flags = found_in(answer.label, scan, self.model.labels, self.model.held_out, case)
+        if self.model.familiarity:
+            flags.append(self.model.familiarity.flag(answer.traits))
         clock.note("severity")
         return Segmented(
             source=source,

@@ -29,6 +29,7 @@ from pipeline.core.labels import label_map
 from pipeline.core.machine import cores
 from pipeline.core.progress_bar import duration
 from pipeline.core.run_files import PREDICTIONS, PROBABILITIES
+from pipeline.core.scan_traits import TRAITS_FILE
 from pipeline.core.stages import FIRST, Stage, result_label_map, stage_overrides, stages_of
 from pipeline.data.cache import CaseCache
 from pipeline.data.datalist import check_labels
@@ -40,6 +41,7 @@ from pipeline.training.checkpoint import FINISHED, MODEL
 
 logger = logging.getLogger(__name__)
 SEVERAL_GPUS = COMMON / "multi_gpu_train.yaml"
+TRAITS = COMMON / "traits.yaml"
 # How long the held-out cases of a fold took that were segmented last, with the start of the program
 SEGMENTATION = "segmentation.json"
 # By whom the lungs, or the infection, are that a cascade's second stage is trained with
@@ -105,7 +107,10 @@ class CrossValidation:
         with signals_passed_on():
             for stage in self.stages:
                 self.train(study, self.folds, stage)
-        return self.folder(self.stages[-1]) / f"fold{self.folds}"
+            folder = self.folder(self.stages[-1]) / f"fold{self.folds}"
+            if not (folder / TRAITS_FILE).exists():
+                self.infer_fold(f"fold {self.folds}: looking at the training scans", self.folds, "$[]")
+        return folder
 
     def fill_cache(self) -> None:
         """Begin the study and prepare all its scans, so that the folds can be trained where the scans are not."""
@@ -278,10 +283,19 @@ class CrossValidation:
             what = f"fold {fold}: segmenting {len(missing)} held-out cases"
             cases = f"$studies.unpredicted({json.dumps(str(self.output_dir))}, {fold})"
             began = time.monotonic()
-            # Given here and not in inference.json, which segments scans of others later on
-            self.infer(what, fold, self.stages[-1], cases, probability_dir=Path(self.output_dir) / PROBABILITIES)
+            self.infer_fold(what, fold, cases)
             timed = {"cases": len(missing), "seconds": round(time.monotonic() - began, 1)}
             write_json(self.folder(self.stages[-1]) / f"fold{fold}" / SEGMENTATION, timed)
+
+    def infer_fold(self, what: str, fold: int, cases: str) -> None:
+        """Segment held-out cases, an expression, and keep what the network makes of them and of its training scans."""
+        # Given here and not in inference.json, which segments scans of others later on
+        own = {
+            "probability_dir": Path(self.output_dir) / PROBABILITIES,
+            "fold_dir": self.folder(self.stages[-1]) / f"fold{fold}",
+            "familiar_cases": f"$training_traits.familiar_cases({json.dumps(str(self.output_dir))}, {fold})",
+        }
+        self.infer(what, fold, self.stages[-1], cases, [TRAITS], **own)
 
     def train(self, study: Study, fold: int, stage: Stage) -> None:
         """Train a stage on a fold unless that is done."""
@@ -308,25 +322,37 @@ class CrossValidation:
             cases = f"$studies.learnt_without({json.dumps(str(self.output_dir))}, {fold}, {json.dumps(str(found))})"
             self.infer(what, fold, self.stages[0], cases, output_dir=found)
 
-    def infer(self, what: str, fold: int, stage: Stage, cases: str, **arguments: Any) -> None:
-        """Segment cases, an expression, with a stage's model."""
+    def infer(
+        self, what: str, fold: int, stage: Stage, cases: str, overlays: Sequence[Path] = (), **arguments: Any
+    ) -> None:
+        """Segment cases, an expression, with a stage's model; `overlays` are files laid over its inference."""
         model_file = self.folder(stage) / f"fold{fold}" / MODEL
         own = self.own_configuration(INFERENCE, stage, fold)
-        self.bundle_run(what, INFERENCE, {"model_file": model_file, "cases": cases, **own, **arguments}, stage)
+        arguments = {"model_file": model_file, "cases": cases, **own, **arguments}
+        self.bundle_run(what, INFERENCE, arguments, stage, overlays)
 
     def own_configuration(self, name: str, stage: Stage, fold: int) -> dict[str, Path]:
         """The argument that gives a fold its own settings, where it has any."""
         file = self.folder(stage) / f"fold{fold}" / f"{name}.json"
         return {"config_file": file} if file.exists() else {}
 
-    def bundle_run(self, what: str, name: str, arguments: Mapping[str, Any], stage: Stage | None = None) -> None:
+    def bundle_run(
+        self,
+        what: str,
+        name: str,
+        arguments: Mapping[str, Any],
+        stage: Stage | None = None,
+        overlays: Sequence[Path] = (),
+    ) -> None:
         """Run `train` or `inference` with arguments; `stage` is the last one where none is given."""
         configuration = self.folder(stage or self.stages[-1]) / f"{name}.json"
         # Side by side, more threads than cores would be in one another's way
         threads = max(1, cores() // self.side_by_side) if self.side_by_side > 1 else 0
         asked = {"config_file": configuration, **arguments}
         if several := name == TRAIN and self.gpus > 1:
-            asked["config_file"] = [str(asked["config_file"]), str(SEVERAL_GPUS)]
+            overlays = [*overlays, SEVERAL_GPUS]
+        if overlays:
+            asked["config_file"] = [str(file) for file in (asked["config_file"], *overlays)]
         run_bundle(what, asked, threads, self.gpus if several else 1)
 
     def evaluate_finished(self) -> None:

@@ -18,11 +18,13 @@ import torch
 
 from evaluation.statistics.findings import FLAGS_FILE, SEVERITY_FILE
 from evaluation.statistics.reliability import RELIABILITY_FILE
+from evaluation.statistics.unlike_training import LIMITS_FILE
 from pipeline.bundle_files.archive import write_checksums
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.configuration import INFERENCE, TRAIN
 from pipeline.core.errors import InputError
 from pipeline.core.run_files import DATA_LICENCE_FILE, DATALIST, FOLDS, METRICS_FILE, SUMMARY_FILE
+from pipeline.core.scan_traits import TRAITS_FILE
 from pipeline.core.temperature import TEMPERATURE_FILE
 from pipeline.inference.starter_model import CARD, STARTER
 from pipeline.runs.cross_validation import CrossValidation
@@ -33,8 +35,8 @@ logger = logging.getLogger(__name__)
 # By which such a folder is known
 OWN = (DATALIST, CARD, DATA_LICENCE_FILE)
 COPIED = (FOLDS, METRICS_FILE, SUMMARY_FILE, SEVERITY_FILE, FLAGS_FILE)
-# Of runs whose probabilities could be scored
-COPIED_IF_THERE = (RELIABILITY_FILE, TEMPERATURE_FILE)
+# Of runs whose probabilities could be scored, and with enough patients
+COPIED_IF_THERE = (RELIABILITY_FILE, TEMPERATURE_FILE, LIMITS_FILE)
 # Of a configuration, which name places of the machine that it was made on
 PLACES = {"dataset_dir": "data", "cache_dir": "data/cache"}
 
@@ -74,6 +76,8 @@ def lay_down(run: Path, fold: Path, draft: Path, described: Mapping[str, Any]) -
         own = {**PLACES, "output_dir": f"runs/{described['name']}/cv" if name == TRAIN else "predictions"}
         write_json(draft / f"{name}.json", {**content, **{key: own[key] for key in own if key in content}})
     shutil.copyfile(fold / FINISHED, draft / fold.name / FINISHED)
+    # Of its training scans; it has held out none
+    shutil.copyfile(fold / TRAITS_FILE, draft / fold.name / TRAITS_FILE)
     torch.save(smaller(read_state(fold / MODEL)), draft / fold.name / MODEL)
     (draft / CARD).write_text(card(draft, described), encoding="utf-8", newline="\n")
     (draft / DATA_LICENCE_FILE).write_text(data_license(datalist, described), encoding="utf-8", newline="\n")

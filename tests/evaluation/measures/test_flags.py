@@ -17,6 +17,7 @@ from evaluation.measures.flags import (
     INTENSITY,
     LEFT_SHARE,
     LUNG_VOLUME,
+    OF_LABELS,
     Limits,
     bounds,
     case_flags,
@@ -67,7 +68,7 @@ def test_a_plausible_chest_raises_nothing(chest):
 
 def test_every_flag_comes_in_order(chest):
     scan, labels = chest
-    assert [found.limits for found in case_flags(labels, scan, [labels])] == list(EVERY)
+    assert [found.limits for found in case_flags(labels, scan, [labels])] == list(OF_LABELS)
 
 
 def test_without_scan_and_others_the_labels_flags_remain(chest):
@@ -226,7 +227,7 @@ def test_the_command_prints_the_table(chest, tmp_path, capsys):
         sitk.WriteImage(image, str(path))
     run_command("flags", labels, labels, "--scan", scan)
     printed = capsys.readouterr().out
-    assert [line.split()[0] for line in printed.splitlines()[1:7]] == [limits.name for limits in EVERY]
+    assert [line.split()[0] for line in printed.splitlines()[1:7]] == [limits.name for limits in OF_LABELS]
     assert max(map(len, printed.splitlines())) <= 100
 
 

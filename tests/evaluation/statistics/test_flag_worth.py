@@ -9,7 +9,7 @@ from commands import run_command
 
 from evaluation.measures.cases import Job, evaluate_cases, write_metrics_csv
 from evaluation.measures.flags import LUNG_VOLUME, Flag
-from evaluation.statistics.flag_worth import Worth, auroc, measure, worth, worth_table
+from evaluation.statistics.flag_worth import Worth, auroc, auroc_interval, measure, worth, worth_table
 from pipeline.core.errors import InputError
 from pipeline.data.study import open_study
 
@@ -47,7 +47,23 @@ def test_the_auroc_is_scikit_learns():
 def test_the_worth_of_a_flag_by_hand():
     found = worth("volume", flags(2, -1, 1, -3, -2), [0.1, 0.5, 0.7, 0.8, 0.9])
     # Failed: 2, -1; others: 1, -3, -2. Five of six pairs are in order, and 1 of 10 choices of two cases is the failed
-    assert found == Worth("volume", pytest.approx(5 / 6), 2, 3, 1, 1, 0, pytest.approx(1 / 10))
+    assert found == Worth("volume", pytest.approx(5 / 6), 2, 3, 1, 1, 0, pytest.approx(1 / 10), 0.25, 1.0)
+
+
+def test_the_interval_is_that_of_resampled_patients():
+    # Two patients with both kinds, one in order and one not, and one whose cases change nothing
+    suspicion, failed = [2.0, 1.0, 1.0, 2.0, 5.0, 5.0], [True, False, True, False, True, False]
+    low, high = auroc_interval(suspicion, failed, ["a", "a", "b", "b", "c", "c"])
+    # Three times `a` is 1, three times `b` is 0, and each is drawn in 1 of 27 resamples
+    assert (low, high) == (0.0, 1.0)
+    assert auroc_interval([2.0, 1.0, 2.0, 1.0], [True, False] * 2, ["a", "a", "b", "b"]) is None
+
+
+def test_cases_of_one_patient_are_drawn_together():
+    suspicion, failed = [*np.arange(12.0), 20.0], [i % 3 == 0 for i in range(13)]
+    apart = auroc_interval(suspicion, failed, [str(i) for i in range(13)])
+    together = auroc_interval(suspicion, failed, [str(i // 4) for i in range(13)])
+    assert apart != together
 
 
 def test_a_case_at_the_limit_has_not_failed():
@@ -66,7 +82,7 @@ def test_without_failed_cases_the_worth_is_unknown():
 
 def test_the_table_says_where_nothing_can_be_said():
     text = worth_table([worth("volume", flags(1, 2), [0.9, 0.8])], "infection")
-    assert text.splitlines()[2].split() == ["volume", "-", "0", "0", "2", "2", "0"]
+    assert text.splitlines()[2].split() == ["volume", "-", "-", "0", "0", "2", "2", "0"]
     assert "0 failed and 2 other cases cannot tell what a flag is worth." in text
 
 
@@ -107,7 +123,7 @@ def test_infection_outside_finds_the_failed_case_of_a_cross_validation(cross_val
 
 def test_agreement_is_taken_with_the_other_cross_validations(cross_validation):
     folders = [cross_validation("cv", {"case_2"}), cross_validation("other", set())]
-    assert measure(folders)[4] == Worth("agreement", 1.0, 1, 3, 1, 0, 0, pytest.approx(1 / 4))
+    assert measure(folders)[4] == Worth("agreement", 1.0, 1, 3, 1, 0, 0, pytest.approx(1 / 4), 1.0, 1.0)
 
 
 def test_alone_a_cross_validation_has_no_agreement(cross_validation):
