@@ -133,7 +133,12 @@ OPTIONS = {
         Option("scan", "the scan that was segmented", rule="none", kind=PATH),
         Option("folder", "where the synthetic chests are written", "data/phantom", kind=PATH),
         Option("metrics", "metrics.csv of an evaluation", rule="needed", kind=PATH),
-        Option("network", "network or cascade; docs/networks.md lists them", rule="unet_3d", known=networks),
+        Option(
+            "network",
+            "network or cascade; docs/networks.md lists them",
+            rule="unet_3d; pneumo_net of DATA",
+            known=networks,
+        ),
         Option("networks", 'names with spaces between: "anam_net unet_3d"', rule="none", known=networks),
         Option(
             "cascade",

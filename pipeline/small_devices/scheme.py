@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.inference.features import Model
 from pipeline.scans.front import CUBIC, DEVIATION_PLUS, LINEAR, NORMALISATIONS, ORIENTATION, SIZE_TOLERANCE, Front
@@ -24,8 +25,16 @@ AXES = ("left", "back", "head")
 
 
 def scheme(model: Model, input_size: Sequence[int]) -> dict[str, Any]:
-    """All steps, by key; `input_size` is (H, W) pixels of a slice or tile, or (H, W, D) voxels of a window."""
+    """All steps, by key; `input_size` is (H, W) pixels of a slice or tile, or (H, W, D) voxels of a window.
+
+    Raises InputError for a network that sees scans in a way that the program beside it does not know.
+    """
     front: Front = model.setting("front")
+    if model.parser.get("air_beyond_lungs_mm") is not None:
+        raise InputError(
+            "air_beyond_lungs_mm is given, which the program beside an exported network does not do; export one that "
+            "was trained and is used without."
+        )
     return {
         "scheme": SCHEME,
         "needs": needed(front),

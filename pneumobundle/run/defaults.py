@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from ast import literal_eval
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,16 +14,27 @@ from pipeline.phantom.dataset import write_set
 
 PHANTOM, PHANTOM_TEST, PHANTOM_UNLABELLED = "data/phantom", "data/phantom_test", "data/phantom_unlabelled"
 DEMO, QUICK, PAPER = "demo", "quick", "paper"
+OF_THE_PAPER, OF_OWN_SCANS = "unet_3d", "pneumo_net"
 CLUSTER_KEYS = ("partition", "account", "gres", "time", "cpus", "mem", "extra", "container")
 
 
 def network_of(given: SimpleNamespace) -> str:
-    return str(given.network or given.cascade or "unet_3d")
+    """What was given; else this project's own for anybody's scans, and the MIScnn paper's for its own training.
+
+    docs/recipe.md says what was measured of both.
+    """
+    if named := given.network or given.cascade:
+        return str(named)
+    own_scans = getattr(given, "data", None) and getattr(given, "preset", None) != PAPER
+    return OF_OWN_SCANS if own_scans else OF_THE_PAPER
 
 
 def usual(given: SimpleNamespace, what: str) -> str:
-    """The folder of a network's results: `runs/unet_3d/cv`."""
-    return f"runs/{network_of(given).replace('>', '-')}/{what}"
+    """The folder of a network's results: `runs/unet_3d/cv`; of the default that has one, where DATA does not tell."""
+    folder = f"runs/{network_of(given).replace('>', '-')}/{what}"
+    other = f"runs/{OF_OWN_SCANS}/{what}"
+    named = given.network or given.cascade or getattr(given, "data", None)
+    return other if not named and not Path(folder).exists() and Path(other).exists() else folder
 
 
 def run_of(given: SimpleNamespace) -> str:

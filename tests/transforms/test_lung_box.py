@@ -12,6 +12,7 @@ import torch
 
 from pipeline.scans.front import Front
 from pipeline.scans.lung_box import Box, DoubtfulLungsError, content_box, fitted, lung_box, whole
+from transforms.air_beyond_lungs import AirBeyondLungsd
 from transforms.lung_box import CropToLungsd, RestoreVolumed
 
 SPACING_MM = (4.0, 4.0, 6.0)
@@ -135,6 +136,22 @@ def test_outside_the_box_all_is_background_and_nobody_disagrees(case):
     corner = restored[:, 0, 0, 0]
     assert corner[:3].softmax(0).tolist() == [1, 0, 0]
     assert corner[3] == 0
+
+
+def test_what_is_beyond_the_lungs_becomes_air_and_the_size_stays(case):
+    box = lung_box(case["image"][0], SPACING_MM, 10)
+    two_channels = torch.cat((case["image"], case["image"] + 7))
+    found = AirBeyondLungsd("image", case["front"], 10)({**case, "image": two_channels})["image"]
+    assert found.shape == two_channels.shape
+    inside = torch.zeros(found.shape[1:], dtype=torch.bool)
+    inside[box.slices] = True
+    assert torch.equal(found[:, inside], two_channels[:, inside])
+    assert all((channel[~inside] == whole.min()).all() for channel, whole in zip(found, two_channels, strict=True))
+
+
+def test_where_the_box_is_doubtful_nothing_becomes_air(case):
+    cropped = {**case, "image": case["image"][:, 20:60, 20:44]}
+    assert torch.equal(AirBeyondLungsd("image", case["front"], 10)(cropped)["image"], cropped["image"])
 
 
 def test_slices_stay_whole_for_2d_networks(case):

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from pipeline.core.errors import InputError
 from pipeline.core.labels import label_map
 from pipeline.core.project import ROOT
 from pipeline.inference.features import Model, untrained
@@ -78,6 +79,11 @@ def test_the_smallest_part_is_told_where_a_network_knows_lungs():
     assert scheme(windows(smallest_lung_part=0.3), (16, 16, 9))["smallest_part"] == 0.3
     alone = windows(smallest_lung_part=0.3, label_map="infection")
     assert scheme(alone, (16, 16, 9))["smallest_part"] == 0
+
+
+def test_a_network_that_sees_air_beyond_the_lungs_is_refused():
+    with pytest.raises(InputError, match="air_beyond_lungs_mm is given"):
+        scheme(windows(air_beyond_lungs_mm=5), (16, 16, 9))
 
 
 def test_the_codes_of_a_class_and_the_value_that_is_written_are_told():
