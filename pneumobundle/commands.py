@@ -84,7 +84,7 @@ COMMANDS = (
         "daily",
         "segment scans with a trained model, with several, or with a bundle",
         "input out=predictions model=starter network=none cascade mode method weights series pages probabilities "
-        f"anyway trust shards {_CLUSTER} shard",
+        f"rtstruct anyway trust shards {_CLUSTER} shard",
         "segmenting.predict",
         (
             ("predict scan.nii.gz --out labels", "one scan, by the starter model"),

@@ -186,6 +186,7 @@ OPTIONS = {
         Option("series", "UID of a DICOM series, UID:2 for its second stack", "", HOW, rule="the largest axial CT"),
         Option("pages", "writes no page of each scan", True, HOW, FLAG),
         Option("probabilities", "writes the infection's probability too, calibrated where MODEL can", False, HOW, FLAG),
+        Option("rtstruct", "of DICOM, writes an RT structure set for planning systems too", False, HOW, FLAG),
         Option("trust", "runs what a bundle holds that this project does not have itself", False, HOW, FLAG),
         Option("anyway", "segments what is implausible; results say so", False, HOW, FLAG),
         Option("members", "what single members change: \"{3: {'learning_rate': 0.002}}\"", "{}", HOW, DICTIONARY),

@@ -125,19 +125,19 @@ class Result:
         """Of the model: its hash, network, mode and so on, as in the case's JSON."""
         return dict(self._found.made_by.facts)
 
-    def save(self, folder: str | os.PathLike[str], *, page: bool = True) -> list[Path]:
+    def save(self, folder: str | os.PathLike[str], *, page: bool = True, rtstruct: bool = False) -> list[Path]:
         """Write what `make predict` writes of a scan, and give the paths: JSON and label first.
 
         That is `<name>.nii.gz`, `<name>.json`, the page `<name>.html` unless `page` is false, of an ensemble
-        `uncertainty/<name>.nii.gz`, and of DICOM, whose files are looked at again, `<name>.seg.dcm` and
-        `<name>.sr.dcm`.
+        `uncertainty/<name>.nii.gz`, and of DICOM, whose files are looked at again, `<name>.seg.dcm`, `<name>.sr.dcm`
+        and, with `rtstruct`, `<name>.rtstruct.dcm`.
         Raises InputError before anything is written where a file of these names is there that this program did not
         write, that was changed since, or that is of another scan; and where the folder is part of a data set.
         """
         out, item = Path(folder), self._found.source.item
         check_output(out, *item.paths)
         check_results(out, [item.case])
-        files = CaseFiles(self._found.made_by, out, page)
+        files = CaseFiles(self._found.made_by, out, page, rtstruct=rtstruct)
         warned = self.warnings
         old = read_manifest(manifest_file(out, item.case))
         files.check_kept(old, item, self._found.source.sha256, warned)

@@ -24,7 +24,7 @@ BEGUN, DONE, FAILED = "begun", "done", "failed"
 KIND = "PneumoBundle prediction"
 RESULTS = "results.csv"
 # Beside the label: what a DICOM series gets, and the folder of the maps of an ensemble
-SEGMENTATION, REPORT = ".seg.dcm", ".sr.dcm"
+SEGMENTATION, REPORT, STRUCTURE_SET = ".seg.dcm", ".sr.dcm", ".rtstruct.dcm"
 UNCERTAINTY = "uncertainty"
 LEFT_OUT = "left out"
 LEFT_OUT_FILE, LEFT_OUT_KIND = "left_out.json", "PneumoBundle left out"

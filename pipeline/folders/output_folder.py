@@ -18,6 +18,7 @@ from pipeline.folders.manifest import (
     REPORT,
     RESULTS,
     SEGMENTATION,
+    STRUCTURE_SET,
     UNCERTAINTY,
     manifest_file,
     read_manifest,
@@ -25,7 +26,7 @@ from pipeline.folders.manifest import (
 
 # Where a layout of `pipeline.folders.layouts` has its labels: what is written there would be read as those of people
 LABEL_FOLDERS = frozenset({"labels", "masks", "labelstr", "lung_and_infection_mask"})
-RESULT_SUFFIXES = (".nii.gz", ".json", ".html", SEGMENTATION, REPORT)
+RESULT_SUFFIXES = (".nii.gz", ".json", ".html", SEGMENTATION, REPORT, STRUCTURE_SET)
 STUDY_FILES = (DATALIST, FOLDS)
 # In a folder that this program made, or began to write into when nothing of such kinds was there
 MARK = ".pneumobundle"

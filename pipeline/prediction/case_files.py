@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +22,8 @@ from pipeline.core.machine import peak_memory_mib
 from pipeline.core.quiet import quiet
 from pipeline.core.run_files import PROBABILITIES
 from pipeline.core.temperature import STEPS, calibration_told
-from pipeline.folders.inputs import Input
-from pipeline.folders.manifest import DONE, REPORT, SEGMENTATION, UNCERTAINTY, Manifest
+from pipeline.folders.inputs import DICOM, ZIP, Input
+from pipeline.folders.manifest import DONE, REPORT, SEGMENTATION, STRUCTURE_SET, UNCERTAINTY, Manifest
 from pipeline.prediction.opened_input import place_of, without_names
 from pipeline.prediction.segmented import Clock, MadeBy, Segmented
 from pipeline.scans.scan import file_sha256, intensity_domain
@@ -33,10 +35,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 WRITE = "write"
-NO_SEGMENTATION = (
-    "there is no DICOM segmentation or report, since the files do not tell where their slices lie; the label file has "
-    "all of it."
-)
+NO_PLACES = "since the files do not tell where their slices lie; the label file has all of it."
+NO_SERIES = "there is no DICOM structure set, since the scan is no DICOM series; the label file has all of it."
+KINDS = {SEGMENTATION: "segmentation", REPORT: "report", STRUCTURE_SET: "structure set"}
+# What a manifest says of a DICOM scan for which a structure set was asked for
+RTSTRUCT = "rtstruct"
 
 
 @dataclass
@@ -48,12 +51,14 @@ class CaseFiles:
         output_dir: of all results.
         pages: whether each case gets its page.
         probabilities: whether the infection's probability is written too, of scans that were segmented with it.
+        rtstruct: whether DICOM gets an RT structure set too.
     """
 
     made_by: MadeBy
     output_dir: Path
     pages: bool = True
     probabilities: bool = False
+    rtstruct: bool = False
 
     def write(self, found: Segmented, series: Series | None, warned: list[str], old: Manifest | None) -> Manifest:
         """Write everything of a scan but its manifest, which comes back.
@@ -88,7 +93,7 @@ class CaseFiles:
             "left_out": [asdict(each) for each in source.left_out],
             "device": self.made_by.device,
             "made_with": dict(self.made_by.software),
-            **self.probabilities_told,
+            **self.asked_told(item),
         }
         written = [self.files(item)[0], *self.dicom_objects(item, series, found.label)]
         if series:
@@ -137,36 +142,62 @@ class CaseFiles:
         }
 
     def dicom_objects(self, item: Input, series: Series | None, label: sitk.Image) -> list[str]:
-        """Write the label of a DICOM series as a DICOM segmentation, where that can be, and a report of its volumes;
-        their names below OUT.
+        """Write the label of a DICOM series as a DICOM segmentation, where that can be, with a report of its volumes,
+        and as a structure set where that is asked for; their names below OUT.
         """
         if series is None:
+            if self.rtstruct:
+                logger.warning("%s: %s", item.case, NO_SERIES)
             return []
+        files = {suffix: self.output_dir / f"{item.case}{suffix}" for suffix in KINDS}
+        written: list[str] = []
+        groups = self.object_writers(series, label, files)
+        if series.geometry_assumed:
+            kinds = _any_of(suffix for group in groups for suffix in group)
+            logger.warning("%s: there is no DICOM %s, %s", item.case, kinds, NO_PLACES)
+        else:
+            for group in groups:
+                written += self.written_objects(item, group)
+        for suffix in {*files} - {*written}:
+            files[suffix].unlink(missing_ok=True)
+        return [files[suffix].relative_to(self.output_dir).as_posix() for suffix in written]
+
+    def object_writers(
+        self, series: Series, label: sitk.Image, files: Mapping[str, Path]
+    ) -> list[dict[str, Callable[[], None]]]:
+        """What writes the DICOM objects that are asked for, by suffix; in groups, in which each needs those before."""
         from pipeline.scans.dicom.measurements import write_measurements
         from pipeline.scans.dicom.segmentation import write_segmentation
 
-        names = [f"{item.case}{SEGMENTATION}", f"{item.case}{REPORT}"]
-        segmentation, report = (self.output_dir / name for name in names)
-        if series.geometry_assumed:
-            logger.warning("%s: %s", item.case, NO_SEGMENTATION)
-            for file in (segmentation, report):
-                file.unlink(missing_ok=True)
-            return []
         made_by = (self.algorithm, self.made_by.software.get("pneumobundle", "unknown"), self.made_by.label_map)
-        # It tells which modules of the standard it copies
+        segmentation = files[SEGMENTATION]
+        writers: list[dict[str, Callable[[], None]]] = [
+            {
+                SEGMENTATION: partial(write_segmentation, label, series, segmentation, *made_by),
+                REPORT: partial(write_measurements, label, series, segmentation, files[REPORT], *made_by),
+            }
+        ]
+        if self.rtstruct:
+            # Loads scikit-image
+            from pipeline.scans.dicom.structure_set import write_structure_set
+
+            writers.append({STRUCTURE_SET: partial(write_structure_set, label, series, files[STRUCTURE_SET], *made_by)})
+        return writers
+
+    @staticmethod
+    def written_objects(item: Input, writers: Mapping[str, Callable[[], None]]) -> list[str]:
+        """Write DICOM objects one after the other, up to one that cannot be; the suffixes of those that are there."""
         written: list[str] = []
         try:
+            # It tells which modules of the standard it copies
             with quiet("highdicom"):
-                write_segmentation(label, series, segmentation, *made_by)
-                written.append(names[0])
-                write_measurements(label, series, segmentation, report, *made_by)
-                written.append(names[1])
+                for suffix, write in writers.items():
+                    write()
+                    written.append(suffix)
         except InputError as error:
-            # What is finished stays: label, volumes and page are of use without these, and so is one of the two
-            what = "report" if written else "segmentation or report"
-            logger.warning("%s: there is no DICOM %s: %s", item.case, what, without_names(str(error), item))
-            for name in {*names} - {*written}:
-                (self.output_dir / name).unlink(missing_ok=True)
+            # What is finished stays: label, volumes and page are of use without these, and so is each of these
+            kinds = _any_of(suffix for suffix in writers if suffix not in written)
+            logger.warning("%s: there is no DICOM %s: %s", item.case, kinds, without_names(str(error), item))
         return written
 
     @property
@@ -199,8 +230,13 @@ class CaseFiles:
         """What a manifest says of the probabilities, where they are written."""
         return {PROBABILITIES: calibration_told(self.made_by.temperatures)} if self.probabilities else {}
 
+    def asked_told(self, item: Input) -> dict[str, Any]:
+        """What a manifest says of what is written on demand alone, and has to say where that is asked for again."""
+        structure_set = {RTSTRUCT: True} if self.rtstruct and item.kind in (DICOM, ZIP) else {}
+        return {**self.probabilities_told, **structure_set}
+
     def files(self, item: Input) -> list[str]:
-        """Those that a case has when it is done, below OUT; some of DICOM have two more."""
+        """Those that a case has when it is done, below OUT; some of DICOM have two or three more."""
         folder = f"{item.folder}/" if item.folder else ""
         return [
             f"{item.case}.nii.gz",
@@ -208,6 +244,12 @@ class CaseFiles:
             *([self.probability_file(item)] if self.probabilities else []),
             *([f"{item.case}.html"] if self.pages else []),
         ]
+
+
+def _any_of(suffixes: Iterable[str]) -> str:
+    """The kinds of DICOM objects in words: a, b or c."""
+    *first, last = (KINDS[suffix] for suffix in suffixes)
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 class KeptResultError(InputError):

@@ -26,6 +26,7 @@ class CaseSegmenter:
         pages: whether each case gets its page.
         probabilities: whether each case gets the infection's probability as a file.
         anyway: whether scans are segmented that the gate of `pipeline.check_data.scan_gate` refuses.
+        rtstruct: whether DICOM gets an RT structure set.
     """
 
     model: Model
@@ -33,10 +34,11 @@ class CaseSegmenter:
     pages: bool = True
     probabilities: bool = False
     anyway: bool = False
+    rtstruct: bool = False
 
     def __post_init__(self) -> None:
         self.scans = ScanSegmenter(self.model)
-        self.files = CaseFiles(self.scans.made_by, self.output_dir, self.pages, self.probabilities)
+        self.files = CaseFiles(self.scans.made_by, self.output_dir, self.pages, self.probabilities, self.rtstruct)
 
     def segmented(self, item: Input, warned: list[str]) -> Manifest:
         """The manifest of a scan of which everything else is written; as it was where the scan was only touched.
@@ -74,9 +76,9 @@ class CaseSegmenter:
     def is_finished(self, manifest: Manifest | None, item: Input) -> bool:
         if manifest and manifest.get("anyway") and not self.anyway:
             return False
-        told = self.files.probabilities_told
+        told = self.files.asked_told(item)
         if manifest and {key: manifest.get(key) for key in told} != told:
-            # Not written then, or by another temperature
+            # Not asked for then, or written by another temperature
             return False
         return is_of(manifest, self.model.facts, self.output_dir, self.files.files(item))
 

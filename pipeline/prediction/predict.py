@@ -49,12 +49,13 @@ def predict(
     trusted: bool = False,
     anyway: bool = False,
     probabilities: bool = False,
+    rtstruct: bool = False,
 ) -> list[Manifest]:
     """Write `<output_dir>/<case>.nii.gz` for a scan, or for every scan of a folder, on the scan's own grid.
 
     Beside it are `<case>.json`, see `pipeline.folders.manifest`; `<case>.html` unless `pages` is false; and of DICOM,
-    where the UID of a `series` may choose, `<case>.seg.dcm` and `<case>.sr.dcm`. What INPUT may be,
-    `pipeline.folders.inputs` says.
+    where the UID of a `series` may choose, `<case>.seg.dcm` and `<case>.sr.dcm`, with `rtstruct`
+    `<case>.rtstruct.dcm` too. What INPUT may be, `pipeline.folders.inputs` says.
 
     `models` names one trained fold or several, see `pipeline.inference.members.find_members`; several segment together,
     and `<output_dir>/uncertainty/<case>.nii.gz` tells where they disagree. Or it is an exported bundle, a folder or a
@@ -81,7 +82,7 @@ def predict(
         logs.result(source_of(Path(models)))
     chosen = open_model(models, method=method, weights=weights, mode=mode, trusted=trusted)
     with chosen as model, told_plainly(output_dir):
-        cases = CaseSegmenter(model, Path(output_dir), pages, probabilities, anyway)
+        cases = CaseSegmenter(model, Path(output_dir), pages, probabilities, anyway, rtstruct)
         if probabilities:
             cases.scans.check_probabilities()
         return Batch(cases, merged).run(inputs)

@@ -47,7 +47,7 @@ def predict(given: SimpleNamespace) -> None:
         options = [
             f"--{name}={value}" for name in ("method", "weights", "mode", "series") if (value := given.__dict__[name])
         ]
-        options += [f"--{name}" for name in ("trust", "anyway", "probabilities") if given.__dict__[name]]
+        options += [f"--{name}" for name in ("trust", "anyway", "probabilities", "rtstruct") if given.__dict__[name]]
         options += [] if given.pages else ["--no-pages"]
         cluster = cluster_of(given)
         logs.result(submit_shards(model, source, output_dir, given.shards, options, cluster, series=given.series))
@@ -57,6 +57,7 @@ def predict(given: SimpleNamespace) -> None:
     every = segment(
         model, source, output_dir, given.method, weights, given.mode, given.pages, given.series,
         trusted=given.trust, anyway=given.anyway, merged=not given.shard, probabilities=given.probabilities,
+        rtstruct=given.rtstruct,
     )  # fmt: skip
     if not summarised(every, read_left_out(output_dir)):
         raise SystemExit(1)

@@ -149,6 +149,8 @@ def test_dicom_is_segmented_and_saved_with_its_objects(model, tmp_path):
         assert [file.name for file in saved[1:4]] == ["a.nii.gz", "a.seg.dcm", "a.sr.dcm"]
         (theirs,) = (tmp_path / "predicted").glob("*.nii.gz")
         np.testing.assert_array_equal(result.label, voxels(theirs))
+    drawn_too = result.save(tmp_path / "drawn", rtstruct=True)
+    assert [file.name for file in drawn_too[2:5]] == ["a.seg.dcm", "a.sr.dcm", "a.rtstruct.dcm"]
 
 
 def model_folder(model: pb.Model) -> Path:

@@ -97,22 +97,10 @@ def write_segmentation(
     goes back to the archive of the hospital; its path holds neither. Raises InputError for another grid, other values,
     a series without positions, and headers that do not suffice.
     """
-    if series.geometry_assumed:
-        raise InputError(
-            f"{series}: its files do not tell where its slices lie, as a DICOM segmentation must; use the label file."
-        )
-    grid = grid_of(series)
-    if differences := Geometry.of(label).differences(grid.geometry):
-        raise InputError(f"{series}: the label is on another grid: {'; '.join(differences)}; label the scan as read.")
-    if len({(each.instance_uid, each.frame) for each in _shown(series)}) < series.number_of_slices:
-        raise InputError(
-            f"{series}: slices share a SOP instance UID, so a DICOM segmentation cannot name them; use the label file."
-        )
+    grid = checked_grid(label, series, "a DICOM segmentation", classes)
     names = list(label_map(classes).classes)[1:]
     with made_of_headers(series, "a DICOM segmentation", "the label file"):
         sources, frames = _on_sources(sitk.GetArrayViewFromImage(label), series, grid)
-    if (highest := int(frames.max())) > len(names):
-        raise InputError(f"{series}: the label holds {highest}; expected 0 to {len(names)}; name its label map.")
     identification = AlgorithmIdentificationSequence(algorithm, codes.DCM.ArtificialIntelligence, version)
     with made_of_headers(series, "a DICOM segmentation", "the label file"):
         made = Segmentation(
@@ -135,6 +123,21 @@ def write_segmentation(
         )
         with replacing(path) as temporary:
             made.save_as(temporary)
+
+
+def checked_grid(label: sitk.Image, series: Series, what: str, classes: str) -> Grid:
+    """The grid of a series; InputError where `what` cannot be made of it and a label map named `classes`."""
+    if series.geometry_assumed:
+        raise InputError(f"{series}: its files do not tell where its slices lie, as {what} must; use the label file.")
+    grid = grid_of(series)
+    if differences := Geometry.of(label).differences(grid.geometry):
+        raise InputError(f"{series}: the label is on another grid: {'; '.join(differences)}; label the scan as read.")
+    if len({(each.instance_uid, each.frame) for each in shown_slices(series)}) < series.number_of_slices:
+        raise InputError(f"{series}: slices share a SOP instance UID, so {what} cannot name them; use the label file.")
+    highest, most = int(sitk.GetArrayViewFromImage(label).max()), len(label_map(classes).classes) - 1
+    if highest > most:
+        raise InputError(f"{series}: the label holds {highest}; expected 0 to {most}; name its label map.")
+    return grid
 
 
 @contextmanager
@@ -168,7 +171,7 @@ def read_segmentation(path: str | Path, series: Series) -> sitk.Image:
     series.
     """
     grid = grid_of(series)
-    shown = _shown(series)
+    shown = shown_slices(series)
     try:
         with quiet_pydicom():
             segmentation = segread(path)
@@ -190,7 +193,7 @@ def read_segmentation(path: str | Path, series: Series) -> sitk.Image:
     return label
 
 
-def _shown(series: Series) -> list[Slice]:
+def shown_slices(series: Series) -> list[Slice]:
     """The slice of each plane that the image shows."""
     return [series.slices[plane[0]] for plane in series.planes]
 
@@ -199,7 +202,7 @@ def source_headers(series: Series) -> list[Dataset]:
     """All that the source files say but their pixels, as highdicom takes over patient and study from it."""
     if series.sop_class_uid in ENHANCED:
         return [_header(each) for each in {each.file: each for each in series.slices}.values()]
-    return [_header(each) for each in _shown(series)]
+    return [_header(each) for each in shown_slices(series)]
 
 
 def _on_sources(label: np.ndarray, series: Series, grid: Grid) -> tuple[list[Dataset], np.ndarray]:

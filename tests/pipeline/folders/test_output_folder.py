@@ -64,7 +64,10 @@ def test_a_file_is_refused(scan, tmp_path):
         check_output(scan, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["a.nii.gz", "a.json", "a.html", "a.seg.dcm", "uncertainty/a.nii.gz", "results.csv"])
+@pytest.mark.parametrize(
+    "name",
+    ["a.nii.gz", "a.json", "a.html", "a.seg.dcm", "a.rtstruct.dcm", "uncertainty/a.nii.gz", "results.csv"],
+)
 def test_a_foreign_file_is_not_replaced(tmp_path, name):
     foreign = tmp_path / name
     foreign.parent.mkdir(exist_ok=True)

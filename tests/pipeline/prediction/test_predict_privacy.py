@@ -15,10 +15,11 @@ import SimpleITK as sitk
 from conftest import chest, tiny_overrides
 from exported import small_run
 
-from pipeline.folders.manifest import REPORT, SEGMENTATION
+from pipeline.folders.manifest import REPORT, SEGMENTATION, STRUCTURE_SET
 from pipeline.prediction.predict import predict
 
 PLANTED = "Plantagenet"
+DICOM_OBJECTS = (SEGMENTATION, REPORT, STRUCTURE_SET)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def told(run, scans, tmp_path_factory):
     root.addHandler(keep)
     root.setLevel(logging.INFO)
     try:
-        manifests = predict(run / "fold0", scans, out)
+        manifests = predict(run / "fold0", scans, out, rtstruct=True)
     finally:
         root.removeHandler(keep)
         root.setLevel(level)
@@ -106,14 +107,14 @@ def test_no_result_but_the_dicom_objects_names_the_patient(told):
     out, _, _ = told
     files = [file for file in out.rglob("*") if file.is_file()]
     named = [file.name for file in files if PLANTED.encode() in content(file)]
-    assert all(name.endswith((SEGMENTATION, REPORT)) for name in named), named
-    assert {SEGMENTATION, REPORT} == {name[name.index(".") :] for name in named}
+    assert all(name.endswith(DICOM_OBJECTS) for name in named), named
+    assert {*DICOM_OBJECTS} == {name[name.index(".") :] for name in named}
 
 
 def test_no_result_holds_another_identity_of_the_patient(told):
     out, _, _ = told
     others = (dicom_makers.PATIENT_ID, dicom_makers.BIRTH_DATE, dicom_makers.ACCESSION)
-    files = [file for file in out.rglob("*") if file.is_file() and not file.name.endswith((SEGMENTATION, REPORT))]
+    files = [file for file in out.rglob("*") if file.is_file() and not file.name.endswith(DICOM_OBJECTS)]
     assert not [file.name for file in files for other in others if other.encode() in content(file)]
 
 
