@@ -14,6 +14,8 @@ from fire.parser import DefaultParseValue
 
 from pipeline.core.bundle_process import as_word
 from pipeline.core.project import program
+from pipeline.core.scan_traits import HELD_OUT, TRAINING, read_traits
+from pipeline.data.study import load_study
 from pipeline.phantom.dataset import write_phantom
 from pipeline.scans.scan import Geometry, read_geometry, read_scan
 
@@ -64,6 +66,15 @@ def test_each_fold_leaves_its_model_and_curves(finished):
         files = {file.name for file in (finished[0] / fold).iterdir()}
         assert {"model.pt", "history.csv", "training.json", "tensorboard"} <= files
         assert not {"last.pt", "previous.pt"} & files
+
+
+def test_each_fold_keeps_what_its_network_makes_of_its_training_scans_and_of_those_held_out(finished):
+    study = load_study(finished[0])
+    for fold in range(2):
+        kept = read_traits(finished[0] / f"fold{fold}")
+        assert set(kept[TRAINING]) == {case["case"] for case in study.training(fold)}
+        assert set(kept[HELD_OUT]) == {case["case"] for case in study.held_out(fold)}
+        assert len({len(one.deep) for of_cases in kept.values() for one in of_cases.values()}) == 1
 
 
 def test_the_printed_table_has_the_papers_row(finished):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from commands import run_command
 import pneumobundle as pb
 from evaluation.measures.cases import read_metrics_csv
 from pipeline.core.errors import InputError
+from pipeline.core.scan_traits import HELD_OUT, TRAINING, read_traits
 from pipeline.export.documents import data_license, readme
 from pipeline.export.metadata import data_source, metadata
 from pipeline.export.source import from_run
@@ -64,6 +66,14 @@ def test_the_training_on_all_is_longer_than_a_fold(made):
     assert on_all == 3 * folds
     steps = [json.loads((made.run / f"fold{fold}" / "training.json").read_text())["steps"] for fold in (0, 2)]
     assert steps[1] == 3 * steps[0]
+
+
+def test_how_it_sees_its_training_scans_comes_with_it(made):
+    fold = Path("fold2")
+    kept = read_traits(made.models / NAME / fold)
+    assert kept == read_traits(made.run / fold)
+    assert len(kept[TRAINING]) == 4
+    assert kept[HELD_OUT] == {}
 
 
 def test_what_its_probabilities_are_worth_comes_with_it(made):
