@@ -181,14 +181,6 @@ def test_a_series_without_positions_is_refused(tmp_path):
         there_and_back(tmp_path)
 
 
-def test_slices_that_share_a_uid_are_refused(tmp_path):
-    datasets = classic(chest()[0])
-    datasets[4].SOPInstanceUID = datasets[5].SOPInstanceUID
-    write(datasets, tmp_path)
-    with pytest.raises(InputError, match="share a SOP instance UID, so a DICOM structure set cannot name them"):
-        there_and_back(tmp_path)
-
-
 def test_a_header_that_does_not_suffice_is_said_without_its_values(tmp_path):
     datasets = classic(chest()[0])
     for dataset in datasets:
