@@ -82,9 +82,11 @@ def look_at(file: Path, sop_class: str = "", sop_instance: str = "") -> Arrival:
             series, instance = series_key(header, study, uid), hashed(own)
             if sop_class not in ("", found_class) or sop_instance not in ("", own):
                 raise RefusedError(NOT_OF_ITS_CLASS, "it is another object than its sender says", series, instance)
-            if not read_slices(file):
+            slices = read_slices(file)
+            if not slices:
                 raise RefusedError(NOT_UNDERSTOOD, "it holds no slice", series, instance)
-            _check_pixels(header, file, series, instance)
+            if slices[0].header and _pixel_bytes(header) > file.stat().st_size - slices[0].header.pixels_at:
+                raise RefusedError(NOT_UNDERSTOOD, "it ends before its last pixel", series, instance)
             told = header.get("NumberOfSeriesRelatedInstances")
             return Arrival(series, instance, study, max(int(told or 0), 0), file.stat().st_size)
     except RefusedError:
@@ -98,14 +100,12 @@ def look_at(file: Path, sop_class: str = "", sop_instance: str = "") -> Arrival:
         raise RefusedError(NOT_UNDERSTOOD, "its header is damaged", series, instance) from error
 
 
-def _check_pixels(header: Dataset, file: Path, series: str, instance: str) -> None:
-    """Of what is not compressed the size of the pixels is known, and the header alone is not one: it has none."""
+def _pixel_bytes(header: Dataset) -> int:
+    """What the pixels of an object take that is not compressed; at least 1."""
     if header.file_meta.TransferSyntaxUID not in UNCOMPRESSED:
-        return
+        return 1
     values = int(header.Rows) * int(header.Columns) * int(header.get("NumberOfFrames") or 1)
-    expected = values * int(header.get("SamplesPerPixel") or 1) * int(header.BitsAllocated) // 8
-    if expected > file.stat().st_size:
-        raise RefusedError(NOT_UNDERSTOOD, "it ends before its last pixel", series, instance)
+    return values * int(header.get("SamplesPerPixel") or 1) * int(header.BitsAllocated) // 8
 
 
 def series_key(header: Dataset, study_uid: str, series_uid: str) -> str:
