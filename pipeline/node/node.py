@@ -12,11 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.claims import FOLDER, Claims
 from pipeline.core.errors import InputError
-from pipeline.core.machine import keep_allocations
 from pipeline.folders.manifest import manifest_file
-from pipeline.inference.chosen_model import Model
 from pipeline.node.delivery import deliver
 from pipeline.node.receiver import Receiver
 from pipeline.node.sender import Sender
@@ -24,9 +21,7 @@ from pipeline.node.settings import Settings
 from pipeline.node.spool import Series, Spool
 from pipeline.node.status import Status, memory, results_of
 from pipeline.node.web import application, server_of
-from pipeline.node.worker import Segment, Worker, claims_of, segment_of
-from pipeline.prediction.batch import Batch
-from pipeline.prediction.case_segmenter import CaseSegmenter
+from pipeline.node.worker import Segment, Worker
 from pipeline.scans.dicom.file_start import quiet_pydicom
 
 logger = logging.getLogger(__name__)
@@ -164,24 +159,3 @@ def listening(port: int, make: Callable[[], Receiver]) -> Receiver:
         raise InputError(
             f"port is {port}, where nobody can listen ({error.strerror or error}); end what does, or choose another."
         ) from error
-
-
-def serve(settings: Settings, model: Model, folder: Path, pages: bool = True) -> None:
-    """Be a node until this process is told to end. InputError where another one has the folder, or the port."""
-    keep_allocations()
-    results = folder / RESULTS
-    results.mkdir(parents=True, exist_ok=True)
-    with Claims(folder / FOLDER) as nodes, nodes.held("node") as mine, claims_of(results) as claims:
-        if not mine:
-            raise InputError(f"OUT is {folder}, where another node works; end it, or give another folder.")
-        cases = CaseSegmenter(model, results, pages)
-        software = cases.scans.made_by.software.get("pneumobundle", "")
-        named = str(model.facts.get("network") or model.facts.get("bundle") or "")
-        node = Node(settings, folder, segment_of(Batch(cases, merged=False), claims), named, f"PneumoBundle {software}")
-        with node.open():
-            web = f", http://{settings.web.host}:{settings.web.port}" if settings.web else ""
-            logger.info(
-                "%s listens on %s:%d%s. For research, not a medical device.",
-                settings.aet, settings.host, node.receiver.port, web,
-            )  # fmt: skip
-            node.run()

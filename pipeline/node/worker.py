@@ -1,17 +1,14 @@
-"""Complete series are segmented one after the other, the oldest first, by a model that is loaded once."""
+"""Complete series are segmented one after the other, the oldest first."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
-from pipeline.core.claims import FOLDER, Claims
 from pipeline.folders.inputs import DICOM, Input
 from pipeline.folders.manifest import FAILED, REPORT, SEGMENTATION, Manifest
 from pipeline.node.spool import IMAGES, Series, Spool
-from pipeline.prediction.batch import Batch
 
 logger = logging.getLogger(__name__)
 # What is written of an input, as `pipeline.prediction.batch` does: everything, the manifest of it last
@@ -47,6 +44,7 @@ class Worker:
         if manifest["status"] == FAILED:
             self.spool.fail(series.case, manifest["message"])
         else:
+            logger.info("%s: segmented, %.1f s", series.case, sum(manifest["seconds"].values()))
             self.spool.send(series.case, self.objects(series))
         return True
 
@@ -57,20 +55,3 @@ class Worker:
         """What goes back: segmentation and report, as far as there are."""
         every = [self.results / f"{series.case}{suffix}" for suffix in (SEGMENTATION, REPORT)]
         return [file for file in every if file.exists()]
-
-
-def segment_of(batch: Batch, claims: Claims) -> Segment:
-    """What segments by a batch: each series once, and one at which the process ended too often not again."""
-
-    def segment(item: Input) -> Manifest:
-        found = batch.settled_or_claimed(claims, item)
-        if found is None:
-            raise RuntimeError(f"{item.case}: another process segments in this folder")
-        return found[0]
-
-    return segment
-
-
-def claims_of(results: Path) -> AbstractContextManager[Claims]:
-    """As of any process that segments into a folder."""
-    return Claims(results / FOLDER)

@@ -18,7 +18,7 @@ def serve(given: SimpleNamespace) -> None:
     check_packages()
     # Not only when the model is loaded
     settings = read_settings(path(given.settings))
-    from pipeline.node.node import serve as be_a_node
+    from pipeline.node.serve import serve as be_a_node
 
     # What is asked to end gives its claim back
     end_on_sigterm()
