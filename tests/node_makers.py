@@ -56,6 +56,8 @@ def series(**changes: object) -> list[Dataset]:
 
 def associate(port: int, title: str = SCANNER, called: str = "NODE", **options: Any) -> Association:
     application = AE(title)
+    # Of a node that is killed nobody answers
+    application.acse_timeout = application.dimse_timeout = application.connection_timeout = 2.0
     application.add_requested_context(CTImageStorage)
     application.add_requested_context("1.2.840.10008.1.1")
     return application.associate("127.0.0.1", port, ae_title=called, **options)

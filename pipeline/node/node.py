@@ -18,14 +18,14 @@ from pipeline.node.delivery import deliver
 from pipeline.node.receiver import Receiver
 from pipeline.node.sender import Sender
 from pipeline.node.settings import Settings
-from pipeline.node.spool import Series, Spool
+from pipeline.node.spool import SPOOL_FOLDER, Series, Spool
 from pipeline.node.status import Status, memory, results_of
 from pipeline.node.web import application, server_of
 from pipeline.node.worker import Segment, Worker
 from pipeline.scans.dicom.file_start import quiet_pydicom
 
 logger = logging.getLogger(__name__)
-RESULTS, SPOOL = "results", "spool"
+RESULTS = "results"
 STEP_S, PRUNE_S = 1.0, 60.0
 # After what the system refused, such as a full disk
 WAIT_S = 30.0
@@ -48,7 +48,7 @@ class Node:
         self.ended = threading.Event()
         self.failure = ""
         self.results.mkdir(parents=True, exist_ok=True)
-        self.spool = Spool(folder / SPOOL, settings)
+        self.spool = Spool(folder / SPOOL_FOLDER, settings)
         self.worker = Worker(self.spool, self.results, segment)
         self.sender = Sender(settings, self.spool, self.results, deliver)
         self.threads: list[threading.Thread] = []

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 GATHERING, QUEUED, SENDING, DONE, FAILED = "gathering", "queued", "sending", "done", "failed"
 STATES = (GATHERING, QUEUED, SENDING, DONE, FAILED)
 SETTLED = (DONE, FAILED)
+# Below the folder of a node
+SPOOL_FOLDER = "spool"
 # In the folder of a series: its images; who is sending some, who broke off, and which were refused, an empty file each
 IMAGES, OPEN, BROKEN, REFUSED, SENT = "images", "open", "broken", "refused", "sent"
 # What is told of a series, and the names of its images once they are removed
