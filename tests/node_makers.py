@@ -63,9 +63,9 @@ def associate(port: int, title: str = SCANNER, called: str = "NODE", **options: 
     return application.associate("127.0.0.1", port, ae_title=called, **options)
 
 
-def store(port: int, datasets: Sequence[Dataset], title: str = SCANNER) -> list[int]:
+def store(port: int, datasets: Sequence[Dataset], title: str = SCANNER, called: str = "NODE") -> list[int]:
     """The status of each of some objects that are sent in one association."""
-    association = associate(port, title)
+    association = associate(port, title, called)
     assert association.is_established
     found = [association.send_c_store(dataset).Status for dataset in datasets]
     association.release()
