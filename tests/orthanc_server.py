@@ -1,7 +1,8 @@
-"""A real Orthanc on the loopback address, which sends CT series to a node as tools/orthanc says and keeps what comes."""
+"""A real Orthanc on the loopback address, which sends CT series to a node as tools/orthanc says, and keeps results."""
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -10,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from node_makers import free_port, until
+from node_makers import free_port, series, until
+from pydicom.uid import SecondaryCaptureImageStorage
 
 from pipeline.core.project import ROOT
 
@@ -80,6 +82,16 @@ class Orthanc:
 
     def ask(self, path: str, content: Any = None) -> Any:
         return json.loads(self.raw(path, content))
+
+    def store_another(self) -> None:
+        """Let something be stored, as happens all the time: what Orthanc could not send goes out again with that."""
+        image = series()[0]
+        image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+        image.Modality = "OT"
+        stream = io.BytesIO()
+        image.save_as(stream, enforce_file_format=True)
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/instances", stream.getvalue(), timeout=30):
+            pass
 
     def instances(self, modality: str, **query: str) -> list[str]:
         """Its own names of the objects of a modality."""

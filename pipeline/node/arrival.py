@@ -49,7 +49,7 @@ class Arrival:
     Args:
         series: key of patient, study and series, which tells none of them.
         instance: name of the object, which does not tell its UID.
-        study_uid: as it says.
+        study_uid, series_uid: as it says.
         told: images of its series, as far as it says; 0 where it does not.
         size: bytes.
     """
@@ -57,6 +57,7 @@ class Arrival:
     series: str
     instance: str
     study_uid: str
+    series_uid: str
     told: int
     size: int
 
@@ -88,7 +89,7 @@ def look_at(file: Path, sop_class: str = "", sop_instance: str = "") -> Arrival:
             if slices[0].header and _pixel_bytes(header) > file.stat().st_size - slices[0].header.pixels_at:
                 raise RefusedError(NOT_UNDERSTOOD, "it ends before its last pixel", series, instance)
             told = header.get("NumberOfSeriesRelatedInstances")
-            return Arrival(series, instance, study, max(int(told or 0), 0), file.stat().st_size)
+            return Arrival(series, instance, study, uid, max(int(told or 0), 0), file.stat().st_size)
     except RefusedError:
         raise
     except DamagedHeaderError as error:

@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.folders.manifest import manifest_file
 from pipeline.node.delivery import deliver
+from pipeline.node.inquiry import images_of
 from pipeline.node.receiver import Receiver
 from pipeline.node.sender import Sender
 from pipeline.node.settings import Settings
@@ -48,7 +50,7 @@ class Node:
         self.ended = threading.Event()
         self.failure = ""
         self.results.mkdir(parents=True, exist_ok=True)
-        self.spool = Spool(folder / SPOOL_FOLDER, settings)
+        self.spool = Spool(folder / SPOOL_FOLDER, settings, partial(images_of, settings))
         self.worker = Worker(self.spool, self.results, segment)
         self.sender = Sender(settings, self.spool, self.results, deliver)
         self.threads: list[threading.Thread] = []

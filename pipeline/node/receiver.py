@@ -10,7 +10,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, _config, evt
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from pipeline.node.addresses import calls_from, is_among
 from pipeline.node.arrival import OUT_OF_RESOURCES, PROCESSING_FAILED, TRANSFER_SYNTAXES, RefusedError, look_at
@@ -44,7 +44,7 @@ class Receiver:
         _config.STORE_RECV_CHUNKED_DATASET = True
         # They quote what was sent, which may name a patient; what matters is told below
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
-        self.server = self._application().start_server(
+        self.server: Any = self._application().start_server(
             (settings.host, settings.port),
             block=False,
             evt_handlers=[

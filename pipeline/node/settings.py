@@ -1,4 +1,4 @@
-"""What a node is told by its one YAML file: who it is, whom it knows, and what it refuses; docs/node.md has all keys."""
+"""What a node is told by its YAML file: who it is, whom it knows, and what it refuses; docs/node.md has all keys."""
 
 from __future__ import annotations
 
@@ -190,18 +190,19 @@ def _made(kind: type[Made], content: Any, where: str, **known: Any) -> Made:
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:
-    inner = [each for each in typing.get_args(kind) if dataclasses.is_dataclass(each)]
-    if dataclasses.is_dataclass(kind) or inner:
-        return _made(inner[0] if inner else kind, value, where)
+    # Of `Web | None` too
+    for inner in (kind, *typing.get_args(kind)):
+        if isinstance(inner, type) and dataclasses.is_dataclass(inner):
+            return _made(inner, value, where)
     if kind == tuple[str, ...]:
         texts = [value] if isinstance(value, str) else value
         if isinstance(texts, list) and all(isinstance(each, str) for each in texts):
             return tuple(texts)
         raise InputError(f"{where} is {value!r}; expected texts in [ ].")
-    expected = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}[kind]
+    expected: tuple[type, ...] = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}[kind]
     if not isinstance(value, expected) or (kind is not bool and isinstance(value, bool)):
         raise InputError(f"{where} is {value!r}; expected {_IN_WORDS[kind]}.")
-    if kind in (int, float) and value < 0:
+    if isinstance(value, int | float) and value < 0:
         raise InputError(f"{where} is {value}; expected no negative number.")
     return kind(value)
 
@@ -218,7 +219,7 @@ def _check(found: Settings, where: str) -> None:
         if bool(peer.url) == bool(peer.host):
             raise InputError(f"{where}, peer {name}: expected host and port, or a url; give one of them.")
         if peer.url and (peer.may_send or not re.match(r"https?://[^\s/]+/", peer.url)):
-            raise InputError(f"{where}, peer {name}: a peer with a url is sent to by STOW-RS at http://host/path alone.")
+            raise InputError(f"{where}, peer {name}: a peer with a url is sent to alone, at http://host/path.")
         if peer.host and not 0 < peer.port < 65536:
             raise InputError(f"{where}, peer {name}: port is {peer.port}; expected 1 to 65535.")
         _check_addresses(peer.calls_from, f"{where}, peer {name}: calls_from")
@@ -241,4 +242,4 @@ def _check_addresses(addresses: tuple[str, ...], where: str) -> None:
         try:
             ipaddress.ip_network(address, strict=False)
         except ValueError as error:
-            raise InputError(f"{where} has {address!r}; expected an address such as 10.0.0.7 or 10.0.0.0/24.") from error
+            raise InputError(f"{where} has {address!r}; expected addresses such as 10.0.0.7, 10.0.0.0/24.") from error

@@ -43,12 +43,12 @@ SPARE = 1.25
 
 @dataclass(frozen=True)
 class Series:
-    """What is told of a series, none of which is a patient's name or number but the UID of the study.
+    """What is told of a series, none of which is a patient's name or number but the UIDs of study and series.
 
     Args:
         case: its name, in its results too.
         key: of patient, study and series; `number` counts how often it came, each time with more images.
-        study_uid: as its images say.
+        study_uid, series_uid: as its images say.
         sender: AE title; empty for STOW-RS.
         began, settled: seconds since 1970.
         told: images that it has, as far as they say; 0 where they do not.
@@ -61,6 +61,7 @@ class Series:
     key: str
     number: int
     study_uid: str
+    series_uid: str
     sender: str
     began: float
     settled: float = 0.0
@@ -97,11 +98,18 @@ class Spool:
     Args:
         folder: of all of it, made where missing.
         settings: its limits and times.
+        ask: images that a series has, as whoever sent it says; 0 where nobody does.
         clock: seconds that only grow.
     """
 
-    def __init__(self, folder: Path, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        self.folder, self.settings, self.clock = folder, settings, clock
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        ask: Callable[[Series], int] = lambda series: 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.folder, self.settings, self.ask, self.clock = folder, settings, ask, clock
         self.incoming = folder / "incoming"
         self.lock = threading.RLock()
         self.changed = threading.Event()
@@ -199,7 +207,7 @@ class Spool:
             raise RefusedError(OUT_OF_RESOURCES, "the queue is full")
         self._check_disk()
         case = f"series_{arrival.series}" + (f"_{number}" if number > 1 else "")
-        series = Series(case, arrival.series, number, arrival.study_uid, sender, time.time())
+        series = Series(case, arrival.series, number, arrival.study_uid, arrival.series_uid, sender, time.time())
         place = self.folder / GATHERING / case
         for name in (IMAGES, OPEN, BROKEN, REFUSED):
             (place / name).mkdir(parents=True, exist_ok=True)
@@ -273,25 +281,31 @@ class Spool:
     def close(self) -> None:
         """Queue what is complete, and let fail what will not become so."""
         with self.lock:
-            for case in [*self.gathering]:
-                self._close(case)
+            broken = [self.series[case][1] for case in [*self.gathering] if self._close(case)]
+        for series in broken:
+            # Not while all others wait
+            told = self.ask(series)
+            with self.lock:
+                if series.case in self.gathering and self._close(series.case):
+                    self._close_broken(series, told)
 
-    def _close(self, case: str) -> None:
+    def _close(self, case: str) -> bool:
+        """Whether a series was broken off for good; all else becomes of it here."""
         place, gathering, series = self.place(case), self.gathering[case], self.series[case][1]
         quiet_s = self.clock() - gathering.last
         refused, broken = _names(place / REFUSED), _names(place / BROKEN)
         before = self._before(series)
         if before and self.series[before][0] not in SETTLED:
-            return
+            return False
         there = self._instances(case) | (self._instances(before) if before else set())
         images = len(there)
         lost = {*_lines(self.place(before) / NAMES)} - there if before else set()
         if series.told and images >= series.told and not refused and not lost:
             self._queue(case, before)
         elif gathering.senders or quiet_s < (self.settings.broken_off_s if broken else self.settings.quiet_s):
-            return
+            pass
         elif broken:
-            self.fail(case, f"its sender broke off after {images} images and did not go on; send it again.")
+            return True
         elif refused:
             self.fail(case, f"{len(refused)} of its images were refused, see the log; send it again.")
         elif lost:
@@ -300,6 +314,17 @@ class Spool:
             self.fail(case, f"it tells that it has {series.told} images, and {images} came; send it again.")
         else:
             self._queue(case, before)
+        return False
+
+    def _close_broken(self, series: Series, told: int) -> None:
+        """A sender may have had all of it sent when it, or this process, ended: then it has no more images."""
+        before = self._before(series)
+        images = len(self._instances(series.case) | (self._instances(before) if before else set()))
+        if told and images >= told and not _names(self.place(series.case) / REFUSED):
+            self._queue(series.case, before)
+            return
+        of_all = f" of {told}" if told else ""
+        self.fail(series.case, f"its sender broke off after {images}{of_all} images and did not go on; send it again.")
 
     def _before(self, series: Series) -> str:
         """The case of the same series that came before; "" for none."""

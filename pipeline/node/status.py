@@ -12,7 +12,10 @@ from pipeline.core.machine import memory_mib
 from pipeline.folders.manifest import manifest_file, read_manifest, row_of
 from pipeline.node.spool import Series, Spool
 
-USE = "For research only. Not a medical device: nothing on this page, and nothing that this node sends, is for the care of a patient."
+USE = (
+    "For research only. Not a medical device: nothing on this page, and nothing that this node sends, is for the care "
+    "of a patient."
+)
 SHOWN = 100
 
 

@@ -2,9 +2,9 @@
 
     python -m tests.load --series 200 --slices 60 --senders 4 --kills 10
 
-Slices are small, 128 x 128, so that wire and queue are measured and not the network. Beside them come malformed objects,
-a sender that breaks off, a series twice and two patients with one number. Status 1 where a series is lost, or comes
-back twice. Needs what the tests of marker `orthanc` need.
+Slices are small, 128 x 128, so that wire and queue are measured and not the network. Beside them come malformed
+objects, a sender that breaks off, a series twice and two patients with one number. Status 1 where a series is
+lost, or comes back twice. Needs what the tests of marker `orthanc` need.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-from tests.load.run import Load
+from tests.load.run import Load  # noqa: E402
 
 
 def main() -> None:

@@ -75,9 +75,7 @@ class Load:
     def start_node(self) -> None:
         words = [sys.executable, "-m", "pneumobundle", "serve", str(self.folder / "node.yaml"), "--no-pages"]
         with (self.folder / "node.log").open("a") as log:
-            self.node = subprocess.Popen(
-                [*words, "--out", str(self.folder / "out")], cwd=ROOT, stdout=log, stderr=log
-            )
+            self.node = subprocess.Popen([*words, "--out", str(self.folder / "out")], cwd=ROOT, stdout=log, stderr=log)
 
     def trouble(self) -> None:
         """What comes to the node itself beside the load, by MODALITY."""
@@ -115,6 +113,7 @@ class Load:
         changed = time.monotonic()
         while time.monotonic() - changed < PATIENCE_S:
             self.look_at_memory()
+            self.orthanc.store_another()
             now = self.back()
             if now != back:
                 back, changed = now, time.monotonic()

@@ -13,7 +13,7 @@ pytest.importorskip("pynetdicom", reason="the extra `node` is not installed")
 from node_makers import Archive, associate, free_port, series, until
 from node_process import started
 
-from pipeline.node.spool import DONE, SETTLED, SPOOL_FOLDER, STATES
+from pipeline.node.spool import DONE, IMAGES, SETTLED, SPOOL_FOLDER, STATES
 
 
 @pytest.fixture
@@ -63,7 +63,8 @@ def test_a_node_that_is_killed_again_and_again_does_everything_once(tmp_path, ar
     node.kill()
     # A series and its report each, of each time that it was segmented
     assert len(set(archive.got)) == 2 * len(cases(tmp_path, DONE))
-    assert {len([*(tmp_path / SPOOL_FOLDER / DONE / case / "images").iterdir()]) for case in cases(tmp_path, DONE)} == {12}
+    places = [tmp_path / SPOOL_FOLDER / DONE / case for case in cases(tmp_path, DONE)]
+    assert {len([*(place / IMAGES).iterdir()]) for place in places} == {12}
 
 
 def test_what_was_answered_with_success_is_there_after_a_kill(tmp_path, archive):

@@ -12,12 +12,14 @@ pytest.importorskip("pynetdicom", reason="the extra `node` is not installed")
 from dicom_makers import BIRTH_DATE, PATIENT_ID, PATIENT_NAME, compress, write
 from node_makers import SCANNER, associate, series, settings_of, store, until
 from pydicom.uid import CTImageStorage, JPEG2000Lossless, JPEGLosslessSV1, MRImageStorage, RLELossless, generate_uid
-from pynetdicom import AE
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find
 
 from pipeline.node.arrival import RefusedError, look_at
+from pipeline.node.inquiry import images_of
 from pipeline.node.receiver import Receiver
 from pipeline.node.settings import Limits, Peer
-from pipeline.node.spool import DONE, FAILED, GATHERING, IMAGES, QUEUED, Spool
+from pipeline.node.spool import DONE, FAILED, GATHERING, IMAGES, QUEUED, Series, Spool
 
 
 @pytest.fixture
@@ -208,9 +210,47 @@ def test_a_sender_that_breaks_off_gets_nothing_segmented(receive):
     association = associate(port)
     association.send_c_store(series()[0])
     association.abort()
+    assert settled(spool, FAILED).message == ("its sender broke off after 1 images and did not go on; send it again.")
+
+
+def test_a_sender_that_broke_off_when_all_was_sent_has_no_more_images(receive):
+    port, spool = receive()
+    spool.ask = lambda series: 12
+    association = associate(port)
+    for each in series():
+        association.send_c_store(each)
+    association.abort()
+    (case,) = queued(spool)
+    assert images(spool, case) == 12
+
+
+def test_a_sender_that_has_more_images_than_it_sent_gets_nothing_segmented(receive):
+    port, spool = receive()
+    spool.ask = lambda series: 12
+    association = associate(port)
+    association.send_c_store(series()[0])
+    association.abort()
     assert settled(spool, FAILED).message == (
-        "its sender broke off after 1 images and did not go on; send it again."
+        "its sender broke off after 1 of 12 images and did not go on; send it again."
     )
+
+
+def test_an_archive_says_how_many_images_a_series_has():
+    def found(event):
+        answer = event.identifier
+        answer.NumberOfSeriesRelatedInstances = 7 if answer.SeriesInstanceUID == "1.2.3" else 0
+        yield 0xFF00, answer
+
+    application = AE(SCANNER)
+    application.add_supported_context(Find)
+    server = application.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, found)])
+    made = Series("series_0", "0", 1, "1.2", "1.2.3", SCANNER, 0.0)
+    assert images_of(settings_of(server.server_address[1]), made) == 7
+    server.shutdown()
+
+
+def test_a_sender_that_is_away_does_not_say_how_many_images_a_series_has():
+    assert images_of(settings_of(1), Series("series_0", "0", 1, "1.2", "1.2.3", SCANNER, 0.0)) == 0
 
 
 def test_a_sender_that_broke_off_and_sends_all_of_it_later_is_forgiven(receive):

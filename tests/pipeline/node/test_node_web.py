@@ -207,7 +207,7 @@ def test_the_page_has_the_last_results_and_says_what_they_are_for(serve):
     page = body.decode()
     assert (status, kind) == (200, "text/html; charset=utf-8")
     assert USE in page
-    assert "<td class=\"number\">12.5<td>CT-1" in page
+    assert '<td class="number">12.5<td>CT-1' in page
     assert [word for word in (*PATIENT_NAME.split("^"), PATIENT_ID, BIRTH_DATE) if word in page] == []
     assert "http:" not in page.replace("http-equiv", "")
     assert "<script" not in page
