@@ -16,7 +16,7 @@ from node_makers import fake_segment, series, settings_of, store, until, with_we
 
 from pipeline.node.node import Node
 from pipeline.node.settings import Limits
-from pipeline.node.spool import SENDING
+from pipeline.node.spool import FAILED, SENDING
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium")]
@@ -30,9 +30,7 @@ def shown(tmp_path):
     with node.open():
         store(node.receiver.port, series())
         store(node.receiver.port, series()[:1])
-        until(
-            lambda: node.spool.close() or node.step() or node.spool.state()[SENDING] + node.spool.state()["failed"] == 2
-        )
+        until(lambda: (node.spool.close(), node.step(), node.spool.state()[SENDING] and node.spool.state()[FAILED])[-1])
         until(lambda: node.web.started and node.sender.pauses)
         words = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
         address = f"http://127.0.0.1:{settings.web.port}/"
