@@ -29,9 +29,10 @@ class Orthanc:
         folder: of its configuration and database.
         node_port: of the node, whose title is PNEUMO.
         scripts: Lua.
+        stable_s: seconds without an image after which a series is sent to the node.
     """
 
-    def __init__(self, folder: Path, node_port: int, scripts: Sequence[Path] = (ROUTE,)) -> None:
+    def __init__(self, folder: Path, node_port: int, scripts: Sequence[Path] = (ROUTE,), stable_s: int = 1) -> None:
         self.folder, self.port, self.http = folder, free_port(), free_port()
         database = folder / "orthanc"
         database.mkdir(parents=True)
@@ -40,7 +41,7 @@ class Orthanc:
             "IndexDirectory": str(database),
             "LuaScripts": [str(script) for script in scripts],
             "Plugins": [str(PLUGIN)],
-            "StableAge": 1,
+            "StableAge": stable_s,
             "DicomAet": "ORTHANC",
             "DicomPort": self.port,
             "DicomModalities": {"PNEUMO": ["PNEUMO", "127.0.0.1", node_port]},

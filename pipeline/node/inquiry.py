@@ -1,4 +1,4 @@
-"""How many images a series has, asked of whoever sent it and broke off: by C-FIND, which archives answer."""
+"""How many images a series has, asked of whoever sent it: by C-FIND, which archives answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PENDING = (0xFF00, 0xFF01)
 def images_of(settings: Settings, series: Series) -> int:
     """Images of a series as its sender says; 0 where it does not, as most modalities, or is away."""
     peer = settings.peers.get(series.sender)
-    if peer is None or not peer.host:
+    if peer is None or not peer.host or not peer.find:
         return 0
     application = AE(settings.aet)
     application.acse_timeout = application.dimse_timeout = application.connection_timeout = SECONDS

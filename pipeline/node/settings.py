@@ -46,6 +46,7 @@ class Peer:
         calls_from: addresses that it calls from, where `host` is not it.
         may_send: whether its series are taken.
         send_to: names of peers that get what its series gave; empty for itself.
+        find: whether it is asked by C-FIND how many images a series has that it sent.
         tls: whether it is sent to by TLS.
         url: of a peer that is sent to by STOW-RS: `http://host/dicom-web/studies`.
         credentials: file with `user:password` for that.
@@ -57,6 +58,7 @@ class Peer:
     calls_from: tuple[str, ...] = ()
     may_send: bool = False
     send_to: tuple[str, ...] = ()
+    find: bool = True
     tls: bool = False
     url: str = ""
     credentials: str = ""

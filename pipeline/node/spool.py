@@ -281,50 +281,58 @@ class Spool:
     def close(self) -> None:
         """Queue what is complete, and let fail what will not become so."""
         with self.lock:
-            broken = [self.series[case][1] for case in [*self.gathering] if self._close(case)]
-        for series in broken:
+            asked = [self.series[case][1] for case in [*self.gathering] if self._close(case)]
+        for series in asked:
             # Not while all others wait
             told = self.ask(series)
             with self.lock:
                 if series.case in self.gathering and self._close(series.case):
-                    self._close_broken(series, told)
+                    self._close_asked(series, told)
 
     def _close(self, case: str) -> bool:
-        """Whether a series was broken off for good; all else becomes of it here."""
+        """Whether its sender is to be asked how many images a series has; all else becomes of it here."""
         place, gathering, series = self.place(case), self.gathering[case], self.series[case][1]
         quiet_s = self.clock() - gathering.last
-        refused, broken = _names(place / REFUSED), _names(place / BROKEN)
         before = self._before(series)
         if before and self.series[before][0] not in SETTLED:
             return False
-        there = self._instances(case) | (self._instances(before) if before else set())
-        images = len(there)
+        there = self._there(series)
+        refused = _names(place / REFUSED)
         lost = {*_lines(self.place(before) / NAMES)} - there if before else set()
-        if series.told and images >= series.told and not refused and not lost:
+        is_short = bool(_names(place / BROKEN)) or len(there) < series.told
+        if series.told and len(there) >= series.told and not refused and not lost:
             self._queue(case, before)
-        elif gathering.senders or quiet_s < (self.settings.broken_off_s if broken else self.settings.quiet_s):
-            pass
-        elif broken:
-            return True
+        elif gathering.senders or quiet_s < (self.settings.broken_off_s if is_short else self.settings.quiet_s):
+            return False
         elif refused:
             self.fail(case, f"{len(refused)} of its images were refused, see the log; send it again.")
         elif lost:
             self.fail(case, f"{len(lost)} of its images came long ago and did not come again; send all of it again.")
-        elif images < series.told:
-            self.fail(case, f"it tells that it has {series.told} images, and {images} came; send it again.")
         else:
-            self._queue(case, before)
+            return True
         return False
 
-    def _close_broken(self, series: Series, told: int) -> None:
-        """A sender may have had all of it sent when it, or this process, ended: then it has no more images."""
+    def _close_asked(self, series: Series, told: int) -> None:
+        """What becomes of a series that nobody sends any more, and of which somebody says, perhaps, what it has."""
+        images, told = len(self._there(series)), max(told, series.told)
+        # All of it may have been sent when the sender, or this process, ended
+        is_broken = bool(_names(self.place(series.case) / BROKEN)) and not told
+        if told > series.told and images < told and self._waits(series):
+            self._write(series.case, told=told)
+        elif is_broken or images < told:
+            what = f"{images} of {told}" if told else f"{images}"
+            self.fail(series.case, f"it ended after {what} images and was not gone on with; send it again.")
+        else:
+            self._queue(series.case, self._before(series))
+
+    def _waits(self, series: Series) -> bool:
+        """Whether what is missing may still come."""
+        return self.clock() - self.gathering[series.case].last < self.settings.broken_off_s
+
+    def _there(self, series: Series) -> set[str]:
+        """Names of the images of a series, those among them that it had when it came before."""
         before = self._before(series)
-        images = len(self._instances(series.case) | (self._instances(before) if before else set()))
-        if told and images >= told and not _names(self.place(series.case) / REFUSED):
-            self._queue(series.case, before)
-            return
-        of_all = f" of {told}" if told else ""
-        self.fail(series.case, f"its sender broke off after {images}{of_all} images and did not go on; send it again.")
+        return self._instances(series.case) | (self._instances(before) if before else set())
 
     def _before(self, series: Series) -> str:
         """The case of the same series that came before; "" for none."""

@@ -54,7 +54,7 @@ class Load:
     def run(self) -> bool:
         """Whether each series came back, once."""
         self.port = free_port()
-        self.orthanc = Orthanc(self.folder, self.port)
+        self.orthanc = Orthanc(self.folder, self.port, stable_s=10)
         settings = SETTINGS.format(port=self.port, orthanc=self.orthanc.port)
         (self.folder / "node.yaml").write_text(settings)
         self.start_node()

@@ -210,7 +210,7 @@ def test_a_sender_that_breaks_off_gets_nothing_segmented(receive):
     association = associate(port)
     association.send_c_store(series()[0])
     association.abort()
-    assert settled(spool, FAILED).message == ("its sender broke off after 1 images and did not go on; send it again.")
+    assert settled(spool, FAILED).message == ("it ended after 1 images and was not gone on with; send it again.")
 
 
 def test_a_sender_that_broke_off_when_all_was_sent_has_no_more_images(receive):
@@ -230,9 +230,19 @@ def test_a_sender_that_has_more_images_than_it_sent_gets_nothing_segmented(recei
     association = associate(port)
     association.send_c_store(series()[0])
     association.abort()
-    assert settled(spool, FAILED).message == (
-        "its sender broke off after 1 of 12 images and did not go on; send it again."
-    )
+    assert settled(spool, FAILED).message == ("it ended after 1 of 12 images and was not gone on with; send it again.")
+
+
+def test_a_series_of_which_its_sender_has_more_waits_for_the_rest(receive):
+    port, spool = receive(broken_off_s=1e6)
+    spool.ask = lambda series: 12
+    sent = series()
+    store(port, sent[:5])
+    until(lambda: spool.close() or [each for _, each in spool.series.values() if each.told])
+    assert spool.state()[GATHERING] == 1
+    store(port, sent[5:])
+    (case,) = queued(spool)
+    assert images(spool, case) == 12
 
 
 def test_an_archive_says_how_many_images_a_series_has():
@@ -275,7 +285,7 @@ def test_a_series_that_tells_how_many_images_it_has_waits_for_nothing(receive):
 def test_a_series_that_tells_more_images_than_came_is_not_segmented(receive):
     port, spool = receive()
     store(port, series(NumberOfSeriesRelatedInstances="13"))
-    assert settled(spool, FAILED).message == "it tells that it has 13 images, and 12 came; send it again."
+    assert settled(spool, FAILED).message == "it ended after 12 of 13 images and was not gone on with; send it again."
 
 
 def damaged(name: str):

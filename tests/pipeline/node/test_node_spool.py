@@ -104,7 +104,7 @@ def test_a_failed_series_whose_images_are_removed_needs_all_of_them_again(tmp_pa
     spool.close()
     assert sorted(series.message for _, series in spool.series.values()) == [
         "6 of its images came long ago and did not come again; send all of it again.",
-        "its sender broke off after 6 images and did not go on; send it again.",
+        "it ended after 6 images and was not gone on with; send it again.",
     ]
 
 
