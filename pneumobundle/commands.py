@@ -103,7 +103,7 @@ COMMANDS = (
         "serve",
         "sharing",
         "be a DICOM node: gets CT series by C-STORE or STOW-RS, sends segmentations and reports back",
-        "settings=needed out=node model=starter network=none cascade mode method weights pages trust device",
+        "settings=needed out=runs/node model=starter network=none cascade mode method weights pages trust device",
         "serving.serve",
         (
             ("serve node.yaml", "as docs/node.md says, with the starter model"),

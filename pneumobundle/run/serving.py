@@ -22,7 +22,7 @@ def serve(given: SimpleNamespace) -> None:
 
     # What is asked to end gives its claim back
     end_on_sigterm()
-    out = Path(path(given.out)) if given.out else Path("node")
+    out = Path(path(given.out)) if given.out else Path("runs/node")
     weights = parse_weights(given.weights)
     chosen = open_model(model_of(given), method=given.method, weights=weights, mode=given.mode, trusted=given.trust)
     with chosen as model:
