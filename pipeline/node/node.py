@@ -46,7 +46,7 @@ class Node:
     def __init__(self, settings: Settings, folder: Path, segment: Segment, model: str = "", program: str = "") -> None:
         self.settings, self.results = settings, folder / RESULTS
         self.model, self.program = model, program
-        self.began = time.monotonic()
+        self.began, self.pruned = time.monotonic(), -PRUNE_S
         self.ended = threading.Event()
         self.failure = ""
         self.results.mkdir(parents=True, exist_ok=True)
@@ -93,26 +93,26 @@ class Node:
 
     def run(self) -> None:
         """Segment what comes, until this process is told to end."""
-        pruned = -PRUNE_S
         while not self.ended.is_set():
-            self.spool.close()
-            if time.monotonic() - pruned > PRUNE_S:
-                self.forget(self.spool.prune())
-                pruned = time.monotonic()
             if not self.step():
                 self.spool.changed.wait(STEP_S)
                 self.spool.changed.clear()
 
     def step(self) -> bool:
-        """Segment one series; whether there was one. What keeps all of them from being segmented is told, and waited
-        for.
+        """Look at what came, and segment one series; whether there was one.
+
+        What keeps all of them from being segmented, such as a full disk, is told and waited for.
         """
         try:
+            self.spool.close()
+            if time.monotonic() - self.pruned > PRUNE_S:
+                self.forget(self.spool.prune())
+                self.pruned = time.monotonic()
             found = self.worker.step()
             self.failure = ""
             return found
         except OSError as error:
-            self.failure = f"Results cannot be written ({error.strerror or error})."
+            self.failure = f"The queue or results cannot be written ({error.strerror or error})."
             logger.error("%s Again in %.0f s.", self.failure, WAIT_S)
             self.ended.wait(WAIT_S)
             return False

@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 # Refusals of one object by one peer, after which it is not asked again
 MOST_REFUSALS = 3
 HOUR_S = 3600.0
+STEP_S = 1.0
+# After what the system refused, such as a full disk
+WAIT_S = 30.0
 
 
 @dataclass
@@ -53,8 +56,13 @@ class Sender:
 
     def run(self, ended: threading.Event) -> None:
         while not ended.is_set():
-            self.step()
-            ended.wait(1.0)
+            try:
+                self.step()
+                ended.wait(STEP_S)
+            except OSError as error:
+                # What it could not note is sent again, as the same object
+                logger.error("what was sent cannot be noted (%s); again in %.0f s", error.strerror or error, WAIT_S)
+                ended.wait(WAIT_S)
 
     def step(self) -> None:
         """Send what can be sent now."""

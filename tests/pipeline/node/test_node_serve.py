@@ -22,7 +22,7 @@ from pipeline.node.extra import check_packages
 from pipeline.node.node import Node
 from pipeline.node.serve import segment_of, serve
 from pipeline.node.settings import Limits
-from pipeline.node.spool import DONE, FAILED
+from pipeline.node.spool import DONE, FAILED, QUEUED
 from pipeline.prediction.batch import Batch
 from pipeline.prediction.case_segmenter import CaseSegmenter
 
@@ -92,3 +92,16 @@ def test_a_series_at_which_three_processes_ended_is_told_as_failed(model, tmp_pa
             node.step()
     assert node.spool.state()[FAILED] == 1
     assert node.spool.series[case][1].message.startswith("3 processes ended while they worked on it")
+
+
+def test_a_full_disk_is_told_and_keeps_the_series_in_the_queue(tmp_path, monkeypatch):
+    def full(item):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pipeline.node.node.WAIT_S", 0.0)
+    node = Node(settings_of(limits=Limits(free_disk_mb=0)), tmp_path, full)
+    with node.open():
+        store(node.receiver.port, series())
+        until(lambda: node.step() or node.failure)
+        assert node.status().problems == ["The queue or results cannot be written (No space left on device)."]
+    assert node.spool.state()[QUEUED] == 1

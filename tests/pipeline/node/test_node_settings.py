@@ -48,7 +48,7 @@ def test_results_go_where_the_table_says(tmp_path):
         (SMALL.replace("may_send: true", "send_to: [PASC]"), "send_to names 'PASC' .did you mean PACS"),
         (SMALL.replace("may_send: true", "url: 'http://a/b'"), "expected host and port, or a url"),
         (SMALL.replace("may_send: true", "tls: true"), "tls is true, but there are no files"),
-        (SMALL.replace("may_send: true", "calls_from: [pacs]"), "expected an address such as 10.0.0.7"),
+        (SMALL.replace("may_send: true", "calls_from: [pacs]"), "expected addresses such as 10.0.0.7"),
         (SMALL + "web: {port: 8080}\n", "name in send_to who gets the results"),
         (SMALL + "tls: {certificate: no.pem, key: no.pem}\n", "names no.pem, which is no file"),
     ],
