@@ -14,7 +14,7 @@ pytest.importorskip("pynetdicom", reason="the extra `node` is not installed")
 import SimpleITK as sitk
 from conftest import chest
 from dicom_makers import REAL, VERIFIER, classic, compress, enhanced, errors, write
-from node_makers import free_port, until
+from node_makers import associate, free_port, until
 from orthanc_server import NEEDED, Orthanc, storescu
 from pydicom.uid import JPEGLosslessSV1
 
@@ -57,10 +57,20 @@ def both(request, tmp_path_factory):
     folder, port = tmp_path_factory.mktemp("orthanc"), free_port()
     orthanc = Orthanc(folder, port)
     node = node_of(folder, orthanc, port, request.param)
+    # An Orthanc without a heartbeat would try again with the next object alone
+    until(lambda: listens(port), 300)
     yield orthanc
     node.terminate()
     assert node.wait(timeout=60) == 128 + 15
     orthanc.stop()
+
+
+def listens(port: int) -> bool:
+    association = associate(port, "ORTHANC", "PNEUMO")
+    if association.is_established:
+        association.release()
+        return True
+    return False
 
 
 def returned(orthanc: Orthanc, folder: Path, source: Path) -> list[Path]:
