@@ -15,7 +15,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 COMMANDS := cv predict check-data compare report status bundle data fetch-data cache starter semi evaluate cancel lopo score nnunet ensemble \
-  experiment ablation profile features bundles verify-bundle zoo-pr push-bundle export
+  experiment ablation profile features bundles verify-bundle zoo-pr push-bundle export node
 # Given on the command line, a variable reaches the program as it is: make would take a $ for its own
 $(foreach name,$(.VARIABLES),$(if $(filter command line,$(origin $(name))),$(eval override $(name) := $$(value $(name)))\
   $(eval export $(name))))

@@ -14,7 +14,8 @@ These names, see docs/python.md, are loaded when they are first asked for: impor
 
 Takes from: evaluation/costs, evaluation/measures, evaluation/report, evaluation/statistics, pipeline/bundle_files,
 pipeline/check_data, pipeline/core, pipeline/data, pipeline/experiments, pipeline/export, pipeline/folders,
-pipeline/inference, pipeline/phantom, pipeline/prediction, pipeline/runs, pipeline/scans, pipeline/small_devices.
+pipeline/inference, pipeline/node, pipeline/phantom, pipeline/prediction, pipeline/runs, pipeline/scans,
+pipeline/small_devices.
 """
 
 from __future__ import annotations

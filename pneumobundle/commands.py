@@ -100,6 +100,22 @@ COMMANDS = (
         only_segments=True,
     ),
     Command(
+        "serve",
+        "sharing",
+        "be a DICOM node: gets CT series by C-STORE or STOW-RS, sends segmentations and reports back",
+        "settings=needed out=runs/node model=starter network=none cascade mode method weights pages trust device",
+        "serving.serve",
+        (
+            ("serve node.yaml", "as docs/node.md says, with the starter model"),
+            ("serve node.yaml --model bundle.zip --out /var/lib/node --no-pages", "by a model that is named"),
+        ),
+        words="settings",
+        target="node",
+        notes="It listens on this machine alone unless SETTINGS say otherwise, and takes what the peers that they name "
+        "send. For research only, not a medical device.",
+        only_segments=True,
+    ),
+    Command(
         "check",
         "daily",
         "read every file of a data set, say what is wrong with which, write a data card",

@@ -110,6 +110,7 @@ OPTIONS = {
             kind=PATH,
         ),
         Option("models", "folder that gets the starter model", "models", kind=PATH),
+        Option("settings", "YAML file of a node: its title, its peers, its limits; docs/node.md", kind=PATH),
         Option("run", "folder of a run", rule="runs/<network>/cv", kind=PATH),
         Option(
             "test",

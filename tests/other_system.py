@@ -32,7 +32,7 @@ FUNCTIONS = (
     "EX_OK", "EX_TEMPFAIL", "EX_USAGE", "O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "WIFSIGNALED",
 )  # fmt: skip
 # Of extras: a module that cannot do without one is not imported where it is not installed
-OPTIONAL = ("onnxruntime",)
+OPTIONAL = ("onnxruntime", "pynetdicom", "starlette", "uvicorn")
 # Of Linux alone
 FOLDERS = ("/proc", "/sys", "/dev/shm")
 # What our modules import of others, or these later on by themselves

@@ -26,7 +26,7 @@ torch=$("$python" -c 'import importlib.metadata as m; print(m.version("torch"))'
 constraints=$(mktemp)
 trap 'rm -f "$constraints"' EXIT
 sed "s/^torch==.*/torch==$torch/" "$FOLDER/constraints.txt" >"$constraints"
-"${pip[@]}" -c "$constraints" "${wheels[0]}"
+"${pip[@]}" -c "$constraints" "${wheels[0]}[node]"
 "$python" -m pip --disable-pip-version-check check
 # pip is for this script alone
 "$python" -m pip --disable-pip-version-check uninstall --quiet --yes pip

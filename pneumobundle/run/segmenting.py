@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 OUT = "predictions"
 
 
-def _model(given: SimpleNamespace) -> str:
+def model_of(given: SimpleNamespace) -> str:
     """What was given; else the run of the network that was given; else the model that comes with the program."""
     if given.model:
         return path(given.model)
@@ -29,14 +29,14 @@ def _model(given: SimpleNamespace) -> str:
         return f"{usual(given, 'cv')}/fold0"
     model = starter_model()
     # Once, and not by each of many tasks
-    if not given.shard:
+    if not getattr(given, "shard", False):
         logger.info("%s", told())
     return str(model)
 
 
 def predict(given: SimpleNamespace) -> None:
     """Status 1 where a scan could not be segmented, or was left out."""
-    model = _model(given)
+    model = model_of(given)
     source = path(given.input) if given.input else f"{PHANTOM}/images"
     output_dir = path(given.out) if given.out else OUT
     weights = parse_weights(given.weights)

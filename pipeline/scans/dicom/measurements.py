@@ -18,11 +18,15 @@ from pipeline.scans.dicom.segmentation import (
     LUNG,
     MANUFACTURER,
     SERIES_NUMBER,
+    USE,
+    described,
     made_of_headers,
     source_headers,
 )
 from pipeline.scans.dicom.stack import Series
 from pipeline.scans.simpleitk import sitk
+
+REMARK = f"Found by software and verified by nobody; {USE}."
 
 
 def write_measurements(
@@ -54,6 +58,9 @@ def write_measurements(
             ],
             codes.DCM.ImagingMeasurementReport,
         )
+        # The template may be extended; a viewer shows this as a line of the report
+        remark = sr.TextContentItem(codes.DCM.Comment, REMARK, sr.RelationshipTypeValues.CONTAINS)
+        report[0].ContentSequence.append(remark)
         made = sr.ComprehensiveSR(
             [shown, *source_headers(series)],
             report[0],
@@ -63,7 +70,7 @@ def write_measurements(
             1,
             MANUFACTURER,
             is_complete=True,
-            series_description=f"{algorithm} {version}",
+            series_description=described(algorithm, version),
         )
         with replacing(path) as temporary:
             made.save_as(temporary)

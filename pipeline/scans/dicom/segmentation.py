@@ -32,6 +32,9 @@ from pipeline.scans.scan import Geometry
 from pipeline.scans.simpleitk import sitk
 
 MANUFACTURER = "PneumoBundle"
+# In what viewers list and show
+USE = "for research, not a medical device"
+LONGEST_DESCRIPTION = 64
 # Scanners number theirs from 1 on
 SERIES_NUMBER = 900
 LUNG, ANATOMY, ABNORMALITY = codes.SCT.Lung, codes.SCT.AnatomicalStructure, codes.SCT.MorphologicallyAbnormalStructure
@@ -117,9 +120,9 @@ def write_segmentation(
             version,
             version,
             content_label="LUNGS",
-            content_description="Found by software; for research, not for diagnosis",
+            content_description=f"Found by software; {USE}",
             omit_empty_frames=False,
-            series_description=f"{algorithm} {version}",
+            series_description=described(algorithm, version),
         )
         with replacing(path) as temporary:
             made.save_as(temporary)
@@ -138,6 +141,11 @@ def checked_grid(label: sitk.Image, series: Series, what: str, classes: str) -> 
     if highest > most:
         raise InputError(f"{series}: the label holds {highest}; expected 0 to {most}; name its label map.")
     return grid
+
+
+def described(algorithm: str, version: str) -> str:
+    """What viewers call the series of an object: what made it, as far as there is room, and what it is for."""
+    return f"{f'{algorithm} {version}'[: LONGEST_DESCRIPTION - len(USE) - 2]}; {USE}"
 
 
 @contextmanager
