@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Bundles:
         name: str,
         arguments: dict[str, Any],
         stage: Stage | None = None,
+        overlays: Sequence[Path] = (),
     ) -> None:
         stage = stage or cross_validation.stages[-1]
         folder = cross_validation.folder(stage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,15 @@ class SemiRuns:
         self.segmentations: list[dict[str, Any]] = []
         self.dies_at = dies_at
 
-    def run(self, run: CrossValidation, what: str, name: str, arguments: dict[str, Any], stage: Any = None) -> None:
+    def run(
+        self,
+        run: CrossValidation,
+        what: str,
+        name: str,
+        arguments: dict[str, Any],
+        stage: Any = None,
+        overlays: Sequence[Path] = (),
+    ) -> None:
         if len(self.trainings) + len(self.segmentations) == self.dies_at:
             raise KeyboardInterrupt
         if name == TRAIN:

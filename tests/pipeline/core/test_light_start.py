@@ -61,5 +61,5 @@ def test_a_process_that_has_monai_keeps_it_as_it_is():
     assert sys.meta_path == before
 
 
-def test_it_is_for_the_command_that_does_nothing_but_segment():
-    assert [command.name for command in COMMANDS if command.only_segments] == ["predict"]
+def test_it_is_for_the_commands_that_do_nothing_but_segment():
+    assert [command.name for command in COMMANDS if command.only_segments] == ["predict", "serve"]
