@@ -18,7 +18,7 @@ import numpy as np
 from scipy import ndimage
 
 from evaluation.measures.cases import Row, read_reference
-from evaluation.measures.flags import EVERY, Flag
+from evaluation.measures.flags import EVERY, UNLIKE_TRAINING, Flag
 from evaluation.measures.metrics import dice
 from evaluation.statistics.comparison import read_runs
 from evaluation.statistics.flag_worth import Worth, worth, worth_table
@@ -29,15 +29,18 @@ from pipeline.core.annotation import annotation_of
 from pipeline.core.errors import InputError, innermost, report_plainly
 from pipeline.core.labels import CODES, INFECTED, STRUCTURES
 from pipeline.core.run_files import METRICS_FILE
-from pipeline.core.scan_traits import familiar, folds_of
+from pipeline.core.scan_traits import TRAINING, familiar, folds_of, read_traits
 from pipeline.inference.chosen_model import open_model
 from pipeline.inference.members import find_members
 from pipeline.scans.scan import GREY_255, intensity_domain, read_scan
 from pipeline.scans.simpleitk import sitk
 
 logger = logging.getLogger(__name__)
-# A damaged scan and its damaged reference, (slices, rows, columns); the range of grey is that of soft tissue and air
+# A damaged scan and its damaged reference, (slices, rows, columns)
 Pair = tuple[np.ndarray, np.ndarray]
+# Whose Dice tells whether a scan has failed
+JUDGED = ("lungs", "infection")
+# Of soft tissue and air
 RANGE_HU, RANGE_GREY = 1500.0, 255.0
 
 
@@ -130,7 +133,7 @@ def judged_scans(run: Path) -> Iterator[Judged]:
     for member in find_members(run):
         if not member.held_out:
             continue
-        known = familiar(member.weights.parent)
+        known = familiar(read_traits(member.weights.parent)[TRAINING])
         with open_model(member.weights.parent) as model:
             for case in member.held_out:
                 if case["size"][2] == 1:
@@ -143,7 +146,7 @@ def judged_scans(run: Path) -> Iterator[Judged]:
 def _of_case(case: Mapping[str, Any], model: Any, familiarity: Familiarity | None) -> Iterator[Judged]:
     name, annotation = case["case"], annotation_of(case)
     reference = read_reference(Path(case["label"]), name, model.labels, case.get(CODES))
-    told = {what: codes for what, codes in STRUCTURES.items() if what == "lungs" or what == "infection"}
+    told = {what: STRUCTURES[what] for what in JUDGED}
     if not annotation.infection:
         told.pop("infection")
     for damage, scan, label in damaged(read_scan(Path(case["image"])), reference, name, np.random.default_rng(0)):
@@ -166,7 +169,7 @@ def _of_case(case: Mapping[str, Any], model: Any, familiarity: Familiarity | Non
 
 
 def worths(found: list[Judged], structure: str) -> list[Worth]:
-    """The worth of each flag on those with a Dice of the structure, and of any being raised in the last row."""
+    """The worth of each flag on those with a Dice of the structure."""
     scored = [one for one in found if structure in one.dice]
     scores, patients = [one.dice[structure] for one in scored], [one.patient for one in scored]
     names = [limits.name for limits in EVERY if any(limits.name in one.flags for one in scored)]
@@ -179,17 +182,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.artefacts", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of a cross-validation with label map lungs_infection")
     found = list(judged_scans(parser.parse_args().run))
-    for structure in ("lungs", "infection"):
+    for structure in JUDGED:
         logs.result("\n".join(("", worth_table(worths(found, structure), structure))))
     logs.result("\nMean Dice, and in how many scans unlike_training was raised")
     for damage in DAMAGES:
         mine = [one for one in found if one.damage == damage.name]
         means = [
             f"{structure} {np.nanmean(values):.2f}"
-            for structure in ("lungs", "infection")
+            for structure in JUDGED
             if (values := [one.dice[structure] for one in mine if structure in one.dice])
         ]
-        raised = sum(one.flags[name].raised for one in mine for name in ("unlike_training",) if name in one.flags)
+        flags = [one.flags[UNLIKE_TRAINING.name] for one in mine if UNLIKE_TRAINING.name in one.flags]
+        raised = sum(flag.raised for flag in flags)
         logs.result(f"{damage.name}: {', '.join(means)}; raised in {raised} of {len(mine)}")
 
 

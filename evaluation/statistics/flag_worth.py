@@ -155,8 +155,9 @@ def measure(
     for case, fold, found in first:
         if found == structure:
             logger.info("case %s", case)
-            of_model = {flag.limits.name: flag for key, flag in own.items() if key == (case, fold)}
-            flags.append(flags_of(folders, case, images[case]) | of_model)
+            flags.append(flags_of(folders, case, images[case]))
+            if flag := own.get((case, fold)):
+                flags[-1][flag.limits.name] = flag
             dice.append(first[case, fold, found]["dice"])
             patients.append(first[case, fold, found]["patient_id"])
     names = [limits.name for limits in EVERY if any(limits.name in mine for mine in flags)]

@@ -19,7 +19,7 @@ from evaluation.measures.flags import FAILED_BELOW, UNLIKE_TRAINING, Flag, judge
 from evaluation.statistics.intervals import patient_means
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.errors import InputError
-from pipeline.core.scan_traits import HELD_OUT, Distances, Familiar, Traits, familiar, read_traits
+from pipeline.core.scan_traits import HELD_OUT, TRAINING, Distances, Familiar, Traits, familiar, read_traits
 
 LIMITS_FILE = "unlike_training.json"
 LEVEL = 0.95
@@ -69,8 +69,9 @@ def held_out_distances(folds: Mapping[int, Path]) -> dict[Key, Distances]:
     """Of the held-out cases of folds, whose folders are given; none of those whose folders do not tell."""
     found = {}
     for fold, folder in folds.items():
-        if known := familiar(folder):
-            for case, traits in read_traits(folder)[HELD_OUT].items():
+        kept = read_traits(folder)
+        if known := familiar(kept[TRAINING]):
+            for case, traits in kept[HELD_OUT].items():
                 found[case, fold] = known.distances(traits)
     return found
 

@@ -118,7 +118,6 @@ def folds_of(run: Path) -> dict[int, Path]:
     return {int(file.parent.name.removeprefix("fold")): file.parent for file in run.glob(f"**/fold*/{TRAITS_FILE}")}
 
 
-def familiar(fold: Path) -> Familiar | None:
-    """The training scans of a fold's network; None where its folder does not tell enough of them."""
-    training = list(read_traits(fold)[TRAINING].values())
-    return Familiar(training) if len(training) > 1 else None
+def familiar(training: Mapping[str, Traits]) -> Familiar | None:
+    """The training scans of a network, as its fold keeps them; None of too few to tell."""
+    return Familiar([*training.values()]) if len(training) > 1 else None

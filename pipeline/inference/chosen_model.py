@@ -22,7 +22,7 @@ from pipeline.core.configuration import AUTO, INFERENCE, mode_settings
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
 from pipeline.core.run_files import DATALIST
-from pipeline.core.scan_traits import familiar
+from pipeline.core.scan_traits import TRAINING, familiar, read_traits
 from pipeline.core.stages import has_first_stage, result_label_map
 from pipeline.core.temperature import Temperature, read_temperature
 from pipeline.inference.auto_mode import EIGHT_BITS, WHOLE, Choice, chosen_mode, has_eight_bits
@@ -213,7 +213,7 @@ def _familiarity(members: Sequence[Member]) -> Familiarity | None:
     """Of all members, or none where the folder of any of them does not tell."""
     networks = []
     for member in members:
-        known = familiar(member.weights.parent)
+        known = familiar(read_traits(member.weights.parent)[TRAINING])
         limits = [found for run in _run_of(member) if (found := read_limits(run))]
         if known is None or not limits:
             return None
