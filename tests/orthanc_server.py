@@ -94,6 +94,11 @@ class Orthanc:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/instances", stream.getvalue(), timeout=30):
             pass
 
+    def routed(self) -> list[str]:
+        """Its own names of the series that it sent to the node or tried to, each time."""
+        lines = (self.folder / "orthanc.log").read_text().splitlines()
+        return [line.rsplit(" ", 1)[1] for line in lines if "CT series to" in line]
+
     def instances(self, modality: str, **query: str) -> list[str]:
         """Its own names of the objects of a modality."""
         asked = {"Level": "Instance", "Query": {"Modality": modality, **query}}

@@ -1,14 +1,24 @@
 -- For Orthanc: every CT series goes to the node, which sends its segmentation and report back. docs/node.md
 NODE = 'PNEUMO'
 
--- Series by the job that sends them. Orthanc itself remembers ten jobs that have ended, and no more
+-- Of a series, in Orthanc's own database: how many of its images the node has. Numbers from 1024 on are for users
+SENT = '/metadata/4711'
+
+-- Series, and the number of their images, by the job that sends them. Orthanc itself remembers ten jobs that have
+-- ended, and no more
 sending = {}
+
+function Images(seriesId)
+  return #ParseJson(RestApiGet('/series/' .. seriesId))['Instances']
+end
 
 function Send(seriesId)
   local job = { Resources = { seriesId }, Synchronous = false }
+  -- Before: an image that comes meanwhile makes the series stable once more, and it goes out again
+  local images = Images(seriesId)
   print('CT series to ' .. NODE .. ': ' .. seriesId)
   local answer = ParseJson(RestApiPost('/modalities/' .. NODE .. '/store', DumpJson(job)))
-  sending[answer['ID']] = seriesId
+  sending[answer['ID']] = { series = seriesId, images = images }
 end
 
 function OnStableSeries(seriesId, tags, metadata)
@@ -18,13 +28,24 @@ function OnStableSeries(seriesId, tags, metadata)
   end
 end
 
--- Orthanc forgets what it was about to send when it is killed: what came since yesterday goes out again. The node knows
--- what it has, and segments nothing twice
+-- Whether the node lacks something of a series
+function IsLacking(seriesId)
+  local metadata = ParseJson(RestApiGet('/series/' .. seriesId .. '/metadata'))
+  for _, name in ipairs(metadata) do
+    if name == '4711' then
+      return tonumber(RestApiGet('/series/' .. seriesId .. SENT)) ~= Images(seriesId)
+    end
+  end
+  return true
+end
+
+-- Orthanc forgets what it was about to send when it is killed: what came since yesterday and was not sent goes out
+-- again. What has been sent does not: what was cut off would wait behind all of it
 function Initialize()
   local yesterday = os.date('!%Y%m%dT%H%M%S', os.time() - 86400)
   local query = { Level = 'Series', Query = { Modality = 'CT' } }
   for _, seriesId in ipairs(ParseJson(RestApiPost('/tools/find', DumpJson(query)))) do
-    if RestApiGet('/series/' .. seriesId .. '/metadata/LastUpdate') > yesterday then
+    if RestApiGet('/series/' .. seriesId .. '/metadata/LastUpdate') > yesterday and IsLacking(seriesId) then
       Send(seriesId)
     end
   end
@@ -38,7 +59,7 @@ failed = {}
 
 function OnJobFailure(jobId)
   if sending[jobId] then
-    failed[sending[jobId]] = os.time()
+    failed[sending[jobId].series] = os.time()
     sending[jobId] = nil
   end
 end
@@ -61,6 +82,10 @@ function OnStoredInstance(instanceId, tags, metadata, origin)
 end
 
 function OnJobSuccess(jobId)
-  sending[jobId] = nil
+  local sent = sending[jobId]
+  if sent then
+    RestApiPut('/series/' .. sent.series .. SENT, tostring(sent.images))
+    sending[jobId] = nil
+  end
   Retry()
 end

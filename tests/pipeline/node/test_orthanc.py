@@ -75,8 +75,12 @@ def listens(port: int) -> bool:
 
 def returned(orthanc: Orthanc, folder: Path, source: Path) -> list[Path]:
     """Segmentation and report of the series of a folder, after it was sent to Orthanc."""
-    (series,) = find_series(source)
     storescu(source, orthanc.port, "ORTHANC")
+    return came_back(orthanc, folder, source)
+
+
+def came_back(orthanc: Orthanc, folder: Path, source: Path) -> list[Path]:
+    (series,) = find_series(source)
     study = {"StudyInstanceUID": series.study_uid}
     until(lambda: orthanc.instances("SR", **study), 300)
     return [
@@ -123,3 +127,16 @@ def test_a_compressed_series_comes_back_as_predict_has_it(both, tmp_path):
 def test_an_enhanced_series_comes_back_as_predict_has_it(both, tmp_path):
     write([enhanced(volume())], tmp_path / "in")
     check(both, tmp_path, tmp_path / "in")
+
+
+def test_an_orthanc_that_was_killed_sends_what_it_had_not_and_nothing_else(both, tmp_path):
+    for name in ("sent", "stored"):
+        write(classic(volume()), tmp_path / name)
+    returned(both, tmp_path, tmp_path / "sent")
+    storescu(tmp_path / "stored", both.port, "ORTHANC")
+    both.kill()
+    before = both.routed()
+    both.start()
+    assert len(came_back(both, tmp_path, tmp_path / "stored")) == 2
+    (again,) = both.routed()[len(before) :]
+    assert again not in before
