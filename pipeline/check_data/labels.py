@@ -134,10 +134,10 @@ def check_annotates(
     which = "the only label holds" if len(every) == 1 else f"all {len(every)} labels hold"
     if held == {"infection"}:
         beside = ", beside others that hold lungs" if beside_lungs else ""
-        what = f"{which} infection alone{beside}, so that lungs would be learnt as background"
+        what = f"{which} infection alone{beside}, which teaches networks of lungs that lungs are background"
         said = ["infection"]
     elif held == {"left_lung", "right_lung"}:
-        what = f"{which} lungs alone, so that these scans would be learnt as free of infection"
+        what = f"{which} lungs alone, which teaches networks of infection that these scans are free of it"
         said = ["left_lung", "right_lung"]
     else:
         return []

@@ -368,8 +368,8 @@ def test_infection_alone_beside_a_folder_that_has_lungs_is_an_error_until_the_ma
     for file in sorted(masks.rglob("*.nii.gz")):
         file.rename(file.with_name(f"other_{file.name}"))
     asked = (
-        "all 2 labels hold infection alone, beside others that hold lungs, so that lungs would be learnt as "
-        'background; if that was not annotated, write {"annotates": ["infection"]} into masks/manifest.json'
+        "all 2 labels hold infection alone, beside others that hold lungs, which teaches networks of lungs that lungs "
+        'are background; if that was not annotated, write {"annotates": ["infection"]} into masks/manifest.json'
     )
     # The scans are those of the other folder too, which is refused both times
     with pytest.raises(InputError, match=re.escape(asked)):
