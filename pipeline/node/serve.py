@@ -28,7 +28,7 @@ def serve(settings: Settings, model: Model, folder: Path, pages: bool = True) ->
     with Claims(folder / FOLDER) as nodes, nodes.held("node") as mine, Claims(results / FOLDER) as claims:
         if not mine:
             raise InputError(f"OUT is {folder}, where another node works; end it, or give another folder.")
-        cases = CaseSegmenter(model, results, pages)
+        cases = CaseSegmenter(model, results, pages, rtstruct=settings.rtstruct)
         software = cases.scans.made_by.software.get("pneumobundle", "")
         named = str(model.facts.get("network") or model.facts.get("bundle") or "")
         segment = segment_of(Batch(cases, merged=False), claims)

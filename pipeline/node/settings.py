@@ -128,6 +128,7 @@ class Settings:
         give_up_h: hours after which what could not be sent is told as failed.
         kept_h: hours in which the images of a settled series are kept.
         kept_series: settled series that are remembered.
+        rtstruct: whether an RT structure set goes back too.
     """
 
     aet: str
@@ -145,6 +146,7 @@ class Settings:
     give_up_h: float = 72.0
     kept_h: float = 24.0
     kept_series: int = 1000
+    rtstruct: bool = False
 
     def send_to(self, sender: str) -> tuple[str, ...]:
         """Names of the peers that get what a sender's series gave; an empty name is whoever stored by STOW-RS."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.folders.inputs import DICOM, Input
-from pipeline.folders.manifest import FAILED, REPORT, SEGMENTATION, Manifest
+from pipeline.folders.manifest import FAILED, REPORT, SEGMENTATION, STRUCTURE_SET, Manifest
 from pipeline.node.spool import IMAGES, Series, Spool
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,6 @@ class Worker:
         return Input(series.case, DICOM, (self.spool.place(series.case) / IMAGES,), series.study_uid)
 
     def objects(self, series: Series) -> list[Path]:
-        """What goes back: segmentation and report, as far as there are."""
-        every = [self.results / f"{series.case}{suffix}" for suffix in (SEGMENTATION, REPORT)]
+        """What goes back: segmentation, report and structure set, as far as there are."""
+        every = [self.results / f"{series.case}{suffix}" for suffix in (SEGMENTATION, REPORT, STRUCTURE_SET)]
         return [file for file in every if file.exists()]

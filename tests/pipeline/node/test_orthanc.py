@@ -1,4 +1,4 @@
-"""A scan that is sent to a real Orthanc comes back as segmentation and report, equal to what `make predict` finds."""
+"""A scan that is sent to a real Orthanc comes back as segmentation, report and contours, equal to what predict finds."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ aet: PNEUMO
 port: {port}
 quiet_s: 1
 retry_s: 1
+rtstruct: true
 limits: {{free_disk_mb: 0}}
 peers:
   {peers}
@@ -74,7 +75,7 @@ def listens(port: int) -> bool:
 
 
 def returned(orthanc: Orthanc, folder: Path, source: Path) -> list[Path]:
-    """Segmentation and report of the series of a folder, after it was sent to Orthanc."""
+    """Segmentation, report and structure set of the series of a folder, after it was sent to Orthanc."""
     storescu(source, orthanc.port, "ORTHANC")
     return came_back(orthanc, folder, source)
 
@@ -82,23 +83,23 @@ def returned(orthanc: Orthanc, folder: Path, source: Path) -> list[Path]:
 def came_back(orthanc: Orthanc, folder: Path, source: Path) -> list[Path]:
     (series,) = find_series(source)
     study = {"StudyInstanceUID": series.study_uid}
-    until(lambda: orthanc.instances("SR", **study), 300)
+    until(lambda: orthanc.instances("RTSTRUCT", **study), 300)
     return [
         orthanc.fetch(instance, folder / f"{modality}.dcm")
-        for modality in ("SEG", "SR")
+        for modality in ("SEG", "SR", "RTSTRUCT")
         for instance in orthanc.instances(modality, **study)
     ]
 
 
 def check(orthanc: Orthanc, tmp_path: Path, source: Path) -> None:
-    segmentation, report = returned(orthanc, tmp_path, source)
+    segmentation, *others = returned(orthanc, tmp_path, source)
     (manifest,) = predict(str(starter_model()), source, tmp_path / "out", pages=False)
     expected = sitk.ReadImage(str(tmp_path / "out" / f"{manifest['case']}.nii.gz"))
     (series,) = find_series(source)
     found = read_segmentation(segmentation, series)
     assert np.array_equal(sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(expected))
     if VERIFIER:
-        assert (errors(segmentation), errors(report)) == ([], [])
+        assert [errors(file) for file in (segmentation, *others)] == [[], [], []]
 
 
 def volume(size=(64, 56, 24), spacing_mm=(5.0, 5.0, 10.0)) -> sitk.Image:
@@ -137,6 +138,6 @@ def test_an_orthanc_that_was_killed_sends_what_it_had_not_and_nothing_else(both,
     both.kill()
     before = both.routed()
     both.start()
-    assert len(came_back(both, tmp_path, tmp_path / "stored")) == 2
+    assert len(came_back(both, tmp_path, tmp_path / "stored")) == 3
     (again,) = both.routed()[len(before) :]
     assert again not in before
