@@ -1,4 +1,4 @@
-"""A scan that is sent to a real Orthanc comes back as segmentation, report and contours, equal to what predict finds."""
+"""A scan that is sent to a real Orthanc comes back as segmentation, report and contours, as `make predict` has them."""
 
 from __future__ import annotations
 
