@@ -332,7 +332,7 @@ COMMANDS = (
         "device",
         "training.experiment",
         (
-            ("experiment --paper anam_net --data slices98", "of the paper's set II"),
+            ("experiment --paper small_covid_net --data slices", "five models on folds of slices, a tenth held out"),
             ("experiment --paper chs_net --data sets --preset quick", "in less time"),
         ),
     ),
