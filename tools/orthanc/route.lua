@@ -2,7 +2,7 @@
 NODE = 'PNEUMO'
 
 -- Of a series, in Orthanc's own database: how many of its images the node has. Numbers from 1024 on are for users
-SENT = '/metadata/4711'
+SENT = '4711'
 
 -- Series, and the number of their images, by the job that sends them. Orthanc itself remembers ten jobs that have
 -- ended, and no more
@@ -12,9 +12,20 @@ function Images(seriesId)
   return #ParseJson(RestApiGet('/series/' .. seriesId))['Instances']
 end
 
-function Send(seriesId)
-  local job = { Resources = { seriesId }, Synchronous = false }
-  -- Before: an image that comes meanwhile makes the series stable once more, and it goes out again
+-- As noted of a series; nil where it was not sent
+function Sent(seriesId)
+  for _, name in ipairs(ParseJson(RestApiGet('/series/' .. seriesId .. '/metadata'))) do
+    if name == SENT then
+      return tonumber(RestApiGet('/series/' .. seriesId .. '/metadata/' .. SENT))
+    end
+  end
+  return nil
+end
+
+-- The higher its priority, the earlier a series goes out
+function Send(seriesId, priority)
+  local job = { Resources = { seriesId }, Synchronous = false, Priority = priority }
+  -- Counted before: an image that comes meanwhile makes the series stable once more, and it goes out again
   local images = Images(seriesId)
   print('CT series to ' .. NODE .. ': ' .. seriesId)
   local answer = ParseJson(RestApiPost('/modalities/' .. NODE .. '/store', DumpJson(job)))
@@ -24,30 +35,25 @@ end
 function OnStableSeries(seriesId, tags, metadata)
   -- What comes back is of modalities SEG and SR
   if tags['Modality'] == 'CT' then
-    Send(seriesId)
+    Send(seriesId, 0)
   end
-end
-
--- Whether the node lacks something of a series
-function IsLacking(seriesId)
-  local metadata = ParseJson(RestApiGet('/series/' .. seriesId .. '/metadata'))
-  for _, name in ipairs(metadata) do
-    if name == '4711' then
-      return tonumber(RestApiGet('/series/' .. seriesId .. SENT)) ~= Images(seriesId)
-    end
-  end
-  return true
 end
 
 -- Orthanc forgets what it was about to send when it is killed: what came since yesterday and was not sent goes out
--- again. What has been sent does not: what was cut off would wait behind all of it
+-- again, the oldest first. The node waits for the rest of what was cut off, and not for ever
 function Initialize()
   local yesterday = os.date('!%Y%m%dT%H%M%S', os.time() - 86400)
   local query = { Level = 'Series', Query = { Modality = 'CT' } }
+  local lacking = {}
   for _, seriesId in ipairs(ParseJson(RestApiPost('/tools/find', DumpJson(query)))) do
-    if RestApiGet('/series/' .. seriesId .. '/metadata/LastUpdate') > yesterday and IsLacking(seriesId) then
-      Send(seriesId)
+    local updated = RestApiGet('/series/' .. seriesId .. '/metadata/LastUpdate')
+    if updated > yesterday and Sent(seriesId) ~= Images(seriesId) then
+      table.insert(lacking, { series = seriesId, updated = updated })
     end
+  end
+  table.sort(lacking, function(one, other) return one.updated < other.updated end)
+  for _, each in ipairs(lacking) do
+    Send(each.series, 0)
   end
 end
 
@@ -68,7 +74,7 @@ function Retry()
   for seriesId, at in pairs(failed) do
     if os.time() - at >= PAUSE_S then
       failed[seriesId] = nil
-      Send(seriesId)
+      Send(seriesId, 1)
     end
   end
 end
@@ -84,7 +90,7 @@ end
 function OnJobSuccess(jobId)
   local sent = sending[jobId]
   if sent then
-    RestApiPut('/series/' .. sent.series .. SENT, tostring(sent.images))
+    RestApiPut('/series/' .. sent.series .. '/metadata/' .. SENT, tostring(sent.images))
     sending[jobId] = nil
   end
   Retry()
