@@ -61,21 +61,19 @@ end
 -- 1.11.1 and newer (LuaHeartBeatPeriod), with the next object that is stored or sent of an older one. At once and
 -- for ever, as a job that is resubmitted where it fails, would keep Orthanc busy and from ending
 PAUSE_S = 10
+-- In the order in which they failed
 failed = {}
 
 function OnJobFailure(jobId)
   if sending[jobId] then
-    failed[sending[jobId].series] = os.time()
+    table.insert(failed, { series = sending[jobId].series, at = os.time() })
     sending[jobId] = nil
   end
 end
 
 function Retry()
-  for seriesId, at in pairs(failed) do
-    if os.time() - at >= PAUSE_S then
-      failed[seriesId] = nil
-      Send(seriesId, 1)
-    end
+  while failed[1] and os.time() - failed[1].at >= PAUSE_S do
+    Send(table.remove(failed, 1).series, 1)
   end
 end
 
