@@ -9,8 +9,8 @@ from pynetdicom import AE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find  # type: ignore[attr-defined]
 
 from pipeline.node.delivery import client_context
+from pipeline.node.series import Series
 from pipeline.node.settings import Settings
-from pipeline.node.spool import Series
 
 logger = logging.getLogger(__name__)
 SECONDS = 5.0

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,13 @@ from typing import Any
 from pipeline.core.errors import InputError
 from pipeline.folders.manifest import manifest_file
 from pipeline.node.delivery import deliver
+from pipeline.node.gatherer import Gatherer
 from pipeline.node.inquiry import images_of
 from pipeline.node.receiver import Receiver
 from pipeline.node.sender import Sender
+from pipeline.node.series import Series
 from pipeline.node.settings import Settings
-from pipeline.node.spool import SPOOL_FOLDER, Series, Spool
+from pipeline.node.spool import SPOOL_FOLDER, Spool
 from pipeline.node.status import Status, memory, results_of
 from pipeline.node.web import application, server_of
 from pipeline.node.worker import Segment, Worker
@@ -50,7 +51,8 @@ class Node:
         self.ended = threading.Event()
         self.failure = ""
         self.results.mkdir(parents=True, exist_ok=True)
-        self.spool = Spool(folder / SPOOL_FOLDER, settings, partial(images_of, settings))
+        self.spool = Spool(folder / SPOOL_FOLDER, settings)
+        self.gatherer = Gatherer(settings, self.spool, partial(images_of, settings))
         self.worker = Worker(self.spool, self.results, segment)
         self.sender = Sender(settings, self.spool, self.results, deliver)
         self.threads: list[threading.Thread] = []
@@ -66,11 +68,11 @@ class Node:
             stack.callback(setattr, tempfile, "tempdir", before)
             # Threads switch this on and off, and one for another; none of them wants to hear what pydicom says
             stack.enter_context(quiet_pydicom())
-            self.receiver = listening(self.settings.port, lambda: Receiver(self.settings, self.spool))
+            self.receiver = listening(self.settings.port, lambda: Receiver(self.settings, self.gatherer))
             stack.callback(self._stop)
             self._start(self.sender.run, self.ended)
             if self.settings.web:
-                app = application(self.settings, self.settings.web, self.spool, self.status)
+                app = application(self.settings, self.settings.web, self.gatherer, self.status)
                 tls = self.settings.tls
                 files = {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key} if tls else {}
                 self.web = server_of(self.settings.web, app, **files)
@@ -104,7 +106,7 @@ class Node:
         What keeps all of them from being segmented, such as a full disk, is told and waited for.
         """
         try:
-            self.spool.close()
+            self.gatherer.close()
             if time.monotonic() - self.pruned > PRUNE_S:
                 self.forget(self.spool.prune())
                 self.pruned = time.monotonic()
@@ -140,7 +142,7 @@ class Node:
         return Status(
             problems=problems,
             states=states,
-            counts=asdict(self.spool.counts),
+            counts=self.gatherer.counts | self.spool.counts,
             waiting_for=away,
             at=self.worker.at,
             model=self.model,

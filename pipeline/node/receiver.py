@@ -14,8 +14,8 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from pipeline.node.addresses import calls_from, is_among
 from pipeline.node.arrival import OUT_OF_RESOURCES, PROCESSING_FAILED, TRANSFER_SYNTAXES, RefusedError, look_at
-from pipeline.node.settings import Settings, Tls
-from pipeline.node.spool import MIB, Spool
+from pipeline.node.gatherer import Gatherer
+from pipeline.node.settings import MIB, Settings, Tls
 from pipeline.scans.dicom.headers import CT_CLASSES
 
 logger = logging.getLogger(__name__)
@@ -32,11 +32,11 @@ class Receiver:
 
     Args:
         settings: who is known, and how much one may bring.
-        spool: that takes the images. Its folder for what arrives is to be the process's for temporary files.
+        gatherer: that takes the images. The process's folder for temporary files is to be `incoming` of its spool.
     """
 
-    def __init__(self, settings: Settings, spool: Spool) -> None:
-        self.settings, self.spool = settings, spool
+    def __init__(self, settings: Settings, gatherer: Gatherer) -> None:
+        self.settings, self.gatherer = settings, gatherer
         self.brought: dict[Any, int] = {}
         self.names: dict[Any, str] = {}
         self.lock = threading.Lock()
@@ -128,14 +128,14 @@ class Receiver:
         try:
             arrival = look_at(path, event.request.AffectedSOPClassUID, event.request.AffectedSOPInstanceUID)
         except RefusedError as error:
-            self.spool.refused(error.series, error.instance)
+            self.gatherer.refused(error.series, error.instance)
             return self.refused(event, error)
         try:
-            self.spool.add(arrival, path, _title(event), self.names[event.assoc])
+            self.gatherer.add(arrival, path, _title(event), self.names[event.assoc])
         except RefusedError as error:
             return self.refused(event, error)
         except OSError as error:
-            self.spool.refused(arrival.series, arrival.instance)
+            self.gatherer.refused(arrival.series, arrival.instance)
             why = f"it cannot be written ({error.strerror})"
             return self.refused(event, RefusedError(OUT_OF_RESOURCES, why, arrival.series))
         return SUCCESS
@@ -153,7 +153,7 @@ class Receiver:
             return
         if not in_order:
             logger.warning("%s broke off its association", _title(event))
-        self.spool.association_ended(name, _title(event), in_order)
+        self.gatherer.association_ended(name, _title(event), in_order)
 
 
 def _title(event: Any) -> str:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.node.delivery import NotDeliveredError
+from pipeline.node.series import Series
 from pipeline.node.settings import Peer, Settings
-from pipeline.node.spool import Series, Spool
+from pipeline.node.spool import Spool
 
 logger = logging.getLogger(__name__)
 # Refusals of one object by one peer, after which it is not asked again

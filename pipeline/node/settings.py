@@ -19,6 +19,8 @@ from pipeline.core.nearest_name import did_you_mean
 # DICOM's application entity titles: 16 characters, no backslash
 AE_TITLE = re.compile(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?")
 LOOPBACK = "127.0.0.1"
+# Bytes of what limits call a megabyte
+MIB = 1 << 20
 Made = TypeVar("Made")
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from pipeline.core.machine import memory_mib
 from pipeline.folders.manifest import manifest_file, read_manifest, row_of
-from pipeline.node.spool import Series, Spool
+from pipeline.node.series import Series
+from pipeline.node.spool import Spool
 
 USE = (
     "For research only. Not a medical device: nothing on this page, and nothing that this node sends, is for the care "

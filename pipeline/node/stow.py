@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_file_meta_info
 
 from pipeline.node.arrival import NOT_UNDERSTOOD, OUT_OF_RESOURCES, PROCESSING_FAILED, RefusedError, look_at
-from pipeline.node.spool import Spool
+from pipeline.node.gatherer import Gatherer
 from pipeline.scans.dicom.file_start import MAGIC, PREAMBLE_BYTES, quiet_pydicom
 
 DICOM, JSON, XML = "application/dicom", "application/dicom+json", "application/dicom+xml"
@@ -151,10 +151,10 @@ def _part(content: mmap.mmap, at: int, end: int, folder: Path) -> Path:
     return file
 
 
-def store(spool: Spool, body: Path, boundary: bytes, study: str = "") -> Answer:
+def store(gatherer: Gatherer, body: Path, boundary: bytes, study: str = "") -> Answer:
     """Take every object of a request that can be taken; with a study, those of it alone."""
     answer = Answer()
-    files = parts(body, boundary, spool.incoming)
+    files = parts(body, boundary, gatherer.spool.incoming)
     try:
         for file in files:
             sop_class, sop_instance = _named(file)
@@ -162,10 +162,10 @@ def store(spool: Spool, body: Path, boundary: bytes, study: str = "") -> Answer:
                 arrival = look_at(file)
                 if study and arrival.study_uid != study:
                     raise RefusedError(PROCESSING_FAILED, "it is of another study than the address says")
-                spool.add(arrival, file)
+                gatherer.add(arrival, file)
                 answer.stored.append((sop_class, sop_instance))
             except RefusedError as error:
-                spool.refused(error.series, error.instance)
+                gatherer.refused(error.series, error.instance)
                 answer.failed.append((sop_class, sop_instance, error.status))
             except OSError:
                 answer.failed.append((sop_class, sop_instance, OUT_OF_RESOURCES))

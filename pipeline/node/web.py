@@ -19,8 +19,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.node.addresses import is_among
-from pipeline.node.settings import Settings, Web
-from pipeline.node.spool import MIB, Spool
+from pipeline.node.gatherer import Gatherer
+from pipeline.node.settings import MIB, Settings, Web
 from pipeline.node.status import Status
 from pipeline.node.stow import BadRequestError, answer_type, boundary_of, store
 
@@ -56,7 +56,7 @@ class KnownCallers:
         await self.app(scope, receive, send)
 
 
-def application(settings: Settings, web: Web, spool: Spool, status: Callable[[], Status]) -> Starlette:
+def application(settings: Settings, web: Web, gatherer: Gatherer, status: Callable[[], Status]) -> Starlette:
     """What a server of HTTP runs. `status` tells how the node is."""
 
     def page(request: Request) -> Response:
@@ -67,12 +67,12 @@ def application(settings: Settings, web: Web, spool: Spool, status: Callable[[],
         return JSONResponse(told.as_json(), 200 if told.is_well else 503, headers=HEADERS)
 
     async def stow(request: Request) -> Response:
-        body = spool.incoming / uuid.uuid4().hex
+        body = gatherer.spool.incoming / uuid.uuid4().hex
         try:
             media_type = answer_type(request.headers.get("accept", ""))
             boundary = boundary_of(request.headers.get("content-type", ""))
             await _received(request, body, settings.limits.object_mb * MIB)
-            answer = await run_in_threadpool(store, spool, body, boundary, request.path_params.get("study", ""))
+            answer = await run_in_threadpool(store, gatherer, body, boundary, request.path_params.get("study", ""))
         except BadRequestError as error:
             return PlainTextResponse(f"{error}\n", error.status, headers=HEADERS)
         except ClientDisconnect:

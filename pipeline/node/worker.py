@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pipeline.folders.inputs import DICOM, Input
 from pipeline.folders.manifest import FAILED, REPORT, SEGMENTATION, STRUCTURE_SET, Manifest
-from pipeline.node.spool import IMAGES, Series, Spool
+from pipeline.node.series import Series
+from pipeline.node.spool import IMAGES, Spool
 
 logger = logging.getLogger(__name__)
 # What is written of an input, as `pipeline.prediction.batch` does: everything, the manifest of it last

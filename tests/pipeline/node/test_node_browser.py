@@ -30,7 +30,7 @@ def shown(tmp_path):
     with node.open():
         store(node.receiver.port, series())
         store(node.receiver.port, series()[:1])
-        until(lambda: (node.spool.close(), node.step(), node.spool.state()[SENDING] and node.spool.state()[FAILED])[-1])
+        until(lambda: (node.step(), node.spool.state()[SENDING] and node.spool.state()[FAILED])[-1])
         until(lambda: node.web.started and node.sender.pauses)
         words = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
         address = f"http://127.0.0.1:{settings.web.port}/"

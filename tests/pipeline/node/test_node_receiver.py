@@ -16,50 +16,53 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find
 
 from pipeline.node.arrival import RefusedError, look_at
+from pipeline.node.gatherer import Gatherer
 from pipeline.node.inquiry import images_of
 from pipeline.node.receiver import Receiver
+from pipeline.node.series import Series
 from pipeline.node.settings import Limits, Peer
-from pipeline.node.spool import DONE, FAILED, GATHERING, IMAGES, QUEUED, Series, Spool
+from pipeline.node.spool import DONE, FAILED, GATHERING, IMAGES, QUEUED, Spool
 
 
 @pytest.fixture
 def receive(tmp_path, monkeypatch):
-    """Makes a receiver on a free port, with its spool."""
+    """Makes a receiver on a free port, with its gatherer."""
     made = []
 
     def with_settings(**changes):
         spool = Spool(tmp_path / "spool", settings_of(**changes))
         monkeypatch.setattr("tempfile.tempdir", str(spool.incoming))
-        receiver = Receiver(spool.settings, spool)
+        gatherer = Gatherer(spool.settings, spool)
+        receiver = Receiver(spool.settings, gatherer)
         made.append(receiver)
-        return receiver.port, spool
+        return receiver.port, gatherer
 
     yield with_settings
     for receiver in made:
         receiver.stop()
 
 
-def queued(spool: Spool, count: int = 1) -> list[str]:
+def queued(gatherer: Gatherer, count: int = 1) -> list[str]:
     """Cases that are complete, once there are so many."""
 
     def found():
-        spool.close()
-        cases = [case for case, (state, _) in spool.series.items() if state == QUEUED]
+        gatherer.close()
+        cases = [case for case, (state, _) in gatherer.spool.series.items() if state == QUEUED]
         return cases if len(cases) == count else None
 
     return until(found)
 
 
-def settled(spool: Spool, state: str):
+def settled(gatherer: Gatherer, state: str):
     def found():
-        spool.close()
-        return [each for where, each in spool.series.values() if where == state]
+        gatherer.close()
+        return [each for where, each in gatherer.spool.series.values() if where == state]
 
     return until(found)[0]
 
 
-def images(spool: Spool, case: str) -> int:
-    return len([*(spool.place(case) / IMAGES).iterdir()])
+def images(gatherer: Gatherer, case: str) -> int:
+    return len(gatherer.spool.images(case))
 
 
 def limits(**changes) -> Limits:
@@ -74,24 +77,24 @@ def test_an_echo_is_answered(receive):
 
 
 def test_a_series_is_complete_when_its_sender_is_done(receive):
-    port, spool = receive()
+    port, gatherer = receive()
     assert store(port, series()) == [0] * 12
-    (case,) = queued(spool)
-    assert images(spool, case) == 12
+    (case,) = queued(gatherer)
+    assert images(gatherer, case) == 12
 
 
 def test_an_image_is_kept_byte_for_byte(receive):
-    port, spool = receive()
+    port, gatherer = receive()
     sent = series()[:1]
     store(port, sent)
-    (case,) = queued(spool)
-    (file,) = (spool.place(case) / IMAGES).iterdir()
+    (case,) = queued(gatherer)
+    (file,) = (gatherer.spool.place(case) / IMAGES).iterdir()
     assert sent[0].PixelData in file.read_bytes()
 
 
 @pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEG2000Lossless, RLELossless])
 def test_compressed_images_are_kept_as_they_are(receive, syntax):
-    port, spool = receive()
+    port, gatherer = receive()
     (sent,) = series()[:1]
     compress(sent, syntax)
     application = AE(SCANNER)
@@ -99,8 +102,8 @@ def test_compressed_images_are_kept_as_they_are(receive, syntax):
     association = application.associate("127.0.0.1", port, ae_title="NODE")
     assert association.send_c_store(sent).Status == 0
     association.release()
-    (case,) = queued(spool)
-    (file,) = (spool.place(case) / IMAGES).iterdir()
+    (case,) = queued(gatherer)
+    (file,) = (gatherer.spool.place(case) / IMAGES).iterdir()
     assert sent.PixelData.rstrip(b"\0") in file.read_bytes()
 
 
@@ -140,9 +143,9 @@ def test_another_kind_of_object_is_not_negotiated(receive):
 
 
 def test_a_full_disk_refuses_with_its_status(receive):
-    port, spool = receive(limits=limits(free_disk_mb=10**9))
+    port, gatherer = receive(limits=limits(free_disk_mb=10**9))
     assert store(port, series()[:1]) == [0xA700]
-    assert spool.state()[GATHERING] == 0
+    assert gatherer.spool.state()[GATHERING] == 0
 
 
 def test_a_full_queue_refuses_a_new_series_and_takes_the_rest_of_the_old(receive):
@@ -152,97 +155,98 @@ def test_a_full_queue_refuses_a_new_series_and_takes_the_rest_of_the_old(receive
 
 
 def test_a_series_with_too_many_images_is_not_segmented_in_part(receive):
-    port, spool = receive(limits=limits(series_images=10))
+    port, gatherer = receive(limits=limits(series_images=10))
     assert store(port, series()) == [0] * 10 + [0xA700] * 2
-    assert settled(spool, FAILED).message == "2 of its images were refused, see the log; send it again."
+    assert settled(gatherer, FAILED).message == "2 of its images were refused, see the log; send it again."
 
 
 def test_an_association_that_brings_too_much_is_cut_off(receive):
-    port, spool = receive(limits=limits(association_mb=0))
+    port, gatherer = receive(limits=limits(association_mb=0))
     association = associate(port)
     answer = association.send_c_store(series()[0])
     assert "Status" not in answer
-    assert spool.state()[GATHERING] == 0
+    assert gatherer.spool.state()[GATHERING] == 0
 
 
 def test_the_same_series_twice_is_one(receive):
-    port, spool = receive()
+    port, gatherer = receive()
     sent = series()
     store(port, sent)
-    (case,) = queued(spool)
+    (case,) = queued(gatherer)
     assert store(port, sent) == [0] * 12
-    assert queued(spool) == [case]
-    assert spool.counts.duplicates == 12
+    assert queued(gatherer) == [case]
+    assert gatherer.counts["duplicates"] == 12
 
 
 def test_a_series_that_was_sent_back_is_not_begun_again(receive):
-    port, spool = receive()
+    port, gatherer = receive()
     sent = series()
     store(port, sent)
-    (case,) = queued(spool)
-    spool.send(case, [])
+    (case,) = queued(gatherer)
+    gatherer.spool.send(case, [])
     store(port, sent)
-    spool.close()
-    assert spool.state() == {GATHERING: 0, QUEUED: 0, "sending": 0, DONE: 1, FAILED: 0}
+    gatherer.close()
+    assert gatherer.spool.state() == {GATHERING: 0, QUEUED: 0, "sending": 0, DONE: 1, FAILED: 0}
 
 
 def test_an_image_that_comes_late_has_the_whole_series_segmented_again(receive):
-    port, spool = receive()
+    port, gatherer = receive()
     sent = series()
     store(port, sent[:-1])
-    (case,) = queued(spool)
-    spool.send(case, [])
+    (case,) = queued(gatherer)
+    gatherer.spool.send(case, [])
     store(port, sent[-1:])
-    (again,) = queued(spool)
-    assert (again, images(spool, again)) == (f"{case}_2", 12)
+    (again,) = queued(gatherer)
+    assert (again, images(gatherer, again)) == (f"{case}_2", 12)
 
 
 def test_two_patients_with_one_number_are_two_even_with_the_same_uids(receive):
-    port, spool = receive()
+    port, gatherer = receive()
     uids = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid()}
     store(port, [*series(PatientName="First^A", **uids), *series(PatientName="Second^B", **uids)])
-    cases = queued(spool, 2)
-    assert [images(spool, case) for case in cases] == [12, 12]
+    cases = queued(gatherer, 2)
+    assert [images(gatherer, case) for case in cases] == [12, 12]
 
 
 def test_a_sender_that_breaks_off_gets_nothing_segmented(receive):
-    port, spool = receive()
+    port, gatherer = receive()
     association = associate(port)
     association.send_c_store(series()[0])
     association.abort()
-    assert settled(spool, FAILED).message == ("it ended after 1 images and was not gone on with; send it again.")
+    assert settled(gatherer, FAILED).message == ("it ended after 1 images and was not gone on with; send it again.")
 
 
 def test_a_sender_that_broke_off_when_all_was_sent_has_no_more_images(receive):
-    port, spool = receive()
-    spool.ask = lambda series: 12
+    port, gatherer = receive()
+    gatherer.ask = lambda series: 12
     association = associate(port)
     for each in series():
         association.send_c_store(each)
     association.abort()
-    (case,) = queued(spool)
-    assert images(spool, case) == 12
+    (case,) = queued(gatherer)
+    assert images(gatherer, case) == 12
 
 
 def test_a_sender_that_has_more_images_than_it_sent_gets_nothing_segmented(receive):
-    port, spool = receive()
-    spool.ask = lambda series: 12
+    port, gatherer = receive()
+    gatherer.ask = lambda series: 12
     association = associate(port)
     association.send_c_store(series()[0])
     association.abort()
-    assert settled(spool, FAILED).message == ("it ended after 1 of 12 images and was not gone on with; send it again.")
+    failed = settled(gatherer, FAILED)
+    assert failed.message == "it ended after 1 of 12 images and was not gone on with; send it again."
 
 
 def test_a_series_of_which_its_sender_has_more_waits_for_the_rest(receive):
-    port, spool = receive(broken_off_s=1e6)
-    spool.ask = lambda series: 12
+    port, gatherer = receive(broken_off_s=1e6)
+    gatherer.ask = lambda series: 12
     sent = series()
     store(port, sent[:5])
-    until(lambda: spool.close() or [each for _, each in spool.series.values() if each.told])
-    assert spool.state()[GATHERING] == 1
+    until(lambda: gatherer.close() or [each for _, each in gatherer.spool.series.values() if each.told])
+    assert gatherer.spool.state()[GATHERING] == 1
     store(port, sent[5:])
-    (case,) = queued(spool)
-    assert images(spool, case) == 12
+    (case,) = queued(gatherer)
+    assert images(gatherer, case) == 12
 
 
 def test_an_archive_says_how_many_images_a_series_has():
@@ -264,28 +268,29 @@ def test_a_sender_that_is_away_does_not_say_how_many_images_a_series_has():
 
 
 def test_a_sender_that_broke_off_and_sends_all_of_it_later_is_forgiven(receive):
-    port, spool = receive()
+    port, gatherer = receive()
     sent = series()
     association = associate(port)
     association.send_c_store(sent[0])
     association.abort()
-    settled(spool, FAILED)
+    settled(gatherer, FAILED)
     store(port, sent[1:])
-    (case,) = queued(spool)
-    assert images(spool, case) == 12
+    (case,) = queued(gatherer)
+    assert images(gatherer, case) == 12
 
 
 def test_a_series_that_tells_how_many_images_it_has_waits_for_nothing(receive):
-    port, spool = receive(quiet_s=1e6)
+    port, gatherer = receive(quiet_s=1e6)
     store(port, series(NumberOfSeriesRelatedInstances="12"))
-    (case,) = queued(spool)
-    assert images(spool, case) == 12
+    (case,) = queued(gatherer)
+    assert images(gatherer, case) == 12
 
 
 def test_a_series_that_tells_more_images_than_came_is_not_segmented(receive):
-    port, spool = receive()
+    port, gatherer = receive()
     store(port, series(NumberOfSeriesRelatedInstances="13"))
-    assert settled(spool, FAILED).message == "it ended after 12 of 13 images and was not gone on with; send it again."
+    failed = settled(gatherer, FAILED)
+    assert failed.message == "it ended after 12 of 13 images and was not gone on with; send it again."
 
 
 def damaged(name: str):
@@ -313,10 +318,10 @@ WRONG = ("no rows", "no study", "no series", "short pixels", "no pixels", "obliq
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_cannot_be_understood_is_refused_by_its_status(receive, name):
-    port, spool = receive()
+    port, gatherer = receive()
     assert store(port, [damaged(name)]) == [0xC000]
-    assert spool.state()[GATHERING] == 0
-    assert [*spool.incoming.iterdir()] == []
+    assert gatherer.spool.state()[GATHERING] == 0
+    assert [*gatherer.spool.incoming.iterdir()] == []
 
 
 def test_an_object_that_is_another_than_its_sender_says_is_refused(tmp_path):
@@ -328,9 +333,9 @@ def test_an_object_that_is_another_than_its_sender_says_is_refused(tmp_path):
 
 def test_nothing_of_a_patient_is_logged_or_named(receive, caplog, tmp_path):
     caplog.set_level(logging.DEBUG)
-    port, spool = receive()
+    port, gatherer = receive()
     store(port, [*series(), damaged("short pixels"), damaged("no study")])
     associate(port, "STRANGER")
-    queued(spool)
+    queued(gatherer)
     text = caplog.text + "\n".join(str(file) for file in tmp_path.rglob("*"))
     assert [word for word in (*PATIENT_NAME.split("^"), PATIENT_ID, BIRTH_DATE) if word in text] == []

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-
 import pytest
 
 pytest.importorskip("pynetdicom", reason="the extra `node` is not installed")
@@ -15,8 +12,9 @@ from node_makers import ARCHIVE, SCANNER, Archive, settings_of
 
 from pipeline.node.delivery import NotDeliveredError, deliver
 from pipeline.node.sender import Pause, Sender
+from pipeline.node.series import Series
 from pipeline.node.settings import Peer
-from pipeline.node.spool import DONE, FACTS, FAILED, IMAGES, SENDING, SENT, Series, Spool
+from pipeline.node.spool import DONE, FACTS, FAILED, IMAGES, SENDING, SENT, Spool
 
 CASE = "series_0"
 
@@ -27,7 +25,7 @@ def sending(folder, names=("a.dcm", "b.dcm"), targets=(ARCHIVE,), settled: float
     for name in (IMAGES, SENT):
         (place / name).mkdir(parents=True)
     series = Series(CASE, "0", 1, "1.2", "1.2.3", SCANNER, 0.0, settled, files=names, targets=targets)
-    (place / FACTS).write_text(json.dumps(asdict(series)))
+    (place / FACTS).write_text(series.as_json())
     (folder / "results").mkdir(exist_ok=True)
     for name in names:
         (folder / "results" / name).write_bytes(b"")

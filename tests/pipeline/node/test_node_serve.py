@@ -68,7 +68,7 @@ def test_a_series_comes_back_as_segmentation_and_report(model, tmp_path):
         node = Node(settings_of(archive.port, limits=Limits(free_disk_mb=0)), tmp_path, segment)
         with node.open():
             store(node.receiver.port, series())
-            until(lambda: node.spool.close() or node.step())
+            until(lambda: node.gatherer.close() or node.step())
             until(lambda: node.spool.state()[DONE])
     (case,) = node.spool.series
     assert read_manifest(manifest_file(results, case))["status"] == SEGMENTED
@@ -83,7 +83,7 @@ def test_a_series_at_which_three_processes_ended_is_told_as_failed(model, tmp_pa
         node = Node(settings_of(limits=Limits(free_disk_mb=0)), tmp_path, segment)
         with node.open():
             store(node.receiver.port, series())
-            until(lambda: node.spool.close() or node.spool.next())
+            until(lambda: node.gatherer.close() or node.spool.next())
             case = node.spool.next().case
             monkeypatch.setattr("pipeline.core.claims.Claims._is_held", lambda *_: False)
             held = [Claims(results / FOLDER).held(case) for _ in range(3)]

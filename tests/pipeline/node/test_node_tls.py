@@ -19,6 +19,7 @@ from pydicom.uid import CTImageStorage
 
 from pipeline.node.arrival import look_at
 from pipeline.node.delivery import client_context, deliver
+from pipeline.node.gatherer import Gatherer
 from pipeline.node.receiver import Receiver
 from pipeline.node.settings import Limits, Tls
 from pipeline.node.spool import GATHERING, Spool
@@ -41,7 +42,7 @@ def files(tmp_path_factory) -> Tls:
 def receiver(tmp_path, files, monkeypatch):
     spool = Spool(tmp_path / "spool", settings_of(tls=files, quiet_s=60.0, limits=Limits(free_disk_mb=0)))
     monkeypatch.setattr("tempfile.tempdir", str(spool.incoming))
-    made = Receiver(spool.settings, spool)
+    made = Receiver(spool.settings, Gatherer(spool.settings, spool))
     yield made
     made.stop()
 
@@ -66,4 +67,4 @@ def test_a_node_sends_by_tls_to_a_peer_that_has_it(receiver, files, tmp_path):
     assert look_at(file, CTImageStorage).size == file.stat().st_size
     settings = settings_of(receiver.port, aet=SCANNER, tls=files)
     deliver(settings, replace(settings.peers[SCANNER], name="NODE", tls=True), file)
-    assert receiver.spool.state()[GATHERING] == 1
+    assert receiver.gatherer.spool.state()[GATHERING] == 1

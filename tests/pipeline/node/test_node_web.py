@@ -77,7 +77,7 @@ def test_a_series_that_is_stored_is_segmented(serve):
     assert (status, kind) == (200, "application/dicom+json")
     (told,) = json.loads(body)
     assert len(told["00081199"]["Value"]) == 12
-    node.spool.close()
+    node.gatherer.close()
     assert node.step()
 
 
@@ -201,7 +201,7 @@ def test_a_full_disk_is_not_healthy(serve):
 def test_the_page_has_the_last_results_and_says_what_they_are_for(serve):
     node = serve()
     stow(node, multipart(*map(written, series())))
-    node.spool.close()
+    node.gatherer.close()
     node.step()
     status, body, kind = ask(node, "GET", "/")
     page = body.decode()
