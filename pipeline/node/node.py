@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import InputError
-from pipeline.folders.manifest import manifest_file
 from pipeline.node.delivery import deliver
 from pipeline.node.gatherer import Gatherer
 from pipeline.node.inquiry import images_of
 from pipeline.node.receiver import Receiver
 from pipeline.node.sender import Sender
-from pipeline.node.series import Series
 from pipeline.node.settings import Settings
 from pipeline.node.spool import SPOOL_FOLDER, Spool
 from pipeline.node.status import Status, memory, results_of
@@ -108,7 +106,8 @@ class Node:
         try:
             self.gatherer.close()
             if time.monotonic() - self.pruned > PRUNE_S:
-                self.forget(self.spool.prune())
+                self.spool.prune()
+                self.forget()
                 self.pruned = time.monotonic()
             found = self.worker.step()
             self.failure = ""
@@ -119,12 +118,13 @@ class Node:
             self.ended.wait(WAIT_S)
             return False
 
-    def forget(self, every: list[Series]) -> None:
+    def forget(self) -> None:
         """Remove the results of series that the spool has forgotten."""
-        for series in every:
-            for file in self.results.glob(f"{series.case}.*"):
+        while self.spool.forgotten:
+            case = self.spool.forgotten.pop()
+            # It may have come again since
+            for file in () if case in self.spool.series else self.results.glob(f"{case}.*"):
                 file.unlink(missing_ok=True)
-            manifest_file(self.results, series.case).unlink(missing_ok=True)
 
     def status(self) -> Status:
         states, free_mb = self.spool.state(), self.spool.free_mb()

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, _config, evt
+from pynetdicom.pdu_primitives import A_RELEASE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from pipeline.node.addresses import calls_from, is_among
@@ -54,7 +55,7 @@ class Receiver:
                 (evt.EVT_C_ECHO, lambda event: SUCCESS),
                 (evt.EVT_C_STORE, self.stored),
                 (evt.EVT_REJECTED, self.rejected),
-                (evt.EVT_RELEASED, lambda event: self.ended(event, True)),
+                (evt.EVT_ACSE_RECV, self.told),
                 (evt.EVT_ABORTED, lambda event: self.ended(event, False)),
                 (evt.EVT_CONN_CLOSE, lambda event: self.ended(event, False)),
             ],
@@ -144,6 +145,11 @@ class Receiver:
         of = f"an image of series_{error.series}" if error.series else "an object"
         logger.warning("refused %s from %s (%04X): %s", of, _title(event), error.status, error)
         return _status(error.status, str(error))
+
+    def told(self, event: Any) -> None:
+        """A sender that asks to end is done, which is noted before it is answered: a kill in between loses nothing."""
+        if isinstance(event.primitive, A_RELEASE):
+            self.ended(event, True)
 
     def ended(self, event: Any, in_order: bool) -> None:
         with self.lock:

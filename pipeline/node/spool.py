@@ -57,6 +57,7 @@ class Spool:
         # State and facts by case, and the case that came last by key
         self.series: dict[str, tuple[str, Series]] = {}
         self.latest: dict[str, str] = {}
+        self.forgotten: list[str] = []
         self._start()
 
     def _start(self) -> None:
@@ -193,10 +194,10 @@ class Spool:
 
     # What is old goes
 
-    def prune(self, wanted_mb: float = 0.0) -> list[Series]:
+    def prune(self, wanted_mb: float = 0.0) -> None:
         """Remove images of what has been settled for long, the oldest too where the disk is full.
 
-        More series than are remembered are forgotten, and come back.
+        More series than are remembered are forgotten: `forgotten` has the names of those.
         """
         with self.lock:
             now = time.time()
@@ -208,13 +209,12 @@ class Spool:
                     durable.write(images.parent / NAMES, "\n".join(sorted(self.images(series.case))))
                     self._remove(images)
             too_many = settled[: max(len(settled) - self.settings.kept_series, 0)]
-            forgotten = [series for series in too_many if not self._is_gone_on_with(series)]
-            for series in forgotten:
-                self._forget(series)
+            for series in too_many:
+                if not self._is_gone_on_with(series):
+                    self._forget(series)
             for file in self.incoming.iterdir():
                 if now - file.stat().st_mtime > LEFT_OVER_S:
                     self._remove(file)
-        return forgotten
 
     def _is_gone_on_with(self, series: Series) -> bool:
         return self.series[self.latest[series.key]][0] in (GATHERING, QUEUED)
@@ -230,6 +230,7 @@ class Spool:
 
     def _forget(self, series: Series) -> None:
         self._remove(self.place(series.case))
+        self.forgotten.append(series.case)
         del self.series[series.case]
         if self.latest[series.key] == series.case:
             del self.latest[series.key]

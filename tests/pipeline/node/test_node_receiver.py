@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find
 
 from pipeline.node.arrival import RefusedError, look_at
-from pipeline.node.gatherer import Gatherer
+from pipeline.node.gatherer import OPEN, Gatherer
 from pipeline.node.inquiry import images_of
 from pipeline.node.receiver import Receiver
 from pipeline.node.series import Series
@@ -74,6 +75,20 @@ def test_an_echo_is_answered(receive):
     association = associate(port)
     assert association.send_c_echo().Status == 0
     association.release()
+
+
+def test_that_a_sender_is_done_is_noted_before_it_is_told_so(receive, monkeypatch):
+    port, gatherer = receive()
+    note = gatherer.association_ended
+
+    def slowly(*given):
+        time.sleep(0.2)
+        note(*given)
+
+    monkeypatch.setattr(gatherer, "association_ended", slowly)
+    store(port, series()[:1])
+    assert [*gatherer.spool.folder.rglob(f"{OPEN}/*")] == []
+    assert len([*gatherer.spool.folder.rglob("*.dcm")]) == 1
 
 
 def test_a_series_is_complete_when_its_sender_is_done(receive):

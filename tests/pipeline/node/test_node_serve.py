@@ -11,13 +11,14 @@ pytest.importorskip("pynetdicom", reason="the extra `node` is not installed")
 from commands import run_command
 from conftest import tiny_overrides
 from exported import small_run
-from node_makers import Archive, series, settings_of, store, until
+from node_makers import Archive, fake_segment, series, settings_of, store, until
 
 from pipeline.core.claims import FOLDER, Claims
 from pipeline.core.errors import InputError
 from pipeline.folders.manifest import DONE as SEGMENTED
 from pipeline.folders.manifest import manifest_file, read_manifest
 from pipeline.inference.chosen_model import open_model
+from pipeline.node.arrival import OUT_OF_RESOURCES
 from pipeline.node.extra import check_packages
 from pipeline.node.node import Node
 from pipeline.node.serve import segment_of, serve
@@ -105,3 +106,18 @@ def test_a_full_disk_is_told_and_keeps_the_series_in_the_queue(tmp_path, monkeyp
         until(lambda: node.step() or node.failure)
         assert node.status().problems == ["The queue or results cannot be written (No space left on device)."]
     assert node.spool.state()[QUEUED] == 1
+
+
+def test_what_is_forgotten_goes_with_its_results_also_where_a_full_disk_had_it_forgotten(tmp_path, monkeypatch):
+    results = tmp_path / "results"
+    node = Node(settings_of(limits=Limits(free_disk_mb=0), kept_series=0), tmp_path, fake_segment(results))
+    with node.open():
+        store(node.receiver.port, series())
+        until(lambda: node.gatherer.close() or node.step())
+        assert {file.suffix for file in results.iterdir()} == {".dcm", ".json"}
+        (case,) = node.spool.series
+        node.spool.done(case)
+        monkeypatch.setattr(node.spool, "free_mb", lambda: -1.0)
+        assert {*store(node.receiver.port, series(SeriesInstanceUID="1.2.3"))} == {OUT_OF_RESOURCES}
+        node.forget()
+    assert [*results.iterdir()] == []
