@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from evaluation.measures.metrics import dice
 from pipeline.core.labels import LEFT_LUNG, RIGHT_LUNG, infected
+from pipeline.scans.bounding_box import bounding_box
 from pipeline.scans.simpleitk import sitk
 from pipeline.scans.small_parts import TOUCHING
 
@@ -47,8 +48,12 @@ def infection_outside(labels: np.ndarray) -> float:
 
 def largest_part(mask: np.ndarray) -> float:
     """Share of a boolean mask that is in its largest connected part, in [0, 1]; nan where it is empty."""
-    parts, number = ndimage.label(mask, TOUCHING)
-    return int(np.bincount(parts.ravel())[1:].max()) / int(np.count_nonzero(mask)) if number else math.nan
+    box = bounding_box(mask)
+    if box is None:
+        return math.nan
+    parts, _ = ndimage.label(mask[box], TOUCHING)
+    sizes = np.bincount(parts[mask[box]])
+    return int(sizes.max()) / int(sizes.sum())
 
 
 def agreement(masks: Sequence[np.ndarray]) -> float:

@@ -55,11 +55,16 @@ def _fill(codes: np.ndarray, sides: np.ndarray, spacing_mm: Sequence[float]) -> 
         return
     sides[lung] = codes[lung]
     infection = infected(codes)
+    if not infection.any():
+        return
     parts, lung_of_part = _parts(codes > 0, sides, spacing_mm)
     sides[infection] = lung_of_part[parts[infection]]
     # Where only one lung was found, the other one may be infected throughout and touch it
     alone = len({*lung_of_part.tolist()} - {0}) == 1
-    touching = (lung_of_part > 0 if alone else lung_of_part == BOTH)[parts]
+    touches = lung_of_part > 0 if alone else lung_of_part == BOTH
+    if not touches.any():
+        return
+    touching = touches[parts]
     undecided = infection & touching
     if not undecided.any():
         return
@@ -80,10 +85,12 @@ def _parts(mask: np.ndarray, lungs: np.ndarray, spacing_mm: Sequence[float]) -> 
     lung_of_part = np.zeros(count + 1, np.uint8)
     for code in (LEFT_LUNG, RIGHT_LUNG):
         lung_of_part[np.bincount(parts[lungs == code], minlength=count + 1) > 0] += code
+    # For what is outside, which has none either
+    lung_of_part[0] = BOTH
+    lacking = lung_of_part == 0
+    if lacking.any():
+        _give_lone(lacking[parts], parts, lung_of_part, lungs, spacing_mm)
     lung_of_part[0] = 0
-    lone = (parts > 0) & (lung_of_part == 0)[parts]
-    if lone.any():
-        _give_lone(lone, parts, lung_of_part, lungs, spacing_mm)
     return parts, lung_of_part
 
 
