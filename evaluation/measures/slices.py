@@ -11,17 +11,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evaluation.measures.averaging import mean_scores, pooled_scores
-from evaluation.measures.cases import Row, belongs, read_labels
+from evaluation.measures.cases import Job, Row, belongs, read_pair, without_infection
 from evaluation.measures.metrics import COUNTS, Overlap
-from pipeline.core.errors import InputError
-from pipeline.core.labels import LabelMap
-from pipeline.scans.scan import read_geometry
+from pipeline.core.labels import IGNORE, LabelMap
 from pipeline.scans.simpleitk import sitk
 
 # In the order of the Anam-Net paper's tables
@@ -57,37 +54,35 @@ def slice_rows(
 ) -> list[Row]:
     """One row a slice and class, of two stacks (D, H, W) of class numbers: metrics, and counts of pixels.
 
-    `structures` gives the numbers that make up a class. Slices are counted from 0. Raises ValueError where the shapes
-    differ.
+    `structures` gives the numbers that make up a class. Slices are counted from 0. Pixels whose reference is IGNORE are
+    not counted. Raises ValueError where the shapes differ.
     """
     if reference.shape != prediction.shape:
         raise ValueError(f"reference has shape {reference.shape}, prediction {prediction.shape}; expected one shape")
     rows = []
     for place, (expected, found) in enumerate(zip(reference, prediction, strict=True)):
+        known = expected != IGNORE
         for name, numbers in structures.items():
-            here, there = belongs(expected, numbers), belongs(found, numbers)
+            here, there = belongs(expected[known], numbers), belongs(found[known], numbers)
             scores = slice_scores(here, there, (*metrics, *COUNTS))
             pixels = {"reference_pixels": int(here.sum()), "prediction_pixels": int(there.sum())}
             rows.append({"slice": place, "class": name, **scores, **pixels})
     return rows
 
 
-def file_slice_rows(
-    reference: Path, prediction: Path, case: str, label_map: LabelMap, metrics: Sequence[str] = SLICE_METRICS
-) -> list[Row]:
-    """`slice_rows` of a case's files: the reference in the project's codes, the prediction in the map's class numbers.
+def case_slice_rows(job: Job, label_map: LabelMap, metrics: Sequence[str] = SLICE_METRICS) -> list[Row]:
+    """`slice_rows` of a case: the reference in the project's codes, the prediction in the map's class numbers.
 
-    Raises InputError where their grids differ or a file holds other numbers.
+    What the reference does not annotate has no rows. Raises InputError as `read_pair`.
     """
-    if differences := read_geometry(reference).differences(read_geometry(prediction)):
-        raise InputError(
-            f"case {case}: {reference} and {prediction} lie on different grids: {'; '.join(differences)}; "
-            "delete the prediction and run again."
-        )
-    expected = read_labels(reference, case, label_map.codes)
-    found = read_labels(prediction, case, range(len(label_map.classes)))
-    classes = label_map.class_of_code()[sitk.GetArrayViewFromImage(expected)]
-    return slice_rows(classes, sitk.GetArrayFromImage(found), label_map.structures, metrics)
+    reference, prediction = read_pair(job, label_map)
+    classes = label_map.classes_of(sitk.GetArrayViewFromImage(reference))
+    found = sitk.GetArrayViewFromImage(prediction)
+    if not job.annotation.infection:
+        found = without_infection(found, label_map, reference.GetSpacing()[::-1])
+    structures = label_map.structures
+    told = {name: structures[name] for name in structures if job.annotation.tells(label_map.codes_of(name))}
+    return slice_rows(classes, found, told, metrics)
 
 
 def averaged(rows: Sequence[Row], metrics: Sequence[str], averagings: Sequence[str]) -> list[dict[str, Any]]:

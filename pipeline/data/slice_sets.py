@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -52,12 +52,16 @@ class Stack:
     Args:
         name: of the case, unique within its set.
         labels: one file with the project's codes, or MedSeg's lesion mask and lung mask.
+        annotates: structures that the label annotates, None for all of them.
+        codes: what the codes of the label's file are, None for the project's.
     """
 
     name: str
     patient_id: str
     image: Path
     labels: tuple[Path, ...]
+    annotates: tuple[str, ...] | None = None
+    codes: Mapping[str, str] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,9 @@ class SliceSet:
         """Which data these really are."""
         if not self.stands_in:
             return f"{WHAT[self.number]} in {self.folder}"
-        return f"{len(self.stacks)} case(s) of {self.folder}, in place of {WHAT[self.number]}"
+        told = {stack.annotates for stack in self.stacks}
+        partial = "" if told == {None} else ", scored where their labels annotate a class"
+        return f"{len(self.stacks)} case(s) of {self.folder}, in place of {WHAT[self.number]}{partial}"
 
 
 def find_set(number: str, data_dir: str | Path) -> SliceSet:
@@ -116,7 +122,14 @@ def _look_for(number: str, data: Path, below: list[Path], plain: str) -> SliceSe
         return None
     prefix = "" if number == THREE else f"{STAND_INS[number]}_"
     stacks = tuple(
-        Stack(prefix + case.name, case.patient_id, case.image, (_label(case.image, case.label),))
+        Stack(
+            prefix + case.name,
+            case.patient_id,
+            case.image,
+            (_label(case.image, case.label),),
+            case.annotates,
+            case.codes,
+        )
         for case in listing.cases
     )
     return SliceSet(number, place, stacks, stands_in=number != THREE or not are_public(stack.name for stack in stacks))
@@ -193,7 +206,7 @@ def read_codes(stack: Stack) -> sitk.Image:
     grid = read_geometry(stack.image)
     if len(stack.labels) == 1:
         (file,) = stack.labels
-        codes = _whole_numbers(file, LABEL_CODES, grid)
+        codes = _whole_numbers(file, LABEL_CODES, grid, stack.codes)
         if differences := grid.differences(read_geometry(file)):
             raise InputError(f"{file}: is not on the grid of {stack.image}: {'; '.join(differences)}; resample it.")
     else:
@@ -206,17 +219,19 @@ def read_codes(stack: Stack) -> sitk.Image:
     return _axial(image, stack)
 
 
-def _voxels(file: Path, grid: Geometry) -> np.ndarray:
+def _voxels(file: Path, grid: Geometry, codes: Mapping[str, str] | None = None) -> np.ndarray:
     """The voxels of a mask (D, H, W); InputError where it has another size than its scan."""
-    mask = read_label(file)
+    mask = read_label(file, codes)
     if mask.GetSize() != grid.size:
         raise InputError(f"{file}: has size {mask.GetSize()}; expected {grid.size}, its scan's; download it again.")
     return sitk.GetArrayFromImage(mask)
 
 
-def _whole_numbers(file: Path, expected: tuple[int, ...], grid: Geometry) -> np.ndarray:
+def _whole_numbers(
+    file: Path, expected: tuple[int, ...], grid: Geometry, codes: Mapping[str, str] | None = None
+) -> np.ndarray:
     """The codes of a mask, uint8 (D, H, W); InputError for any but the expected ones."""
-    voxels = _voxels(file, grid)
+    voxels = _voxels(file, grid, codes)
     known = np.isin(voxels, expected)
     if not known.all():
         raise InputError(

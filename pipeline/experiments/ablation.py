@@ -19,7 +19,7 @@ from typing import Any
 from evaluation.measures.averaging import DEVIATION, mean_scores, pooled_scores
 from evaluation.measures.cases import Row, read_metrics_csv
 from evaluation.measures.metrics import EMPTY_RULE
-from evaluation.measures.slices import EMPTY_SLICE_RULE, file_slice_rows
+from evaluation.measures.slices import EMPTY_SLICE_RULE, case_slice_rows
 from evaluation.tables.paper_table import Means, Published, published, text, with_references, write_results
 from pipeline.core.configuration import COMMON, load, parse_overrides
 from pipeline.core.errors import InputError
@@ -31,6 +31,7 @@ from pipeline.folders.public_set import are_public
 from pipeline.folders.several import folders_of, told
 from pipeline.runs.cross_validation import CrossValidation
 from pipeline.runs.in_turn import Several, run_in_turn
+from pipeline.runs.scores import job_of
 
 ABLATIONS = COMMON / "ablations"
 HEADS = ("row", "structure")
@@ -164,12 +165,8 @@ def slice_rows_of(training: CrossValidation, metrics: Sequence[str]) -> list[Row
     """The metrics of every structure in every slice of the tested cases; `structure` tells which."""
     single = [metric for metric in metrics if not metric.endswith(DEVIATION)]
     study, scored = load_study(training.output_dir), label_map(training.result_label_map())
-    cases = [case for fold in range(training.folds) for case in study.held_out(fold)]
-    return [
-        {"structure": row["class"], **row}
-        for case in cases
-        for row in file_slice_rows(Path(case["label"]), study.prediction(case), case["case"], scored, single)
-    ]
+    jobs = [job_of(study, case, fold) for fold in range(training.folds) for case in study.held_out(fold)]
+    return [{"structure": row["class"], **row} for job in jobs for row in case_slice_rows(job, scored, single)]
 
 
 def _by_structure(rows: Iterable[Row]) -> dict[str, list[Row]]:

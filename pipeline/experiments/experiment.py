@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.measures.cases import Row
-from evaluation.measures.slices import averaged, file_slice_rows
+from evaluation.measures.cases import Job, Row
+from evaluation.measures.slices import averaged, case_slice_rows
 from evaluation.tables.paper_table import published, slice_columns, text, with_references, write_results
+from pipeline.core.annotation import Annotation
 from pipeline.core.atomic import read_json, write_csv, write_json
 from pipeline.core.configuration import INFERENCE, TRAIN, merged, parse_overrides
 from pipeline.core.errors import InputError
@@ -161,7 +162,9 @@ class Experiment(Setting):
             reference = self.dataset_dir / "labels" / file
             prediction = self.model_folder(network, model) / PREDICTIONS / file
             metrics = self.description.metrics
-            for row in file_slice_rows(reference, prediction, piece.case, label_map(classes), metrics):
+            annotation = Annotation.of(piece.stack.annotates, f"case {piece.case}: ")
+            job = Job(reference, prediction, piece.case, piece.stack.patient_id, 0, annotation=annotation)
+            for row in case_slice_rows(job, label_map(classes), metrics):
                 place = {"case": piece.case, "source_slice": piece.slices[row["slice"]]}
                 rows.append({"network": network, "model": model.number, **place, **row})
         return rows

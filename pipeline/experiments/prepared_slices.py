@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.annotation import ANNOTATES
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.errors import InputError
-from pipeline.core.labels import INFECTED, LABEL_CODES
+from pipeline.core.labels import CODES, INFECTED, LABEL_CODES
 from pipeline.core.progress_bar import progress_bar
 from pipeline.data.slice_sets import Stack, read_codes, read_image
 from pipeline.scans.front import resample
@@ -76,7 +77,13 @@ def write_dataset(folder: Path, pieces: Sequence[Piece], preparation: str) -> No
         for stack, group in progress_bar(stacks, total=len(stacks), what="preparing slices"):
             _write_stack(fresh, stack, group, preparation)
         cases = [
-            {"case": piece.case, "patient": piece.stack.patient_id, "part": piece.part, "slices": list(piece.slices)}
+            {
+                "case": piece.case,
+                "patient": piece.stack.patient_id,
+                "part": piece.part,
+                "slices": list(piece.slices),
+                **({ANNOTATES: list(piece.stack.annotates)} if piece.stack.annotates else {}),
+            }
             for piece in pieces
         ]
         write_json(fresh / "manifest.json", {"about": ABOUT, "made_from": made_from, "cases": cases})
@@ -108,7 +115,17 @@ def _says(folder: Path, made_from: Mapping[str, Any]) -> bool:
 def _made_from(pieces: Sequence[Piece], preparation: str) -> dict[str, Any]:
     """Everything that the prepared files depend on."""
     files = sorted({file for piece in pieces for file in (piece.stack.image, *piece.stack.labels)})
+    # Only where a manifest says so: what was prepared before is as good
+    said = {
+        name: told
+        for name, told in {
+            ANNOTATES: {piece.case: list(piece.stack.annotates) for piece in pieces if piece.stack.annotates},
+            CODES: {piece.case: dict(piece.stack.codes) for piece in pieces if piece.stack.codes},
+        }.items()
+        if told
+    }
     return {
+        **said,
         "version": VERSION,
         "preparation": preparation,
         "sources": {str(file): file_sha256(file) for file in files},

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from slice_set_makers import write
 
+from evaluation.measures.cases import Job
 from evaluation.measures.metrics import METRICS, Overlap
-from evaluation.measures.slices import file_slice_rows, mean_scores, model_means, slice_rows, slice_scores
+from evaluation.measures.slices import case_slice_rows, mean_scores, model_means, slice_rows, slice_scores
 from evaluation.tables.paper_table import SLICE_COLUMNS, markdown, published, text, write_means
+from pipeline.core.annotation import Annotation
 from pipeline.core.atomic import write_csv
 from pipeline.core.errors import InputError
 from pipeline.core.labels import label_map
@@ -69,19 +71,43 @@ def test_stacks_of_different_shapes_are_refused():
 def test_a_reference_in_the_projects_codes_equals_a_prediction_in_classes(tmp_path):
     reference = write(tmp_path / "r.nii.gz", np.array([[[0, 1], [2, 3]]], np.uint8))
     prediction = write(tmp_path / "p.nii.gz", np.array([[[0, 2], [2, 1]]], np.uint8))
-    assert {row["dice"] for row in file_slice_rows(reference, prediction, "a", ABNORMAL_NORMAL)} == {1}
+    assert {row["dice"] for row in case_slice_rows(Job(reference, prediction, "a", "a", 0), ABNORMAL_NORMAL)} == {1}
+
+
+def test_what_a_reference_does_not_annotate_has_no_rows(tmp_path):
+    reference = write(tmp_path / "r.nii.gz", np.array([[[0, 0], [3, 3]]], np.uint8))
+    prediction = write(tmp_path / "p.nii.gz", np.array([[[0, 2], [2, 1]]], np.uint8))
+    job = Job(reference, prediction, "a", "a", 0, annotation=Annotation.of(["infection"]))
+    (row,) = case_slice_rows(job, ABNORMAL_NORMAL)
+    assert (row["class"], row["dice"]) == ("abnormal", 2 / 3)
+
+
+def test_infection_that_nobody_annotated_is_lung(tmp_path):
+    reference = write(tmp_path / "r.nii.gz", np.array([[[0, 1], [1, 1]]], np.uint8))
+    prediction = write(tmp_path / "p.nii.gz", np.array([[[0, 2], [2, 1]]], np.uint8))
+    job = Job(reference, prediction, "a", "a", 0, annotation=Annotation.of(["left_lung", "right_lung"]))
+    (row,) = case_slice_rows(job, ABNORMAL_NORMAL)
+    assert (row["class"], row["dice"]) == ("normal", 1)
+
+
+def test_codes_of_a_file_are_read_as_told_and_ignored_pixels_are_not_counted(tmp_path):
+    reference = write(tmp_path / "r.nii.gz", np.array([[[0, 255], [1, 1]]], np.uint8))
+    prediction = write(tmp_path / "p.nii.gz", np.array([[[0, 1], [1, 2]]], np.uint8))
+    job = Job(reference, prediction, "a", "a", 0, codes={"1": "infection"}, annotation=Annotation.of(["infection"]))
+    (row,) = case_slice_rows(job, ABNORMAL_NORMAL)
+    assert (row["reference_pixels"], row["dice"], row["accuracy"]) == (2, 2 / 3, 2 / 3)
 
 
 def test_a_prediction_of_another_label_map_is_an_error(tmp_path):
     file = write(tmp_path / "a.nii.gz", np.array([[[0, 3]]], np.uint8))
     with pytest.raises(InputError, match=r"case a: .* holds the value 3; expected the labels 0, 1, 2"):
-        file_slice_rows(file, file, "a", ABNORMAL_NORMAL)
+        case_slice_rows(Job(file, file, "a", "a", 0), ABNORMAL_NORMAL)
 
 
 def test_a_prediction_on_another_grid_is_an_error(tmp_path):
     files = [write(tmp_path / f"{n}.nii.gz", np.zeros((1, 2, 2), np.uint8), (n, 1, 1)) for n in (1, 2)]
     with pytest.raises(InputError, match="different grids"):
-        file_slice_rows(*files, "a", ABNORMAL_NORMAL)
+        case_slice_rows(Job(*files, "a", "a", 0), ABNORMAL_NORMAL)
 
 
 def test_undefined_values_are_left_out_of_a_mean_and_counted():

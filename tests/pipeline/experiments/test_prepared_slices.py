@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -84,6 +86,22 @@ def test_a_prepared_data_set_passes_the_projects_own_check(tmp_path):
     assert {(entry["case"], entry["patient_id"], entry["intensity"]) for entry in entries} == {
         (f"case_{number}_F1", f"case_{number}", "grey255") for number in range(5)
     }
+
+
+def test_what_labels_annotate_and_what_their_codes_mean_is_kept(tmp_path):
+    source = tmp_path / "set3"
+    lung = slices(4)[2] > 0
+    write(source / "images" / "case_0.nii.gz", slices(4)[0].astype(np.int16), (0.8, 0.8, 5.0))
+    write(source / "labels" / "case_0.nii.gz", lung.astype(np.uint8), (0.8, 0.8, 5.0))
+    write_dataset(tmp_path / "data", pieces_of(source), "window")
+    told = {"annotates": ["infection"], "codes": {"0": "background", "1": "infection"}}
+    (source / "manifest.json").write_text(json.dumps(told))
+    write_dataset(tmp_path / "data", pieces_of(source), "window")
+    (entry,) = read_datalist(tmp_path / "data")["training"]
+    assert entry["annotates"] == ["infection"]
+    label = sitk.GetArrayFromImage(read_scan(tmp_path / "data" / "labels" / "case_0_F1.nii.gz"))
+    assert np.array_equal(label == 3, lung[[0, 2]])
+    assert set(np.unique(label)) == {0, 3}
 
 
 def test_only_the_chosen_slices_are_written(tmp_path):
