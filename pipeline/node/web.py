@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pipeline.core.progress_bar import duration
 from pipeline.node.addresses import is_among
 from pipeline.node.gatherer import Gatherer
 from pipeline.node.settings import MIB, Settings, Web
@@ -60,7 +61,7 @@ def application(settings: Settings, web: Web, gatherer: Gatherer, status: Callab
     """What a server of HTTP runs. `status` tells how the node is."""
 
     def page(request: Request) -> Response:
-        return HTMLResponse(PAGE.render(status=status()), headers=HEADERS)
+        return HTMLResponse(PAGE.render(status=status(), duration=duration), headers=HEADERS)
 
     def health(request: Request) -> Response:
         told = status()
