@@ -107,12 +107,15 @@ def _axes(across: svg.Scale, up: svg.Scale, cost: str, score: str, height: float
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten from `low` to `high`; over more than two powers the powers alone."""
+    """1, 2 and 5 times powers of ten from `low` to `high`; over more than two powers the powers alone.
+
+    Where these are fewer than three within a power of ten: even steps.
+    """
+    span = math.log10(high / low)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    factors = (1, 2, 5) if math.log10(high / low) <= 2.2 else (1,)
-    if math.log10(high / low) < 0.5:
-        return svg.ticks(low, high, 4)
-    return [value for power in powers for factor in factors if low <= (value := factor * 10.0**power) <= high]
+    factors = (1, 2, 5) if span <= 2.2 else (1,)
+    found = [value for power in powers for factor in factors if low <= (value := factor * 10.0**power) <= high]
+    return found if len(found) >= 3 or span > 1 else svg.ticks(low, high, 6)
 
 
 def amount(value: float) -> str:

@@ -47,6 +47,12 @@ def test_a_name_of_a_cascade_is_escaped():
     assert "unet_3d&gt;enet" in pareto_plot("t", "s", "Dice", [point("unet_3d>enet", 1, 0.8, CASCADE)])
 
 
+@pytest.mark.parametrize(("low", "high"), [(2.05, 9.9), (2.05, 4.9), (51, 198)])
+def test_costs_between_two_round_numbers_have_three_ticks_at_least(low, high):
+    assert len(log_ticks(low, high)) >= 3
+    assert all(low <= tick <= high for tick in log_ticks(low, high))
+
+
 @pytest.mark.parametrize(("low", "high"), [(1, 1), (3, 4), (20, 90), (1e5, 6e7), (0.02, 500)])
 def test_every_axis_of_costs_has_two_ticks_at_least(low, high):
     room = 10**0.12
