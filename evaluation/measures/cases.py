@@ -89,17 +89,9 @@ def case_rows(
     `levels` are what `read_probability` gives; None where there is no file, or it was not read yet.
     """
     spacing_mm = reference.GetSpacing()[::-1]
-    classes = label_map.classes_of(sitk.GetArrayViewFromImage(reference))
-    found = sitk.GetArrayViewFromImage(prediction)
-    known = known_voxels(classes)
-    if not job.annotation.infection:
-        found = without_infection(found, label_map, spacing_mm)
-    if known is not None:
-        found = np.where(known, found, np.uint8(IGNORE))
+    classes, found, known = class_numbers(job, reference, prediction, label_map)
     rows = []
-    for structure, numbers in label_map.structures.items():
-        if not job.annotation.tells(label_map.codes_of(structure)):
-            continue
+    for structure, numbers in annotated_structures(job, label_map).items():
         masks = belongs(classes, numbers), belongs(found, numbers)
         row: Row = {
             "case": job.case,
@@ -158,6 +150,30 @@ def _refuse_other_grid(job: Job, grid: Geometry, file: Path, advice: str) -> Non
 def is_infection(structure: str, label_map: LabelMap) -> bool:
     """Whether a structure is all infection and nothing else, whatever the label map calls it."""
     return {*label_map.structures[structure]} == {*label_map.infection_classes}
+
+
+def class_numbers(
+    job: Job, reference: sitk.Image, prediction: sitk.Image, label_map: LabelMap
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """The class numbers of both label maps (D, H, W) as far as they can be compared, and what `known_voxels` gives.
+
+    Infection that the reference does not annotate is lung in both; what is to be ignored is IGNORE in both.
+    The second may be a view of `prediction`, which has to be kept for as long.
+    """
+    classes = label_map.classes_of(sitk.GetArrayViewFromImage(reference))
+    found = sitk.GetArrayViewFromImage(prediction)
+    known = known_voxels(classes)
+    if not job.annotation.infection:
+        found = without_infection(found, label_map, reference.GetSpacing()[::-1])
+    if known is not None:
+        found = np.where(known, found, np.uint8(IGNORE))
+    return classes, found, known
+
+
+def annotated_structures(job: Job, label_map: LabelMap) -> dict[str, Sequence[int]]:
+    """Those of the label map's structures, with their class numbers, that the reference annotates."""
+    structures = label_map.structures
+    return {name: structures[name] for name in structures if job.annotation.tells(label_map.codes_of(name))}
 
 
 def known_voxels(labels: np.ndarray) -> np.ndarray | None:

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from evaluation.measures.averaging import mean_scores, pooled_scores
-from evaluation.measures.cases import Job, Row, belongs, read_pair, without_infection
+from evaluation.measures.cases import Job, Row, annotated_structures, belongs, class_numbers, read_pair
 from evaluation.measures.metrics import COUNTS, Overlap
 from pipeline.core.labels import IGNORE, LabelMap
-from pipeline.scans.simpleitk import sitk
 
 # In the order of the Anam-Net paper's tables
 SLICE_METRICS = ("dice", "specificity", "sensitivity", "accuracy")
@@ -76,13 +75,8 @@ def case_slice_rows(job: Job, label_map: LabelMap, metrics: Sequence[str] = SLIC
     What the reference does not annotate has no rows. Raises InputError as `read_pair`.
     """
     reference, prediction = read_pair(job, label_map)
-    classes = label_map.classes_of(sitk.GetArrayViewFromImage(reference))
-    found = sitk.GetArrayViewFromImage(prediction)
-    if not job.annotation.infection:
-        found = without_infection(found, label_map, reference.GetSpacing()[::-1])
-    structures = label_map.structures
-    told = {name: structures[name] for name in structures if job.annotation.tells(label_map.codes_of(name))}
-    return slice_rows(classes, found, told, metrics)
+    classes, found, _ = class_numbers(job, reference, prediction, label_map)
+    return slice_rows(classes, found, annotated_structures(job, label_map), metrics)
 
 
 def averaged(rows: Sequence[Row], metrics: Sequence[str], averagings: Sequence[str]) -> list[dict[str, Any]]:

@@ -85,12 +85,12 @@ def _parts(mask: np.ndarray, lungs: np.ndarray, spacing_mm: Sequence[float]) -> 
     lung_of_part = np.zeros(count + 1, np.uint8)
     for code in (LEFT_LUNG, RIGHT_LUNG):
         lung_of_part[np.bincount(parts[lungs == code], minlength=count + 1) > 0] += code
-    # For what is outside, which has none either
-    lung_of_part[0] = BOTH
-    lacking = lung_of_part == 0
-    if lacking.any():
-        _give_lone(lacking[parts], parts, lung_of_part, lungs, spacing_mm)
     lung_of_part[0] = 0
+    is_lone = lung_of_part == 0
+    # The outside is no part
+    is_lone[0] = False
+    if is_lone.any():
+        _give_lone(is_lone[parts], parts, lung_of_part, lungs, spacing_mm)
     return parts, lung_of_part
 
 

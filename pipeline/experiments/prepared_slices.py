@@ -82,7 +82,7 @@ def write_dataset(folder: Path, pieces: Sequence[Piece], preparation: str) -> No
                 "patient": piece.stack.patient_id,
                 "part": piece.part,
                 "slices": list(piece.slices),
-                **({ANNOTATES: list(piece.stack.annotates)} if piece.stack.annotates else {}),
+                **_annotates(piece.stack),
             }
             for piece in pieces
         ]
@@ -116,21 +116,24 @@ def _made_from(pieces: Sequence[Piece], preparation: str) -> dict[str, Any]:
     """Everything that the prepared files depend on."""
     files = sorted({file for piece in pieces for file in (piece.stack.image, *piece.stack.labels)})
     # Only where a manifest says so: what was prepared before is as good
-    said = {
-        name: told
-        for name, told in {
-            ANNOTATES: {piece.case: list(piece.stack.annotates) for piece in pieces if piece.stack.annotates},
-            CODES: {piece.case: dict(piece.stack.codes) for piece in pieces if piece.stack.codes},
-        }.items()
-        if told
-    }
+    said = {piece.case: told for piece in pieces if (told := _annotates(piece.stack) | _codes(piece.stack))}
     return {
-        **said,
+        **({"said": said} if said else {}),
         "version": VERSION,
         "preparation": preparation,
         "sources": {str(file): file_sha256(file) for file in files},
         "pieces": [[piece.case, piece.part, str(piece.stack.image), list(piece.slices)] for piece in pieces],
     }
+
+
+def _annotates(stack: Stack) -> dict[str, Any]:
+    """What is said of a stack's label, as a manifest says it; nothing where that is nothing."""
+    return {ANNOTATES: list(stack.annotates)} if stack.annotates else {}
+
+
+def _codes(stack: Stack) -> dict[str, Any]:
+    """Likewise of the codes in its file."""
+    return {CODES: dict(stack.codes)} if stack.codes else {}
 
 
 def _write_stack(folder: Path, stack: Stack, pieces: Sequence[Piece], preparation: str) -> None:

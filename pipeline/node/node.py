@@ -122,8 +122,10 @@ class Node:
         """Remove the results of series that the spool has forgotten."""
         while self.spool.forgotten:
             case = self.spool.forgotten.pop()
-            # It may have come again since
-            for file in () if case in self.spool.series else self.results.glob(f"{case}.*"):
+            if case in self.spool.series:
+                # It has come again since
+                continue
+            for file in self.results.glob(f"{case}.*"):
                 file.unlink(missing_ok=True)
 
     def status(self) -> Status:
