@@ -65,5 +65,6 @@ def agreement(masks: Sequence[np.ndarray]) -> float:
 
 def typical_lung(values: np.ndarray, labels: np.ndarray) -> float:
     """The median of a scan's values, of the shape of the labels, in the uninfected lung; nan where there is none."""
-    inside = values[(labels == LEFT_LUNG) | (labels == RIGHT_LUNG)]
+    box = bounding_box(labels > 0) or ...
+    inside = values[box][(labels[box] == LEFT_LUNG) | (labels[box] == RIGHT_LUNG)]
     return float(np.median(inside)) if inside.size else math.nan

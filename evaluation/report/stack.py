@@ -48,15 +48,15 @@ class Stack:
     probability: np.ndarray | None = None
 
     def taken(self, slices: Sequence[int], rows: slice = ALL, columns: slice = ALL) -> Stack:
-        """Some of the slices, and a box of each."""
-        places = list(slices)
+        """Some of the slices, and a box of each; of a range not a copy, since a scan may have 150 MB."""
+        places = slice(slices.start, slices.stop) if isinstance(slices, range) and slices.step == 1 else list(slices)
         return replace(
             self,
             hu=self.hu[places, rows, columns],
             reference=self.reference[places, rows, columns],
             prediction=self.prediction[places, rows, columns],
             probability=None if self.probability is None else self.probability[places, rows, columns],
-            numbers=tuple(self.numbers[place] for place in places),
+            numbers=tuple(self.numbers[place] for place in slices),
         )
 
 
@@ -104,7 +104,8 @@ def stack_of(scan: sitk.Image, prediction: sitk.Image, case: str, window_hu: Seq
     low, high = window_hu
     return Stack(
         hu=voxels * np.float32((high - low) / 255) + np.float32(low) if grey else voxels,
-        reference=np.zeros_like(found),
+        # One number that looks like all of them
+        reference=np.broadcast_to(np.zeros((), found.dtype), found.shape),
         prediction=found,
         spacing_mm=(oriented_mm[2], oriented_mm[1], oriented_mm[0]),
         numbers=tuple(range(1, len(voxels) + 1)),
@@ -115,7 +116,9 @@ def stack_of(scan: sitk.Image, prediction: sitk.Image, case: str, window_hu: Seq
 
 def oriented(image: sitk.Image) -> tuple[np.ndarray, tuple[float, ...]]:
     """The voxels (D, H, W) of an image turned to the nearest axes of the patient, and its spacing (x, y, z) then."""
-    turned = sitk.DICOMOrient(image, ORIENTATION)
+    lies = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
+    # Most scans lie so already, and would be copied once more
+    turned = image if lies == ORIENTATION else sitk.DICOMOrient(image, ORIENTATION)
     return sitk.GetArrayFromImage(turned), turned.GetSpacing()
 
 
@@ -124,16 +127,26 @@ def cropped(stack: Stack, lungs: Sequence[int] = (LEFT_LUNG, RIGHT_LUNG)) -> Sta
 
     `lungs` are the class numbers of the lungs; without any, every slice stays.
     """
-    labelled = (stack.reference > 0) | (stack.prediction > 0)
-    body = stack.hu > BODY_HU
     slices = range(len(stack.hu))
-    if lungs and np.isin(stack.reference, list(lungs)).any():
-        slices = range(*_span(labelled.sum(axis=(1, 2)) > 0, stack.spacing_mm[0]).indices(len(stack.hu)))
-    box = []
-    for axis, other in ((1, 2), (2, 1)):
-        share: np.ndarray = body.mean(axis=(0, other))
-        box.append(_span((share >= BODY_SHARE) | labelled.any(axis=(0, other)), stack.spacing_mm[axis]))
+    if lungs and any(np.isin(plane, list(lungs)).any() for plane in stack.reference):
+        slices = range(*_span(_labelled(stack, (1, 2)), stack.spacing_mm[0]).indices(len(stack.hu)))
+    # Slice by slice, since a mask of the whole scan would be half as large as the scan
+    rows, columns = np.zeros(stack.hu.shape[1]), np.zeros(stack.hu.shape[2])
+    for plane in stack.hu:
+        body = plane > BODY_HU
+        rows += body.mean(axis=1) / len(stack.hu)
+        columns += body.mean(axis=0) / len(stack.hu)
+    box = [
+        _span((share >= BODY_SHARE) | _labelled(stack, others), stack.spacing_mm[axis])
+        for axis, others, share in ((1, (0, 2), rows), (2, (0, 1), columns))
+    ]
     return stack.taken(slices, *box)
+
+
+def _labelled(stack: Stack, axes: tuple[int, int]) -> np.ndarray:
+    """Whether either label map has anything along two of the axes."""
+    labelled: np.ndarray = np.logical_or(stack.reference.any(axis=axes), stack.prediction.any(axis=axes))
+    return labelled
 
 
 def _span(wanted: np.ndarray, spacing_mm: float) -> slice:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.measures.cases import OWN_CODES, belongs
-from evaluation.measures.flags import Flag, case_flags
+from evaluation.measures.flags import Flag, anatomy_flags, intensity_flag
 from evaluation.measures.metrics import volume_ml
 from evaluation.measures.severity import GRADES, Severity, grades_between, grades_in_words, severity
 from evaluation.measures.whole_lungs import whole_lungs
@@ -24,6 +24,7 @@ from evaluation.statistics.severity_interval import (
     share_interval,
 )
 from pipeline.core.labels import BACKGROUND, LEFT_LUNG, RIGHT_LUNG, LabelMap
+from pipeline.scans.bounding_box import bounding_box
 from pipeline.scans.simpleitk import sitk
 
 NO_INTERVAL = "there are no held-out cases of this model's run with a known severity to tell it from"
@@ -53,7 +54,9 @@ def found_in(
     are no flags, and no lung of its own has a share, where the label map does not tell left lung, right lung and
     infection apart.
     """
-    voxels = sitk.GetArrayViewFromImage(label)
+    every = sitk.GetArrayViewFromImage(label)
+    # Half of a chest CT lies around the lungs
+    voxels = every[bounding_box(every > 0) or ...]
     spacing_mm = label.GetSpacing()[::-1]
     found: Found = {
         "volumes_ml": {
@@ -71,7 +74,8 @@ def found_in(
         for code, side in ((LEFT_LUNG, "left"), (RIGHT_LUNG, "right")):
             found[f"{side}_ml"] = round(volume_ml(sides == code, spacing_mm), 3)
         found["lungs_ml"] = round(volume_ml(sides > 0, spacing_mm), 3)
-        return {**found, **_graded(shares, held_out)}, case_flags(label, scan, name=name, lungs=sides)
+        flags = [*anatomy_flags(voxels, spacing_mm, sides), intensity_flag(scan, label, name)]
+        return {**found, **_graded(shares, held_out)}, flags
     lungs = belongs(voxels, _lung_numbers(label_map))
     if not np.array_equal(lungs, infection) and lungs.any():
         whole = volume_ml(lungs, spacing_mm)
