@@ -364,7 +364,7 @@ COMMANDS = (
         "compare-runs",
         "several",
         "compare finished cross-validations on one page",
-        "run=needed against structure out=runs/compare/compare.html",
+        "run=needed against structure out=runs/compare",
         "looking.compare_runs",
         (
             ("compare-runs runs/unet_3d/cv runs/anam_net/cv", "a page of both"),

@@ -20,14 +20,19 @@ from evaluation.report import compare_sections as sections
 from evaluation.report.compare_tables import run_facts
 from evaluation.report.compared import Compared, read_compared
 from evaluation.report.costs import RunCost, cost_of
-from evaluation.report.cross_validation import USE
+from evaluation.report.cross_validation import USE, missing_folds
 from evaluation.report.facts import data_facts
 from evaluation.report.page import document, program
 from evaluation.report.published_numbers import Printed, bundle_of, printed_of
 from pipeline.core.atomic import replacing, write_csv, write_json
+from pipeline.core.errors import InputError
 from pipeline.core.progress_bar import working
+from pipeline.folders.output_folder import check_file
 
 PAGE = "comparison.html"
+PAGES = (".html", ".htm")
+# Of the JSON beside it
+KEYS = ("title", "runs", "scores", "comparisons")
 SCORE_COLUMNS = ("network", "structure", "metric", "statistic", "patients", "infinite", "value", "sd", "low", "high")
 
 
@@ -82,9 +87,11 @@ class Report:
 
     @property
     def remarks(self) -> list[str]:
-        about = data_facts(next(iter(self.compared.trained.values()))).get("about")
+        # All runs were scored on the same cases in the same folds
+        first = next(iter(self.compared.trained.values()))
+        about = data_facts(first).get("about")
         told = [*sections.warnings(self.compared.trained), *sections.of_outside(self.compared)]
-        return [*([f"Data: {about}"] if about else []), *told]
+        return [*([f"Data: {about}"] if about else []), *missing_folds(first), *told]
 
     def page(self) -> str:
         """The HTML file's text."""
@@ -156,10 +163,25 @@ class Report:
     def write(self, file: Path) -> None:
         """The page, and beside it the JSON and CSV of the same name."""
         page = self.page()
+        numbers, table = beside(file)
+        # First, since it tells the next comparison that the others are of one too
+        write_json(numbers, self.content())
+        write_csv(table, SCORE_COLUMNS, self.scores())
         with replacing(file) as temporary:
             temporary.write_text(page, encoding="utf-8")
-        write_json(file.with_suffix(".json"), self.content())
-        write_csv(file.with_suffix(".csv"), SCORE_COLUMNS, self.scores())
+
+
+def beside(page: Path) -> tuple[Path, Path]:
+    """The numbers of a page, as JSON and CSV."""
+    return page.with_suffix(".json"), page.with_suffix(".csv")
+
+
+def check_page(page: Path) -> None:
+    """Raise InputError where a comparison would replace a file that is of none, or its page has no name of a page."""
+    if page.suffix.lower() not in PAGES:
+        raise InputError(f"OUT is {page}, expected the name of a page, such as {page.with_suffix('.html')}.")
+    numbers, table = beside(page)
+    check_file(numbers, KEYS, page, table)
 
 
 def _finite(value: Any) -> Any:
@@ -180,6 +202,7 @@ def compare_runs(
     names: Mapping[Path, str] | None = None,
 ) -> str:
     """Write the comparison of finished runs to a file, and give its tables as text; InputError as `read_compared`."""
+    check_page(Path(file))
     report = Report(read_compared(folders, structures, against, names))
     report.write(Path(file))
     return report.text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -76,13 +77,12 @@ def last_line(error: BaseException) -> str:
 def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print an InputError as one line and exit with status 2; anything else but Ctrl-C keeps its traceback."""
     if issubclass(kind, KeyboardInterrupt):
-        print("stopped; the same command goes on from here.", file=sys.stderr, flush=True)
+        if not _told_to_the_parent("interrupted"):
+            print("stopped; the same command goes on from here.", file=sys.stderr, flush=True)
         raise SystemExit(130)
     mistake = input_error_in(error)
-    if os.environ.get(CAUSE_FILE):
-        # Of a wrapped error the innermost says most
-        cause = one_sentence(mistake) if mistake else last_line(innermost(error))
-        Path(os.environ[CAUSE_FILE]).write_text(cause, encoding="utf-8")
+    # Of a wrapped error the innermost says most
+    _told_to_the_parent(one_sentence(mistake) if mistake else last_line(innermost(error)))
     if mistake is None or os.environ.get(SHOW_TRACEBACK):
         sys.__excepthook__(kind, error, trace)
         logs.error_to_file(last_line(innermost(error)), error)
@@ -92,6 +92,16 @@ def report(kind: type[BaseException], error: BaseException, trace: TracebackType
     logs.error(one_sentence(mistake))
     # The interpreter takes the status of a SystemExit that leaves the hook; without it the status would be 1.
     raise SystemExit(2)
+
+
+def _told_to_the_parent(cause: str) -> bool:
+    """Why this process ends, for the command that started it, where one waits for that."""
+    file = os.environ.get(CAUSE_FILE)
+    if file:
+        # Gone where that command was stopped too
+        with suppress(FileNotFoundError):
+            Path(file).write_text(cause, encoding="utf-8")
+    return bool(file)
 
 
 def report_plainly() -> None:

@@ -7,6 +7,8 @@ run alone, handlers and levels stay as they are.
 
 from __future__ import annotations
 
+import codecs
+import errno
 import io
 import json
 import logging
@@ -65,8 +67,10 @@ def set_up(quiet: bool = False, verbose: bool = False, log_file: Path | None = N
     """Let this process, and those that it starts, say what a command's options ask for.
 
     Without any option it is what the process that started this one was asked for. Raises OSError where the log file
-    cannot be written to.
+    cannot be written to, or is no text.
     """
+    if log_file:
+        _check_text(Path(log_file))
     if quiet or verbose or log_file or as_json or ENVIRONMENT not in os.environ:
         place = os.path.abspath(log_file) if log_file else ""
         os.environ[ENVIRONMENT] = json.dumps(asdict(Settings(quiet, verbose, place, as_json)))
@@ -222,6 +226,21 @@ def _file_handler(asked: Settings) -> logging.Handler:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(_Heard(logging.DEBUG if asked.verbose else logging.INFO, logging.INFO, logging.INFO))
     return handler
+
+
+def _check_text(file: Path) -> None:
+    """Raise OSError for a file that lines must not be appended to, such as a scan."""
+    # A terminal or a pipe has nothing that could be spoilt, and would be waited for
+    if not file.is_file():
+        return
+    with file.open("rb") as stream:
+        begin = stream.read(4096)
+    try:
+        is_text = "\0" not in codecs.getincrementaldecoder("utf-8")().decode(begin)
+    except UnicodeDecodeError:
+        is_text = False
+    if not is_text:
+        raise OSError(errno.EINVAL, "it is no text file", str(file))
 
 
 class _Heard(logging.Filter):

@@ -16,12 +16,15 @@ from pipeline.core.annotation import check_annotated
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, KINDS, LABEL_NAMES, UNSPECIFIED, LabelMap
+from pipeline.folders.output_folder import check_file
 from pipeline.folders.several import Data, below, common_folder, data_folders, folders_of, list_all, told
 
 logger = logging.getLogger(__name__)
 
 # Of one kind, in a log
 MOST_WARNINGS = 5
+# That a file needs for being a datalist
+KEYS = frozenset({"dataset_dir", "training"})
 
 
 def read_datalist(dataset_dir: Data) -> dict[str, Any]:
@@ -80,7 +83,8 @@ def checked_datalist(dataset_dir: Data) -> tuple[dict[str, Any], list[Finding]]:
 
 
 def write_datalist(dataset_dir: Data, file: str | Path) -> dict[str, Any]:
-    """As `read_datalist`, and written to a JSON file."""
+    """As `read_datalist`, and written to a JSON file; InputError where that is there and no datalist."""
+    check_file(file, KEYS)
     datalist = read_datalist(dataset_dir)
     write_json(file, datalist)
     return datalist
@@ -95,7 +99,7 @@ def load_datalist(file: str | Path) -> dict[str, Any]:
         raise InputError(f"{file}: there is no such datalist; {make_it}.") from error
     except (JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: not readable as JSON ({error}); {make_it}.") from error
-    if not isinstance(datalist, dict) or not {"dataset_dir", "training"} <= datalist.keys():
+    if not isinstance(datalist, dict) or not datalist.keys() >= KEYS:
         raise InputError(f"{file}: is not a datalist, which has dataset_dir and training; {make_it}.")
     return datalist
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.core.atomic import read_json
 from pipeline.core.claims import FOLDER, is_claimed
 from pipeline.core.errors import InputError
 from pipeline.core.run_files import DATALIST, FOLDS, PROBABILITIES
@@ -97,6 +98,27 @@ def claim_output(output_dir: str | Path, *reads: str | Path, what: str = "OUT") 
         if foreign := sorted(entry.name for entry in folder.iterdir() if _could_be_written(entry)):
             raise _foreign(output_dir, foreign[0], what)
         (folder / MARK).touch()
+
+
+def check_file(file: str | Path, keys: Iterable[str], *beside: Path, what: str = "OUT") -> None:
+    """Raise InputError where a JSON file that is to be written would replace one of somebody else.
+
+    `keys` tell this program's own, which may always be replaced, and with it the files `beside` it, written after it.
+    """
+    file = Path(file)
+    there = [each for each in (*beside, file) if os.path.lexists(each)]
+    if there and not _has_keys(file, frozenset(keys)):
+        raise InputError(
+            f"{what} would replace {there[0]}, which this program did not write; give {what}= another name."
+        )
+
+
+def _has_keys(file: Path, keys: frozenset[str]) -> bool:
+    try:
+        content = read_json(file)
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and keys <= content.keys()
 
 
 def _could_be_written(entry: Path) -> bool:

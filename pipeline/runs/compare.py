@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from evaluation.report.compare import PAGE, compare_runs
+from evaluation.report.compare import PAGE, check_page, compare_runs
 from pipeline.core.errors import InputError
 from pipeline.core.run_files import SCORED
 from pipeline.runs.cross_validation import CrossValidation
@@ -48,6 +48,7 @@ class Networks(Several):
     def run(self) -> str:
         """Run what is missing, write the comparison and give its tables as text; InputError for what can be mended."""
         # Before the first is trained, which may take days
+        check_page(self.page)
         check_all(self.trainings)
         scored = {self.scored(name, Path(folder)): name for name, folder in self.outside.items()}
         finished = [Path(training.output_dir) for _, training in run_in_turn("network", self.trainings)]

@@ -172,6 +172,14 @@ def test_a_run_that_differs_in_its_preset_is_told(copied):
     assert "different presets (unet_3d demo, enet quick)" in Report(read_compared(copied)).remarks[0]
 
 
+def test_a_fold_that_no_run_has_is_told(copied):
+    for run in copied:
+        lines = (run / "metrics.csv").read_text().splitlines(keepends=True)
+        place = lines[0].split(",").index("fold")
+        (run / "metrics.csv").write_text("".join(line for line in lines if line.split(",")[place] != "1"))
+    assert Report(read_compared(copied)).remarks[0] == "Not all folds: these numbers are without fold 1."
+
+
 def test_a_network_is_counted_as_its_run_built_it(runs):
     cost = cost_of(read_run(runs[1]))
     assert (cost.parameters, cost.builds[0].size) == (349_284, (128, 128))
@@ -215,3 +223,29 @@ def test_the_command_writes_the_page_where_it_is_told(runs, tmp_path, capsys):
     run_command("compare-runs", *runs, "--out", tmp_path / "page.html", "--structure", "infection")
     assert (tmp_path / "page.html").is_file()
     assert "page.json and .csv beside it" in capsys.readouterr().out
+
+
+def test_without_the_name_of_a_page_it_is_written_into_a_folder(runs, tmp_path):
+    run_command("compare-runs", *runs, "--out", tmp_path / "both")
+    assert sorted(file.suffix for file in (tmp_path / "both").glob("comparison.*")) == [".csv", ".html", ".json"]
+
+
+def test_a_comparison_replaces_the_one_before_it(written, runs):
+    file, text = written
+    before = file.read_text()
+    assert compare_runs(runs, file) == text
+    assert file.read_text() == before
+
+
+@pytest.mark.parametrize("name", ["page.html", "page.json", "page.csv"])
+def test_a_comparison_replaces_nothing_of_somebody_else(runs, tmp_path, name):
+    (tmp_path / name).write_text('{"title": "my own"}')
+    with pytest.raises(InputError, match=f"would replace .*{name}"):
+        compare_runs(runs, tmp_path / "page.html")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(name, '{"title": "my own"}')]
+
+
+@pytest.mark.parametrize("name", ["scan.nii.gz", "page.json"])
+def test_a_comparison_is_written_to_a_page_alone(runs, tmp_path, name):
+    with pytest.raises(InputError, match="expected the name of a page"):
+        compare_runs(runs, tmp_path / name)

@@ -9,7 +9,7 @@ import sys
 import pytest
 from torch._utils import ExceptionWrapper
 
-from pipeline.core.errors import SHOW_TRACEBACK, InputError, input_error_in, one_sentence
+from pipeline.core.errors import CAUSE_FILE, SHOW_TRACEBACK, InputError, input_error_in, one_sentence
 from pipeline.core.project import ROOT
 
 MISTAKE = 'raise InputError("case a: is damaged; copy it again.")'
@@ -76,3 +76,9 @@ def test_errors_that_cause_each_other_hold_no_input_error():
 def test_ctrl_c_is_one_line_and_the_shells_status():
     stopped = run("raise KeyboardInterrupt")
     assert (stopped.returncode, stopped.stderr) == (130, "stopped; the same command goes on from here.\n")
+
+
+def test_ctrl_c_is_told_once_by_the_command_that_waits(tmp_path):
+    cause = tmp_path / "cause.txt"
+    stopped = run("raise KeyboardInterrupt", **{CAUSE_FILE: str(cause)})
+    assert (stopped.returncode, stopped.stderr, cause.read_text()) == (130, "", "interrupted")

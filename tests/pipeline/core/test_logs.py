@@ -126,6 +126,14 @@ def test_a_log_file_is_appended_to(tmp_path):
     assert (tmp_path / "a.log").read_text().startswith("before\n2")
 
 
+@pytest.mark.parametrize("content", [b"\x1f\x8b\x08 packed", b"n+1\0 voxels"])
+def test_a_log_is_not_appended_to_what_is_no_text(tmp_path, content):
+    (tmp_path / "scan").write_bytes(content)
+    with pytest.raises(OSError, match="no text file"):
+        logs.set_up(log_file=tmp_path / "scan")
+    assert (tmp_path / "scan").read_bytes() == content
+
+
 def test_monai_gives_none_of_its_loggers_a_handler_of_its_own():
     imports = "monai.bundle, monai.handlers, monai.inferers, monai.networks.utils, monai.data, monai.transforms"
     script = (

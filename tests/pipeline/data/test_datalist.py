@@ -135,6 +135,17 @@ def test_a_written_datalist_is_loaded_as_it_was(tmp_path):
     assert load_datalist(tmp_path / "list.json") == written
 
 
+def test_a_datalist_replaces_one_and_nothing_else(tmp_path):
+    make_dataset(tmp_path, "a")
+    write_datalist(tmp_path, tmp_path / "list.json")
+    write_datalist(tmp_path, tmp_path / "list.json")
+    for content in ('{"labels": {}}', "my notes", "[1]"):
+        (tmp_path / "mine.json").write_text(content)
+        with pytest.raises(InputError, match="which this program did not write"):
+            write_datalist(tmp_path, tmp_path / "mine.json")
+        assert (tmp_path / "mine.json").read_text() == content
+
+
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"training": []}'])
 def test_what_is_no_datalist_is_refused(tmp_path, content):
     if content is not None:
