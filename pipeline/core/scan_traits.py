@@ -59,23 +59,31 @@ class Distances:
     levels: float
 
 
+@dataclass(frozen=True, eq=False)
 class Familiar:
-    """The training scans of one network.
+    """The training scans of one network together.
 
     Args:
-        training: at least two.
+        deep: mean over them of each channel, float64.
+        spread: of each channel over them, of the same shape.
+        levels: mean of each of QUANTILES; None where nothing was found in any of them.
     """
 
-    def __init__(self, training: Sequence[Traits]) -> None:
+    deep: np.ndarray
+    spread: np.ndarray
+    levels: np.ndarray | None
+
+    @classmethod
+    def of(cls, training: Sequence[Traits]) -> Familiar:
+        """Of at least two scans."""
         if len(training) < 2:
             raise ValueError(f"{len(training)} training scans have no spread")
         deep = np.array([each.deep for each in training])
         spread = deep.std(0, ddof=1)
-        self.deep = deep.mean(0)
-        # A channel that few scans happen to agree in is no better known than the others
-        self.spread = spread + math.sqrt(float((spread**2).mean()))
         found = [each.levels for each in training if each.levels]
-        self.levels = np.mean(found, axis=0) if found else None
+        # A channel that few scans happen to agree in is no better known than the others
+        spread = spread + math.sqrt(float((spread**2).mean()))
+        return cls(deep.mean(0), spread, np.mean(found, axis=0) if found else None)
 
     def distances(self, scan: Traits) -> Distances:
         differences = np.array(scan.deep) - self.deep
@@ -120,4 +128,4 @@ def folds_of(run: Path) -> dict[int, Path]:
 
 def familiar(training: Mapping[str, Traits]) -> Familiar | None:
     """The training scans of a network, as its fold keeps them; None of too few to tell."""
-    return Familiar([*training.values()]) if len(training) > 1 else None
+    return Familiar.of([*training.values()]) if len(training) > 1 else None

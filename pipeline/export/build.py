@@ -24,6 +24,7 @@ from pipeline.export.metadata import foreign_names, metadata
 from pipeline.export.source import Member, Source
 from pipeline.export.weights import write_program, write_torchscript, write_weights
 from pipeline.folders.output_folder import check_output
+from pipeline.inference.evidence import write_evidence
 
 logger = logging.getLogger(__name__)
 METADATA = "metadata"
@@ -81,6 +82,7 @@ def write_bundle(source: Source, bundle: Path, details: Details) -> dict[str, An
     write_package(modules, bundle / source.package, f"The code of {source.name}, copied from PneumoBundle.")
     write_pages(source, bundle, described, details.license_file)
     write_models(source, bundle)
+    write_evidence(bundle, source.evidence)
     write_large_files(bundle, details.url)
     return described
 

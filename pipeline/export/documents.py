@@ -14,6 +14,7 @@ from pipeline.export.configs import EVALUATE, MULTI_GPU
 from pipeline.export.metadata import data_source, external_scores
 from pipeline.export.source import Member, Source
 from pipeline.inference.ensemble import MEAN
+from pipeline.inference.evidence import EVIDENCE_FILE, Evidence
 
 TAGS = "Segmentation, CT, Lung, COVID-19, Infection, MONAI"
 UNTRAINED = (
@@ -36,6 +37,11 @@ UNMEASURED = "What the ensemble is worth was not measured on scans that no membe
 FRESH_MEMBER = (
     "An ensemble is not trained as one: `train.json` trains one fresh member from the beginning, and this bundle's "
     "weights stay as they are. `--member_files` names such members, which then vote in place of the bundle's."
+)
+EVIDENCE = (
+    f"`{EVIDENCE_FILE.as_posix()}` has what the held-out patients tell of a new scan's result, without their names: "
+    "`pneumobundle predict` takes from it how far the infected share may be off, whether the scan is unlike those of "
+    "the training, and what its probabilities of infection are worth."
 )
 UNFINISHED = "The cross-validation was not finished: nothing was measured on scans that the model had not seen."
 NORMALISED = {
@@ -203,7 +209,10 @@ def _performance(source: Source) -> str:
         parts.append(OF_ALL_UNMEASURED)
     elif fold := _fold_table(source):
         parts += [f"Of these weights alone, on the scans of fold {source.folds[0]}, which they have not seen:", fold]
-    return "\n\n".join([*parts, f"{source.summary['empty_rule']}."])
+    parts.append(f"{source.summary['empty_rule']}.")
+    if source.evidence != Evidence():
+        parts.append(EVIDENCE)
+    return "\n\n".join(parts)
 
 
 def _external(source: Source) -> list[str]:

@@ -23,6 +23,7 @@ from pipeline.core.run_files import DATA_LICENCE_FILE, DATALIST, ENSEMBLE_SCORES
 from pipeline.core.stages import FIRST, Stage, result_label_map, stage_overrides, stages_of
 from pipeline.export.configs import ensemble_inference, ensemble_training
 from pipeline.inference.ensemble import VOTE, check_method, configuration_of
+from pipeline.inference.evidence import Evidence, evidence_of
 from pipeline.inference.members import check_alike, find_members
 from pipeline.phantom.dataset import OWN_FILE
 from pipeline.training.checkpoint import FINISHED, MODEL, load_weights
@@ -149,6 +150,12 @@ class Source:
         """What each training of the bundle's own network left: its time, memory and device."""
         files = [file.with_name(FINISHED) for some in self.last.models.values() for file in some]
         return [read_json(file) for file in files if file.is_file()]
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What the run's held-out patients tell of a new scan's result."""
+        folders = [file.parent for some in self.last.models.values() for file in some]
+        return evidence_of(find_members(folders), self.last.inference.get("method", VOTE)) if folders else Evidence()
 
     @cached_property
     def case_rows(self) -> list[dict[str, str]]:

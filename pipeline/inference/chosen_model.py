@@ -12,22 +12,18 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from evaluation.statistics.findings import read_findings
-from evaluation.statistics.severity_interval import HeldOut
-from evaluation.statistics.unlike_training import Familiarity, read_limits
 from pipeline.bundle_files.archive import bundle_sha256
 from pipeline.bundle_files.bundle_source import CONFIG, is_bundle, opened
 from pipeline.core.atomic import read_json, write_json
 from pipeline.core.configuration import AUTO, INFERENCE, mode_settings
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, label_map
-from pipeline.core.run_files import DATALIST
-from pipeline.core.scan_traits import TRAINING, familiar, read_traits
-from pipeline.core.stages import has_first_stage, result_label_map
-from pipeline.core.temperature import Temperature, read_temperature
+from pipeline.core.stages import result_label_map
+from pipeline.core.temperature import Temperature
 from pipeline.inference.auto_mode import EIGHT_BITS, WHOLE, Choice, chosen_mode, has_eight_bits
 from pipeline.inference.eight_bits import check_device
-from pipeline.inference.ensemble import MEAN, VOTE
+from pipeline.inference.ensemble import VOTE
+from pipeline.inference.evidence import Evidence, evidence_of, read_evidence
 from pipeline.inference.first_use import is_ready, make_ready
 from pipeline.inference.members import Member, ensemble_configuration, find_members, images_trained_on, sha256_of
 from pipeline.inference.segmenter import Segmenter
@@ -44,20 +40,14 @@ class Model:
         facts: what a result is told to be from: sha256 of all that decides it, network, mode and so on.
         label_map: name of what the numbers in its label files mean.
         trained_on: SHA-256 of the images that it was trained on, as far as its folder tells.
-        held_out: infected shares of held-out cases of its run.
-        familiarity: by which a scan is told that is unlike those of the training; None where its folders do not tell,
-            and of bundles.
-        temperatures: of its probabilities of infection, one, or of a mean one a member; none where they are as the
-            network gives them, as those of a vote, which are shares of votes, and of bundles.
+        evidence: what its run's held-out patients tell of a new scan's result.
     """
 
     segmenter: Segmenter
     facts: dict[str, Any]
     label_map: str
     trained_on: frozenset[str] = frozenset()
-    held_out: HeldOut = field(default_factory=HeldOut)
-    familiarity: Familiarity | None = None
-    temperatures: tuple[Temperature, ...] = ()
+    evidence: Evidence = field(default_factory=Evidence)
 
     @property
     def labels(self) -> LabelMap:
@@ -89,21 +79,16 @@ def open_model(
             bundle = stack.enter_context(opened(Path(models), trusted))
             content = {**read_json(bundle / CONFIG), **on}
             changes = {**changes_of(choice.mode, content), **on}
-            segmenter, known = Segmenter(bundle / CONFIG, **changes), {}
+            segmenter = Segmenter(bundle / CONFIG, **changes)
+            trained_on, evidence = frozenset[str](), read_evidence(bundle)
             facts: dict[str, Any] = {"sha256": sha256, "bundle": bundle.name}
         else:
             members = find_members(models)
-            temperatures = _temperatures(members, method)
-            known = {
-                "trained_on": images_trained_on(members),
-                "held_out": _held_out(members),
-                "familiarity": _familiarity(members),
-                "temperatures": temperatures,
-            }
+            trained_on, evidence = images_trained_on(members), evidence_of(members, method)
             combined = {} if len(members) == 1 else {"method": method, "weights": weights}
             facts = {"sha256": sha256_of(members, combined), "members": [member.name for member in members], **combined}
             choice = _choice(mode, members)
-            configuration, content, own = _of_members(members, method, weights, temperatures, stack)
+            configuration, content, own = _of_members(members, method, weights, evidence.temperatures, stack)
             changes = changes_of(choice.mode, {**content, **on}, members, make_eight_bits)
             segmenter = Segmenter(configuration, **own, **changes, **on)
         stack.callback(segmenter.close)
@@ -111,7 +96,7 @@ def open_model(
         if first_stage is not None:
             # It has a configuration of its own
             first_stage.settings |= on
-        yield _model(segmenter, choice, known, **facts)
+        yield _model(segmenter, choice, trained_on, evidence, **facts)
 
 
 def _of_members(
@@ -179,51 +164,9 @@ def _choice_for_bundle(mode: str) -> Choice:
     return choice
 
 
-def _model(segmenter: Segmenter, choice: Choice, known: Mapping[str, Any] | None = None, **facts: Any) -> Model:
+def _model(segmenter: Segmenter, choice: Choice, trained_on: frozenset[str], evidence: Evidence, **facts: Any) -> Model:
     settings = {name: segmenter.setting(name) for name in ("within_lungs", "label_map")}
     told = {"network": segmenter.setting("name"), "preset": segmenter.setting("preset"), "mode": choice.mode, **facts}
     if choice.why:
         told["chosen"] = f"by MODE={AUTO}: {choice.why}"
-    return Model(segmenter, told, result_label_map(settings), **(known or {}))
-
-
-def _held_out(members: Sequence[Member]) -> HeldOut:
-    """Of the run that all members are of; none where there is none, or they are of several."""
-    runs = {run for member in members for run in _run_of(member)}
-    if len(runs) != 1:
-        return HeldOut()
-    run = runs.pop()
-    # What was laid down for others may lack it
-    listed = read_json(run / DATALIST)["training"] if (run / DATALIST).is_file() else []
-    patient_of = {entry["case"]: entry["patient_id"] for entry in listed}
-    return HeldOut.of(
-        [(finding.fold, finding.severity) for finding in read_findings(run) if finding.severity], patient_of
-    )
-
-
-def _temperatures(members: Sequence[Member], method: str) -> tuple[Temperature, ...]:
-    """One a member, of the run that it is of; none of a vote, and where the run of any of them has none."""
-    if len(members) > 1 and method != MEAN:
-        return ()
-    found = [temperature for member in members for run in _run_of(member) if (temperature := read_temperature(run))]
-    return tuple(found) if len(found) == len(members) else ()
-
-
-def _familiarity(members: Sequence[Member]) -> Familiarity | None:
-    """Of all members, or none where the folder of any of them does not tell."""
-    networks = []
-    for member in members:
-        known = familiar(read_traits(member.weights.parent)[TRAINING])
-        limits = [found for run in _run_of(member) if (found := read_limits(run))]
-        if known is None or not limits:
-            return None
-        networks.append((known, limits[0]))
-    return Familiarity(networks)
-
-
-def _run_of(member: Member) -> list[Path]:
-    """The folder of the cross-validation that trained a member; that of a cascade is above its stages."""
-    if not member.tells_training:
-        return []
-    run = member.weights.absolute().parents[1]
-    return [run.parent if has_first_stage(read_json(member.configuration)) else run]
+    return Model(segmenter, told, result_label_map(settings), trained_on, evidence)

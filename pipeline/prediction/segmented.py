@@ -39,13 +39,13 @@ class MadeBy:
     """What results tell of the model and machine that made them; it outlives the model.
 
     Args:
-        facts: as of `pipeline.inference.chosen_model.Model`.
+        facts: as of `pipeline.inference.evidence.Evidence`.
         label_map: name of what the numbers of labels mean.
         window_hu: in which the scan was seen.
         device: as torch calls it.
         software: and machine, see `pipeline.core.provenance`.
         tells_uncertainty: whether there is a map of where the members of an ensemble disagree.
-        temperatures: as of `pipeline.inference.chosen_model.Model`.
+        temperatures: as of `pipeline.inference.evidence.Evidence`.
     """
 
     facts: Mapping[str, Any]
@@ -66,7 +66,7 @@ class MadeBy:
             str(segmenter.device),
             provenance(segmenter.device),
             segmenter.setting("save_uncertainty") is not None,
-            model.temperatures,
+            model.evidence.temperatures,
         )
 
     @property
@@ -181,9 +181,9 @@ class ScanSegmenter:
         clock.add(answer.seconds)
         if source.sha256 in self.model.trained_on:
             warned.append(TRAINED_ON)
-        found, flags = found_in(answer.label, scan, self.model.labels, self.model.held_out, case)
-        if self.model.familiarity:
-            flags.append(self.model.familiarity.flag(answer.traits))
+        found, flags = found_in(answer.label, scan, self.model.labels, self.model.evidence.held_out, case)
+        if self.model.evidence.familiarity:
+            flags.append(self.model.evidence.familiarity.flag(answer.traits))
         clock.note("severity")
         return Segmented(
             source=source,
@@ -202,8 +202,8 @@ class ScanSegmenter:
         if answer.probabilities is None:
             return None
         # Of a mean each member has its own, and they were tempered before they were averaged
-        alone = len(self.model.temperatures) == 1
-        temperature = self.model.temperatures[0].temperature if alone else None
+        alone = len(self.model.evidence.temperatures) == 1
+        temperature = self.model.evidence.temperatures[0].temperature if alone else None
         grid, labels = Geometry.of(scan), self.network_labels
         return Probabilities(answer.probabilities, self.front, grid, labels, temperature, answer.calibrated)
 

@@ -43,19 +43,19 @@ def rows(**dice):
 
 def test_the_distances_by_hand():
     # Spreads of 2 and 0 in two channels: root mean square 1.4142, which is added to each
-    known = Familiar([traits([-math.sqrt(2), 5.0], 1.0), traits([math.sqrt(2), 5.0], 3.0)])
+    known = Familiar.of([traits([-math.sqrt(2), 5.0], 1.0), traits([math.sqrt(2), 5.0], 3.0)])
     found = known.distances(traits([2 + math.sqrt(2), 5.0], 2.5))
     assert found.deep == pytest.approx(math.sqrt(0.5), abs=1e-5)
     assert found.levels == pytest.approx(0.5)
 
 
 def test_the_grey_levels_of_a_scan_in_which_nothing_was_found_are_unknown():
-    known = Familiar([traits([0.0]), traits([1.0])])
+    known = Familiar.of([traits([0.0]), traits([1.0])])
     assert math.isnan(known.distances(Traits((0.5,), ())).levels)
 
 
 def test_training_scans_that_are_all_alike_say_nothing():
-    assert Familiar([traits([1.0]), traits([1.0])]).distances(traits([9.0])).deep == 0
+    assert Familiar.of([traits([1.0]), traits([1.0])]).distances(traits([9.0])).deep == 0
 
 
 def test_the_limits_are_those_of_the_farthest_patient_that_was_segmented_well():
@@ -92,14 +92,14 @@ def test_the_distance_that_says_more_counts():
 
 
 def test_of_several_networks_the_mean_is_taken():
-    known = Familiar([traits([0.0]), traits([2.0])])
+    known = Familiar.of([traits([0.0]), traits([2.0])])
     networks = [(known, TraitLimits(1, 1, 5)), (known, TraitLimits(0.5, 1, 5))]
     far = known.distances(traits([9.0])).deep
     assert Familiarity(networks).flag([traits([9.0])] * 2).value == pytest.approx((far + 2 * far) / 2)
 
 
 def test_a_network_that_was_not_asked_leaves_the_flag_undefined():
-    known = Familiar([traits([0.0]), traits([2.0])])
+    known = Familiar.of([traits([0.0]), traits([2.0])])
     flag = Familiarity([(known, TraitLimits(1, 1, 5))]).flag([])
     assert (flag.value, flag.raised) == (None, False)
 
@@ -107,7 +107,7 @@ def test_a_network_that_was_not_asked_leaves_the_flag_undefined():
 def test_what_folds_keep_gives_the_distances_of_their_held_out_cases(tmp_path):
     training = {"a": traits([0.0], 1.0), "b": traits([2.0], 3.0)}
     write_traits(tmp_path / "fold1", {TRAINING: training, HELD_OUT: {"c": traits([3.0], 2.0)}})
-    known = Familiar(list(training.values()))
+    known = Familiar.of(list(training.values()))
     assert held_out_distances(folds_of(tmp_path)) == {("c", 1): known.distances(traits([3.0], 2.0))}
     assert read_traits(tmp_path / "fold1")[TRAINING] == training
 
