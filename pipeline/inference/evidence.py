@@ -7,6 +7,7 @@ no hash of a scan is in it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,6 +26,9 @@ from pipeline.core.stages import has_first_stage
 from pipeline.core.temperature import Temperature, read_temperature
 from pipeline.inference.ensemble import MEAN
 from pipeline.inference.members import Member
+from pipeline.scans.scan import file_sha256
+
+logger = logging.getLogger(__name__)
 
 # In a bundle
 EVIDENCE_FILE = Path("models", "evidence.json")
@@ -58,6 +62,7 @@ def write_evidence(bundle: Path, evidence: Evidence) -> None:
         return
     networks = evidence.familiarity.networks if evidence.familiarity else ()
     content = {
+        "weights": _weights(bundle),
         "held_out": _without_names(evidence.held_out),
         "familiar": [{**_as_lists(known), "limits": asdict(limits)} for known, limits in networks],
         "temperatures": [asdict(one) for one in alone],
@@ -66,12 +71,20 @@ def write_evidence(bundle: Path, evidence: Evidence) -> None:
 
 
 def read_evidence(bundle: Path) -> Evidence:
-    """What a bundle took along; InputError where the file is damaged."""
+    """What a bundle took along; nothing where its weights are others now, InputError where the file is damaged."""
     file = bundle / EVIDENCE_FILE
     if not file.is_file():
         return Evidence()
     try:
         content: dict[str, Any] = read_json(file)
+        weights = _weights(bundle)
+        if other := [name for name, sha256 in content["weights"].items() if weights.get(name) != sha256]:
+            logger.warning(
+                "%s/models/%s was trained again: what held-out patients told of the weights before is left out.",
+                bundle.name,
+                other[0],
+            )
+            return Evidence()
         shares = content["held_out"]
         lungs, worse = (tuple(Share(str(one[0]), *one[1:]) for one in shares[name]) for name in ("lungs", "worse"))
         networks = [(_familiar(one), TraitLimits(**one["limits"])) for one in content["familiar"]]
@@ -81,6 +94,11 @@ def read_evidence(bundle: Path) -> Evidence:
             f"{bundle.name}/{EVIDENCE_FILE}: is not as it was written ({error!r}); export the bundle again."
         ) from error
     return Evidence(HeldOut(lungs, worse, shares["whose"]), Familiarity(networks) if networks else None, temperatures)
+
+
+def _weights(bundle: Path) -> dict[str, str]:
+    """SHA-256 of its files of weights by their names: a program that trains a bundle lays other ones there."""
+    return {file.name: file_sha256(file) for file in sorted((bundle / EVIDENCE_FILE.parent).glob("*.pt"))}
 
 
 def _without_names(held_out: HeldOut) -> dict[str, Any]:

@@ -67,13 +67,28 @@ def test_of_several_temperatures_none_is_told(known, tmp_path):
     assert read_evidence(tmp_path).temperatures == ()
 
 
+def test_weights_that_were_trained_again_have_none(known, tmp_path, caplog):
+    weights = tmp_path / "models" / "model.pt"
+    weights.parent.mkdir()
+    weights.write_bytes(b"weights")
+    write_evidence(tmp_path, known)
+    assert read_evidence(tmp_path).temperatures == known.temperatures
+    # As a program leaves it that keeps those of before
+    weights.rename(weights.with_name("model_before.pt"))
+    weights.write_bytes(b"others")
+    assert read_evidence(tmp_path) == Evidence()
+    assert "models/model.pt was trained again" in caplog.text
+
+
 def test_where_nothing_is_known_there_is_no_file(tmp_path):
     write_evidence(tmp_path, Evidence())
     assert list(tmp_path.iterdir()) == []
     assert read_evidence(tmp_path) == Evidence()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"held_out": {"lungs": [[]], "worse": [], "whose": "scans"}}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"weights": {}, "held_out": {"lungs": [[]], "worse": [], "whose": "scans"}}']
+)
 def test_a_damaged_file_is_told(tmp_path, content):
     (tmp_path / EVIDENCE_FILE).parent.mkdir()
     (tmp_path / EVIDENCE_FILE).write_text(content)
