@@ -32,7 +32,8 @@ from pipeline.core.run_files import METRICS_FILE
 from pipeline.core.scan_traits import TRAINING, familiar, folds_of, read_traits
 from pipeline.inference.chosen_model import open_model
 from pipeline.inference.members import find_members
-from pipeline.scans.scan import GREY_255, intensity_domain, read_scan
+from pipeline.scans.intensity import GREY_255, intensity_domain
+from pipeline.scans.scan import read_scan
 from pipeline.scans.simpleitk import sitk
 
 logger = logging.getLogger(__name__)

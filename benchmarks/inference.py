@@ -26,8 +26,9 @@ from pipeline.inference.calibration import quantised
 from pipeline.inference.eight_bits import write_eight_bits
 from pipeline.inference.ensemble import network_of
 from pipeline.scans.front import Front
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.lung_box import fitted, lung_box
-from pipeline.scans.scan import Geometry, read_scan
+from pipeline.scans.scan import read_scan
 from pipeline.training.checkpoint import MODEL
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from pipeline.core.atomic import replacing
 from pipeline.phantom.dataset import PhantomCase, phantom_case
-from pipeline.scans.scan import Geometry
+from pipeline.scans.geometry import Geometry
 
 PIXELS, PIXEL_MM, SLICE_MM = 512, 0.78, 0.96
 NOISE_HU = 20.0

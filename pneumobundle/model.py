@@ -27,8 +27,8 @@ from pipeline.inference.starter_model import starter_model, told
 from pipeline.prediction.opened_input import opened, state_of
 from pipeline.prediction.segmented import Clock, ScanSegmenter, Source
 from pipeline.prediction.warnings_told import warnings_told
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.given import given_image
-from pipeline.scans.scan import Geometry
 from pipeline.scans.simpleitk import sitk
 from pneumobundle.result import Result
 

@@ -26,8 +26,8 @@ from pipeline.prediction.probabilities import numbers_of
 from pipeline.prediction.segmented import Segmented
 from pipeline.prediction.warnings_told import warnings_told
 from pipeline.scans.front import from_array
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.in_memory import affine_of
-from pipeline.scans.scan import Geometry
 from pipeline.scans.simpleitk import sitk
 
 

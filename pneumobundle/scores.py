@@ -11,8 +11,9 @@ from evaluation.measures.cases import Job, case_rows, checked_labels
 from pipeline.core.annotation import Annotation
 from pipeline.core.errors import InputError
 from pipeline.core.labels import IGNORE, label_map
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.given import given_image
-from pipeline.scans.scan import Geometry, read_label
+from pipeline.scans.scan import read_label
 from pipeline.scans.simpleitk import sitk
 from pneumobundle.result import Result
 

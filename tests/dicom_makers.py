@@ -27,7 +27,7 @@ from pydicom.uid import (
 )
 
 from pipeline.core.project import ROOT
-from pipeline.scans.scan import Geometry
+from pipeline.scans.geometry import Geometry
 
 # What must appear in no message, log, or name of a file
 PATIENT_NAME, PATIENT_ID, BIRTH_DATE, ACCESSION = "Plantagenet^Zoe", "PID-4711-X", "19470331", "ACC-0815"

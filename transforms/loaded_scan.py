@@ -9,8 +9,9 @@ import torch
 from monai.data import MetaTensor
 
 from pipeline.core.errors import InputError
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.in_memory import as_scan, geometry_of, scanner_of
-from pipeline.scans.scan import Geometry, case_name, read_geometry
+from pipeline.scans.scan import case_name, read_geometry
 from pipeline.scans.simpleitk import sitk
 
 Data = Mapping[Hashable, Any]

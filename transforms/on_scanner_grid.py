@@ -10,7 +10,7 @@ from monai.config import KeysCollection
 from monai.transforms import SaveImaged
 
 from pipeline.scans.front import Front
-from pipeline.scans.scan import Geometry
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.simpleitk import sitk
 from pipeline.scans.written_image import write_image
 from transforms.loaded_scan import case_of, scanner

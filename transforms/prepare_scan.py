@@ -10,8 +10,8 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from pipeline.scans.front import Front
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.in_memory import affine_of, on_grid
-from pipeline.scans.scan import Geometry
 from pipeline.scans.simpleitk import sitk
 from transforms.loaded_scan import name_of, scan_of
 

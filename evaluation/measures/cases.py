@@ -30,7 +30,8 @@ from pipeline.core.labels import (
     LabelMap,
 )
 from pipeline.core.progress_bar import progress_bar
-from pipeline.scans.scan import Geometry, read_geometry, read_label, read_scan
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.scan import read_geometry, read_label, read_scan
 from pipeline.scans.simpleitk import sitk
 
 VOLUMES = ("reference_ml", "prediction_ml", "volume_error_ml")

@@ -24,7 +24,9 @@ from pipeline.core.labels import LABEL_CODES, LEFT_LUNG, RIGHT_LUNG, infected
 from pipeline.core.text_table import aligned, listed
 from pipeline.scans.bounding_box import bounding_box
 from pipeline.scans.front import Front
-from pipeline.scans.scan import GREY_255, Geometry, case_name, intensity_domain, read_scan
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.intensity import GREY_255, intensity_domain
+from pipeline.scans.scan import case_name, read_scan
 from pipeline.scans.simpleitk import sitk
 
 # A case whose Dice is below has failed; where models agree less than that with one another, most of them have
@@ -238,7 +240,7 @@ def intensity_flag(
 ) -> Flag:
     """Whether the predicted lung has the intensity of lung; grey 0..255 is read through the window.
 
-    Raised without a value where `pipeline.scans.scan.intensity_domain` cannot tell what the numbers are.
+    Raised without a value where `pipeline.scans.intensity.intensity_domain` cannot tell what the numbers are.
     """
     try:
         domain = intensity_domain(scan, name)

@@ -12,7 +12,7 @@ from evaluation.report.run import LOSSES, Run, Stage
 from evaluation.report.tables import ABSENT, Cell, Table, name_of, text_cells, volume_cell
 from pipeline.core.atomic import read_json
 from pipeline.folders.several import set_name
-from pipeline.scans.scan import GREY_255, HOUNSFIELD
+from pipeline.scans.intensity import GREY_255, HOUNSFIELD
 
 HASH_DIGITS = 12
 VOLUMES = ("lungs", "infection")

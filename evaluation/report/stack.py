@@ -12,7 +12,8 @@ from PIL import Image
 from evaluation.measures.cases import read_labels, read_reference
 from pipeline.core.errors import InputError
 from pipeline.core.labels import IGNORE, LEFT_LUNG, RIGHT_LUNG, LabelMap
-from pipeline.scans.scan import GREY_255, intensity_domain, read_scan
+from pipeline.scans.intensity import GREY_255, intensity_domain
+from pipeline.scans.scan import read_scan
 from pipeline.scans.simpleitk import sitk
 
 # Rows run from front to back and columns from the patient's right to left, as a radiologist looks at a slice

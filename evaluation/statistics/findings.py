@@ -34,7 +34,8 @@ from pipeline.core.atomic import write_csv
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.text_table import WIDTH, listed, sentence
-from pipeline.scans.scan import Geometry, read_scan
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.scan import read_scan
 from pipeline.scans.simpleitk import sitk
 
 SEVERITY_FILE, FLAGS_FILE = "severity.csv", "flags.csv"

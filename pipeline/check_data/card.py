@@ -26,7 +26,8 @@ from pipeline.core.progress_bar import progress_bar
 from pipeline.folders.layouts import Listing
 from pipeline.folders.left_out import LeftOut
 from pipeline.folders.several import set_name
-from pipeline.scans.scan import GREY_255, HOUNSFIELD, read_label, read_scan
+from pipeline.scans.intensity import GREY_255, HOUNSFIELD
+from pipeline.scans.scan import read_label, read_scan
 
 CARD = "card.html"
 # More pictures make a page that no browser shows quickly

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.scans.scan import GREY_255, HOUNSFIELD
+from pipeline.scans.intensity import GREY_255, HOUNSFIELD
 
 
 def table(datalist: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.check_data.finding import ERROR, NOTE, WARNING, Finding
-from pipeline.scans.scan import Geometry
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.simpleitk import sitk
 
 # Largest cosine between two directions, as SimpleITK accepts for NIfTI, and what can be rounding or a slight tilt

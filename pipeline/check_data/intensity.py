@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.check_data.finding import ERROR, NOTE, WARNING, Finding, of_error
 from pipeline.core.errors import InputError
-from pipeline.scans.scan import GREY_255, intensity_domain
+from pipeline.scans.intensity import GREY_255, intensity_domain
 from pipeline.scans.simpleitk import sitk
 
 # Lower than any tissue, and than the lower end of any usual window: outside of the scanner's field of view
@@ -39,7 +39,7 @@ SAMPLE = 1_000_000
 
 
 def check_intensity(image: sitk.Image, case: str, path: Path) -> tuple[str | None, list[Finding]]:
-    """The domain of a scan, as `pipeline.scans.scan.intensity_domain` tells it (None for none), and what is wrong."""
+    """The domain of a scan, as `pipeline.scans.intensity` tells it (None for none), and what is wrong."""
     voxels = sitk.GetArrayViewFromImage(image)
     if voxels.dtype.kind == "f" and (bad := voxels.size - int(np.count_nonzero(np.isfinite(voxels)))):
         what = f"holds {bad} NaN or infinite voxels of {voxels.size}; expected finite numbers"

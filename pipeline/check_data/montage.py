@@ -12,7 +12,7 @@ from evaluation.report.panels import WIDTH, drawing, outline, windowed
 from evaluation.report.stack import Stack, cropped, oriented, thinned
 from pipeline.core.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, LEFT_LUNG, RIGHT_LUNG, infected
 from pipeline.scans.front import Front
-from pipeline.scans.scan import HOUNSFIELD
+from pipeline.scans.intensity import HOUNSFIELD
 from pipeline.scans.simpleitk import sitk
 
 PIXELS = 256

@@ -24,7 +24,8 @@ from pipeline.core.errors import InputError
 from pipeline.core.labels import INFECTION, LABEL_CODES, LEFT_LUNG
 from pipeline.folders.layouts import Listing, by_case, image_files, list_cases, recognise
 from pipeline.folders.public_set import are_public
-from pipeline.scans.scan import Geometry, read_geometry, read_label, read_scan
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.scan import read_geometry, read_label, read_scan
 from pipeline.scans.simpleitk import sitk
 
 logger = logging.getLogger(__name__)

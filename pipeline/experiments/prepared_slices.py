@@ -28,8 +28,10 @@ from pipeline.core.labels import CODES, INFECTED, LABEL_CODES
 from pipeline.core.progress_bar import progress_bar
 from pipeline.data.slice_sets import Stack, read_codes, read_image
 from pipeline.scans.front import resample
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.intensity import GREY_255, intensity_domain
 from pipeline.scans.resampling import majority
-from pipeline.scans.scan import GREY_255, Geometry, file_sha256, intensity_domain
+from pipeline.scans.scan import file_sha256
 from pipeline.scans.simpleitk import sitk
 
 logger = logging.getLogger(__name__)
@@ -197,7 +199,7 @@ def prepared(slices: np.ndarray, lung: np.ndarray, preparation: str, domain: str
     """Grey 0..255, uint8, of slices (D, H, W) in their own unit.
 
     `lung` is boolean, of the same shape, and includes the infection; `domain` is of
-    `pipeline.scans.scan.intensity_domain`.
+    `pipeline.scans.intensity.intensity_domain`.
     """
     if preparation == PAPER:
         return np.stack([own_range(np.where(inside, one, 0)) for one, inside in zip(slices, lung, strict=True)])

@@ -13,7 +13,8 @@ from pipeline.core.errors import InputError
 from pipeline.folders.codings import CODE, VALIDATION, meaning_of
 from pipeline.folders.layouts import image_files
 from pipeline.folders.several import told
-from pipeline.scans.scan import Geometry, case_name, read_geometry, read_scan
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.scan import case_name, read_geometry, read_scan
 from pipeline.scans.simpleitk import sitk
 
 # Of two labels of one scan, the overlap from which on they are taken to be of it where names say nothing

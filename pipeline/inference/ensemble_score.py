@@ -41,7 +41,8 @@ from pipeline.folders.output_folder import claim_output
 from pipeline.folders.several import Data, data_folders, folders_of, told
 from pipeline.inference.ensemble import VOTE, parse_weights
 from pipeline.inference.members import Member, ensemble_configuration, find_members, is_among
-from pipeline.scans.scan import Geometry, file_sha256
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.scan import file_sha256
 from pipeline.scans.simpleitk import sitk
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from pipeline.core.device import autocast
 from pipeline.core.errors import InputError
 from pipeline.inference.eight_bits import network_at_work
 from pipeline.inference.ensemble import MEAN, Ensemble, configuration_of, network_of
-from pipeline.scans.scan import Geometry
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.simpleitk import sitk
 from pipeline.scans.small_parts import without_small_parts
 

@@ -23,8 +23,9 @@ from pipeline.core.device import synchronise
 from pipeline.core.errors import InputError, innermost, last_line
 from pipeline.core.quiet import quiet, silent
 from pipeline.core.scan_traits import Traits
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.in_memory import as_scan, as_tensor
-from pipeline.scans.scan import SCRATCH, Geometry, read_scan
+from pipeline.scans.scan import SCRATCH, read_scan
 from pipeline.scans.simpleitk import sitk
 
 # What a configuration lists as its scans until the first one comes

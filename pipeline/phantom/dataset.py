@@ -44,7 +44,9 @@ from pipeline.phantom.anatomy import (
     strongest,
     tubes,
 )
-from pipeline.scans.scan import GREY_255, HOUNSFIELD, Geometry, file_sha256
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.intensity import GREY_255, HOUNSFIELD
+from pipeline.scans.scan import file_sha256
 from pipeline.scans.simpleitk import sitk
 
 logger = logging.getLogger(__name__)

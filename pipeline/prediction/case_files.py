@@ -26,7 +26,8 @@ from pipeline.folders.inputs import DICOM, ZIP, Input
 from pipeline.folders.manifest import DONE, REPORT, SEGMENTATION, STRUCTURE_SET, UNCERTAINTY, Manifest
 from pipeline.prediction.opened_input import place_of, without_names
 from pipeline.prediction.segmented import Clock, MadeBy, Segmented
-from pipeline.scans.scan import file_sha256, intensity_domain
+from pipeline.scans.intensity import intensity_domain
+from pipeline.scans.scan import file_sha256
 from pipeline.scans.simpleitk import sitk
 from pipeline.scans.written_image import write_image
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import InputError, in_one_line
 from pipeline.folders.inputs import DICOM, FILE, MEMORY, ZIP, Input, hashed_uid
 from pipeline.folders.left_out import LeftOut
-from pipeline.scans.scan import SCRATCH, Geometry, check_file, file_sha256, files_there, read_geometry
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.scan import SCRATCH, check_file, file_sha256, files_there, read_geometry
 from pipeline.scans.simpleitk import sitk
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.nearest_name import did_you_mean
 from pipeline.core.temperature import tempered
 from pipeline.scans.front import Front
-from pipeline.scans.scan import Geometry
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.simpleitk import sitk
 
 

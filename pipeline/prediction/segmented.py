@@ -25,7 +25,7 @@ from pipeline.inference.segmenter import Answer
 from pipeline.prediction.memory_need import check_memory
 from pipeline.prediction.probabilities import Probabilities
 from pipeline.scans.front import Front
-from pipeline.scans.scan import Geometry
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.simpleitk import sitk
 
 logger = logging.getLogger(__name__)

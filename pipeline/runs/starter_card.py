@@ -20,7 +20,7 @@ from pipeline.core.run_files import DATALIST, METRICS_FILE
 from pipeline.core.temperature import read_temperature
 from pipeline.core.text_table import markdown
 from pipeline.inference.starter_model import in_words
-from pipeline.scans.scan import GREY_255, HOUNSFIELD
+from pipeline.scans.intensity import GREY_255, HOUNSFIELD
 from pipeline.training.checkpoint import FINISHED
 
 COLUMNS = ("infection", "lungs", "left_lung", "right_lung")

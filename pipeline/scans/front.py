@@ -15,9 +15,10 @@ import torch
 
 from pipeline.core.labels import CONSOLIDATION, INFECTED, INFECTION
 from pipeline.core.machine import check_memory_left, in_words
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.intensity import GREY_255, intensity_domain
 from pipeline.scans.landmarks import SMALLEST_CONTRAST, lung_and_tissue
 from pipeline.scans.resampling import cubic, majority
-from pipeline.scans.scan import GREY_255, Geometry, intensity_domain
 from pipeline.scans.simpleitk import sitk
 from pipeline.scans.way_back import label_on_scanner
 

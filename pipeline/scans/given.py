@@ -13,8 +13,9 @@ from nibabel.spatialimages import SpatialImage
 
 from pipeline.core.errors import InputError
 from pipeline.scans.front import from_array
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.in_memory import RAS_OF_LPS, geometry_of
-from pipeline.scans.scan import Geometry, as_volume
+from pipeline.scans.scan import as_volume
 from pipeline.scans.simpleitk import sitk
 
 ASSUMED = (

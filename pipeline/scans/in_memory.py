@@ -7,7 +7,7 @@ import torch
 from monai.data import MetaTensor
 
 from pipeline.core.errors import InputError
-from pipeline.scans.scan import Geometry
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.simpleitk import sitk
 
 # MONAI's coordinates grow to the right and the front, SimpleITK's to the left and the back

@@ -1,4 +1,4 @@
-"""Reading scans and label maps with SimpleITK, and telling what their numbers mean."""
+"""Reading scans and label maps with SimpleITK."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from pipeline.core.errors import InputError, breaks_lines
 from pipeline.core.labels import CODE_OF, IGNORE, INFECTION
+from pipeline.scans.geometry import SLICE_MM, Geometry
 from pipeline.scans.header import read_header, voxel_file
 from pipeline.scans.header_formats import NIFTI_IO, PNG_IO, Header
 from pipeline.scans.simpleitk import sitk
@@ -30,23 +30,16 @@ from pipeline.scans.unpacking import (
     unpacked,
 )
 
-HOUNSFIELD, GREY_255 = "hu", "grey255"
 PNG = ".png"
 # Of the names of temporary folders
 SCRATCH = "pneumobundle-"
 SUFFIXES = (".nii.gz", ".nii.bz2", ".nii", ".hdr", ".mha", ".mhd", ".nrrd", ".nhdr", PNG)
 NIFTI_1_LITTLE_ENDIAN = (348).to_bytes(4, "little")
 NIFTI_TYPES = {2: "u1", 4: "<i2", 8: "<i4", 16: "<f4", 64: "<f8", 256: "i1", 512: "<u2", 768: "<u4"}
-# What no scanner of people makes: voxels of other sizes, scans that reach further, centres further from the origin
-SPACING_MM, EXTENT_MM, ORIGIN_MM = (1e-3, 1e3), 1e4, 1e6
-# Of the sines of angles between axes; a header in single precision is right to 1e-6
-ORTHONORMAL = 1e-3
 # Of a code in a label: programs that resample or store floats are off by this much
 ROUNDING = 1e-3
 # What a label whose codes were rounded tells: by how much, at most
 ROUNDED = "rounded"
-# A two-dimensional image becomes a volume of one slice, of this thickness.
-SLICE_MM = 1.0
 # SimpleITK (2.5) makes the reader of a format that it is told in a list of all: two threads at a time crash the process
 FORMATS = threading.Lock()
 
@@ -58,86 +51,6 @@ def case_name(path: str | Path) -> str:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Where a voxel grid lies in the patient: sizes in voxels (x, y, z), millimetres, LPS coordinates."""
-
-    size: tuple[int, ...]
-    spacing_mm: tuple[float, ...]
-    origin_mm: tuple[float, ...]
-    direction: tuple[float, ...]
-
-    @classmethod
-    def of(cls, image: sitk.Image | sitk.ImageFileReader) -> Geometry:
-        """The grid of an image; that of a two-dimensional one as the single slice that `read_scan` makes of it."""
-        size, spacing_mm, origin_mm = image.GetSize(), image.GetSpacing(), image.GetOrigin()
-        if image.GetDimension() > 3:
-            axes = np.reshape(image.GetDirection(), (image.GetDimension(),) * 2)[:3, :3]
-            return cls(size[:3], spacing_mm[:3], origin_mm[:3], tuple(axes.ravel().tolist()))
-        if image.GetDimension() != 2:
-            return cls(size, spacing_mm, origin_mm, image.GetDirection())
-        xx, xy, yx, yy = image.GetDirection()
-        direction = (xx, xy, 0.0, yx, yy, 0.0, 0.0, 0.0, 1.0)
-        return cls((*size, 1), (*spacing_mm, SLICE_MM), (*origin_mm, 0.0), direction)
-
-    def empty_image(self) -> sitk.Image:
-        """A zero image on this grid, uint8."""
-        image = sitk.Image(self.size, sitk.sitkUInt8)
-        image.SetSpacing(self.spacing_mm)
-        image.SetOrigin(self.origin_mm)
-        image.SetDirection(self.direction)
-        return image
-
-    def differences(self, other: Geometry, tolerance_mm: float = 1e-2) -> list[str]:
-        """What differs from another grid, in words; origins and spacings within `tolerance_mm` count as equal."""
-        found = []
-        if self.size != other.size:
-            found.append(f"size {self.size} against {other.size}")
-        for name, mine, theirs, tolerance in (
-            ("spacing", self.spacing_mm, other.spacing_mm, tolerance_mm),
-            ("origin", self.origin_mm, other.origin_mm, tolerance_mm),
-            ("direction", self.direction, other.direction, 1e-3),
-        ):
-            if len(mine) != len(theirs) or not np.allclose(mine, theirs, rtol=0, atol=tolerance):
-                found.append(f"{name} {_rounded(mine)} against {_rounded(theirs)}")
-        return found
-
-    def check_numbers(self, name: str | Path) -> None:
-        """Raise InputError naming `name` where no scanner gives such a grid: see SPACING_MM, EXTENT_MM, ORIGIN_MM."""
-        extent_mm = tuple(count * mm for count, mm in zip(self.size, self.spacing_mm, strict=True))
-        low, high = SPACING_MM
-        for what, numbers, limits in (
-            ("spacing", self.spacing_mm, (low, high)),
-            ("extent", extent_mm, (0.0, EXTENT_MM)),
-            ("origin", self.origin_mm, (-ORIGIN_MM, ORIGIN_MM)),
-            ("direction", self.direction, (-1 - ORTHONORMAL, 1 + ORTHONORMAL)),
-        ):
-            # Not a number is outside
-            if not all(limits[0] <= number <= limits[1] for number in numbers):
-                unit = "" if what == "direction" else " mm"
-                raise InputError(
-                    f"{name}: has {what} {' x '.join(f'{number:g}' for number in numbers)}{unit}, expected "
-                    f"{limits[0]:g} to {limits[1]:g}{unit}; correct its header, or export the scan again."
-                )
-
-    def check_prepared(self, name: str) -> None:
-        """Raise InputError naming `name` for a grid that no scan can be prepared on: sheared axes, or a mere line."""
-        self.check_numbers(name)
-        axes = np.array(self.direction).reshape(3, 3)
-        sheared = float(np.abs(axes.T @ axes - np.eye(3)).max())
-        if not sheared <= ORTHONORMAL:
-            raise InputError(
-                f"{name}: its axes are not at right angles or not of length 1 (off by {sheared:.2g}, at most "
-                f"{ORTHONORMAL:g}), as after a tilted gantry; resample it onto a straight grid."
-            )
-        if sorted(self.size)[1] < 2:
-            raise InputError(f"{name}: has {' x '.join(map(str, self.size))} voxels; expected a slice or a volume.")
-
-
-def _rounded(numbers: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(round(float(number), 4) for number in numbers)
 
 
 def check_file(path: str | Path) -> None:
@@ -226,7 +139,7 @@ def read_scan(path: str | Path) -> sitk.Image:
     A PNG is read as grey where its colours are equal, and as a mask of the infection, 255 becoming code 3, where it
     holds 0 and 255 alone. Raises InputError for an unreadable, damaged or truncated file, for one that promises more
     than it holds or than memory, for colour, for other than two or three dimensions, and for numbers of its grid that
-    no scanner gives (see SPACING_MM, EXTENT_MM, ORIGIN_MM).
+    no scanner gives (see `pipeline.scans.geometry`).
     """
     check_file(path)
     header = read_header(Path(path))
@@ -396,25 +309,3 @@ def _reason(error: RuntimeError) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[-1].rstrip(".") if lines else "unknown reason"
     return f"not readable as a medical image ({reason}); copy it again"
-
-
-def intensity_domain(image: sitk.Image, name: str) -> str:
-    """`hu` for Hounsfield units, `grey255` for 0..255 lung-window grey, from the range of the voxels.
-
-    Half of the public 20-CT set is stored as 0..255 grey. Air is about -1000 HU, so a scan without negative values
-    cannot be in Hounsfield units. Raises InputError where neither fits or a voxel is not a finite number.
-    """
-    voxels = sitk.GetArrayViewFromImage(image)
-    low, high = float(voxels.min()), float(voxels.max())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise InputError(f"{name}: holds NaN or infinite voxels; expected finite numbers; export the scan again.")
-    if low == high:
-        raise InputError(f"{name}: every voxel is {low:g}; expected a CT scan; export it again.")
-    if low < 0:
-        return HOUNSFIELD
-    if high <= 255:
-        return GREY_255
-    raise InputError(
-        f"{name}: voxels range from {low:g} to {high:g}, which is neither Hounsfield units (air near -1000) nor 0..255 "
-        "grey; subtract the scanner's offset (often 1024) and save it again."
-    )

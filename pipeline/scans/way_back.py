@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pipeline.scans.bounding_box import Box, bounding_box
-from pipeline.scans.scan import Geometry
+from pipeline.scans.geometry import Geometry
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,10 @@ from pipeline.core.project import ROOT
 from pipeline.data.datalist import read_datalist
 from pipeline.folders.scan_list import scans
 from pipeline.scans.front import Front
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.intensity import intensity_domain
 from pipeline.scans.lung_box import DoubtfulLungsError, lung_box
-from pipeline.scans.scan import Geometry, intensity_domain, read_scan
+from pipeline.scans.scan import read_scan
 
 SHARED = ROOT.parent / "shared" / "data"
 COVID5, EXTRA = SHARED / "covid5", SHARED / "extra"

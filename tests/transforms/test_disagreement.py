@@ -8,7 +8,8 @@ import SimpleITK as sitk
 import torch
 
 from pipeline.scans.front import Front
-from pipeline.scans.scan import Geometry, read_scan
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.scan import read_scan
 from transforms.disagreement import SaveImageOfUncertaintyd, SplitCalibratedd, SplitDisagreementd
 
 FRONT = Front(spacing_mm=(2.4, 3.0, 3.0))

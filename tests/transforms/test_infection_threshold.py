@@ -13,7 +13,7 @@ from pipeline.core.configuration import INFERENCE, merged
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LABEL_MAPS, LabelMap
 from pipeline.scans.front import Front
-from pipeline.scans.scan import Geometry
+from pipeline.scans.geometry import Geometry
 from transforms.infection_threshold import InfectionThresholdd, threshold_factors
 
 TWO, FOUR = LABEL_MAPS["infection"], LABEL_MAPS["lungs_infection"]

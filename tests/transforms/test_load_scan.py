@@ -13,8 +13,9 @@ from monai.transforms import LoadImage, LoadImaged
 
 from pipeline.core.errors import InputError
 from pipeline.scans.front import Front
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.in_memory import SCANNER_AFFINE, SCANNER_SHAPE, affine_of, geometry_of
-from pipeline.scans.scan import Geometry, read_geometry, read_scan
+from pipeline.scans.scan import read_geometry, read_scan
 from transforms.load_scan import LoadScanImaged
 from transforms.loaded_scan import case_of, scan_of, scanner
 from transforms.prepare_scan import PrepareScand

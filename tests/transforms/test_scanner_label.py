@@ -11,8 +11,9 @@ import SimpleITK as sitk
 import torch
 
 from pipeline.scans.front import Front
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.in_memory import affine_of, on_grid
-from pipeline.scans.scan import Geometry, read_geometry
+from pipeline.scans.scan import read_geometry
 from transforms.scanner_label import SaveImageOfLabeld, ToScannerLabeld
 
 FRONT = Front(spacing_mm=(1.9, 1.6, 2.4))

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.scans.dicom.choice import unsuitable
 from pipeline.scans.dicom.stack import Series
-from pipeline.scans.scan import Geometry
+from pipeline.scans.geometry import Geometry
 
 # How far a slice may lie from its regular place: a tenth of the distance, or what rounding positions to 0.1 mm can do
 SLICE_TOLERANCE, ROUNDING_MM = 0.1, 0.1

@@ -28,7 +28,7 @@ from pipeline.scans.dicom.file_start import quiet_pydicom
 from pipeline.scans.dicom.grid import Grid, grid_of
 from pipeline.scans.dicom.headers import ENHANCED, Slice
 from pipeline.scans.dicom.stack import Series
-from pipeline.scans.scan import Geometry
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.simpleitk import sitk
 
 MANUFACTURER = "PneumoBundle"

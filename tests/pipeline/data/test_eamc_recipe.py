@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser
 from pipeline.core.configuration import BUNDLES, COMMON, INFERENCE, RECIPES, TRAIN, load, merged, networks
 from pipeline.core.errors import InputError
 from pipeline.data.slice_patches import SlicePatches
-from pipeline.scans.scan import Geometry
+from pipeline.scans.geometry import Geometry
 
 SIDE = 128
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)

@@ -9,7 +9,8 @@ import SimpleITK as sitk
 
 from pipeline.core.errors import InputError
 from pipeline.data.unlabelled import read_unlabelled, refuse_tested
-from pipeline.scans.scan import HOUNSFIELD, file_sha256
+from pipeline.scans.intensity import HOUNSFIELD
+from pipeline.scans.scan import file_sha256
 
 
 def entry(case, patient_id="", image_sha256=""):

@@ -23,7 +23,8 @@ from pipeline.experiments.prepared_slices import (
     resized,
     write_dataset,
 )
-from pipeline.scans.scan import GREY_255, HOUNSFIELD, read_scan
+from pipeline.scans.intensity import GREY_255, HOUNSFIELD
+from pipeline.scans.scan import read_scan
 
 LUNG = np.array([[[True, True, False]]])
 

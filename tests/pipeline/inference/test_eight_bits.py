@@ -33,7 +33,8 @@ from pipeline.inference.fold_scans import inputs_of, prepared
 from pipeline.inference.members import find_members
 from pipeline.inferers.openvino_network import OpenVinoNetwork
 from pipeline.prediction.predict import predict
-from pipeline.scans.scan import Geometry, read_scan
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.scan import read_scan
 
 WHY = "the extra `openvino` is not installed: pip install -e '.[openvino]'"
 for needed in ("openvino", "nncf"):

@@ -23,7 +23,9 @@ from pipeline.phantom.dataset import (
     write_phantom,
     write_unlabelled,
 )
-from pipeline.scans.scan import GREY_255, HOUNSFIELD, Geometry, intensity_domain, read_geometry, read_scan
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.intensity import GREY_255, HOUNSFIELD, intensity_domain
+from pipeline.scans.scan import read_geometry, read_scan
 
 COARSENING = 3.0  # 27 times fewer voxels: about 0.1 s a case
 

@@ -20,7 +20,7 @@ from pipeline.core.temperature import Temperature, tempered, write_temperature
 from pipeline.prediction.predict import predict
 from pipeline.prediction.probabilities import Probabilities
 from pipeline.scans.front import Front
-from pipeline.scans.scan import Geometry
+from pipeline.scans.geometry import Geometry
 
 FOUND = Temperature(2.5, 7, 8)
 OVERRIDES = {**tiny_overrides(), "mixed_precision": False, "infection_threshold": 0.2}

@@ -16,7 +16,8 @@ from pipeline.core.atomic import read_json
 from pipeline.core.project import ROOT, program
 from pipeline.folders.inputs import find_inputs
 from pipeline.folders.manifest import DONE, FAILED, RESULTS
-from pipeline.scans.scan import Geometry, read_geometry, read_scan
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.scan import read_geometry, read_scan
 
 DAMAGED = 40
 HOSTILE = ("line\nbreak.nii", "escape\x1b[2J.nii", os.fsdecode(b"not utf-8 \xff.nii"))

@@ -22,7 +22,8 @@ from pipeline.core.configuration import METADATA
 from pipeline.core.errors import InputError
 from pipeline.folders.manifest import BEGUN, DONE, FAILED, table
 from pipeline.prediction.predict import predict
-from pipeline.scans.scan import Geometry, read_geometry, read_scan
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.scan import read_geometry, read_scan
 
 NAMES = ("a", "b", "below/c")
 

@@ -17,7 +17,8 @@ from pipeline.core.project import program
 from pipeline.core.scan_traits import HELD_OUT, TRAINING, read_traits
 from pipeline.data.study import load_study
 from pipeline.phantom.dataset import write_phantom
-from pipeline.scans.scan import Geometry, read_geometry, read_scan
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.scan import read_geometry, read_scan
 
 
 @pytest.fixture(scope="module")

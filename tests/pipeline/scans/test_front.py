@@ -14,7 +14,8 @@ from torch.nn import functional
 from pipeline.core.errors import InputError
 from pipeline.core.labels import CONSOLIDATION, GROUND_GLASS, INFECTION, infected
 from pipeline.scans.front import Front, as_array, resample, unit
-from pipeline.scans.scan import Geometry, read_scan
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.scan import read_scan
 from transforms.load_scan import LoadScanImaged
 from transforms.prepare_scan import PrepareScand
 

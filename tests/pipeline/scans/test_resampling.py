@@ -9,8 +9,8 @@ import pytest
 import SimpleITK as sitk
 
 from pipeline.scans.front import Front, as_array, resample
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.resampling import cubic, majority, positions
-from pipeline.scans.scan import Geometry
 
 DIRECTIONS = {
     "LPS": (1, 0, 0, 0, 1, 0, 0, 0, 1),

@@ -12,7 +12,9 @@ import pytest
 import SimpleITK as sitk
 
 from pipeline.core.errors import InputError
-from pipeline.scans.scan import Geometry, case_name, file_sha256, intensity_domain, read_geometry, read_scan
+from pipeline.scans.geometry import Geometry
+from pipeline.scans.intensity import intensity_domain
+from pipeline.scans.scan import case_name, file_sha256, read_geometry, read_scan
 
 
 def written(file: Path, image: sitk.Image, compress: bool = False) -> Path:

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from pipeline.scans import way_back
 from pipeline.scans.front import Front
-from pipeline.scans.scan import Geometry
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.way_back import axis_tables, label_on_scanner
 
 FRONT = Front(spacing_mm=(3.1, 2.7, 5.2))

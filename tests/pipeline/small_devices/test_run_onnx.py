@@ -24,7 +24,7 @@ from pipeline.export.verify import STANDALONE
 from pipeline.inference.features import trained
 from pipeline.prediction.predict import predict
 from pipeline.scans.front import Front
-from pipeline.scans.scan import Geometry
+from pipeline.scans.geometry import Geometry
 from pipeline.scans.small_parts import without_small_parts
 from pipeline.small_devices.deployed import Probabilities, changed, metadata
 from pipeline.small_devices.formats import write_onnx
