@@ -82,8 +82,9 @@ class Report:
         keys = {key for rows in self.compared.rows.values() for key in rows}
         patients = {row["patient_id"] for rows in self.compared.rows.values() for row in rows.values()}
         folds = len({fold for _, fold, _ in keys})
+        same = f"{folds} folds" if folds > 1 else "fold"
         cases = len(self.compared.cases)
-        return f"Chest CT segmentation, {cases} cases of {len(patients)} patients, the same {folds} folds for all"
+        return f"Chest CT segmentation, {cases} cases of {len(patients)} patients, the same {same} for all"
 
     @property
     def remarks(self) -> list[str]:

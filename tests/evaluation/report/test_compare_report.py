@@ -177,7 +177,9 @@ def test_a_fold_that_no_run_has_is_told(copied):
         lines = (run / "metrics.csv").read_text().splitlines(keepends=True)
         place = lines[0].split(",").index("fold")
         (run / "metrics.csv").write_text("".join(line for line in lines if line.split(",")[place] != "1"))
-    assert Report(read_compared(copied)).remarks[0] == "Not all folds: these numbers are without fold 1."
+    report = Report(read_compared(copied))
+    assert report.subtitle.endswith("the same fold for all")
+    assert report.remarks[0] == "Not all folds: these numbers are without fold 1."
 
 
 def test_a_network_is_counted_as_its_run_built_it(runs):
