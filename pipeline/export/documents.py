@@ -14,7 +14,7 @@ from pipeline.export.configs import EVALUATE, MULTI_GPU
 from pipeline.export.metadata import data_source, external_scores
 from pipeline.export.source import Member, Source
 from pipeline.inference.ensemble import MEAN
-from pipeline.inference.evidence import EVIDENCE_FILE, Evidence
+from pipeline.inference.evidence import EVIDENCE_FILE
 
 TAGS = "Segmentation, CT, Lung, COVID-19, Infection, MONAI"
 UNTRAINED = (
@@ -210,7 +210,7 @@ def _performance(source: Source) -> str:
     elif fold := _fold_table(source):
         parts += [f"Of these weights alone, on the scans of fold {source.folds[0]}, which they have not seen:", fold]
     parts.append(f"{source.summary['empty_rule']}.")
-    if source.evidence != Evidence():
+    if source.evidence.of_bundle:
         parts.append(EVIDENCE)
     return "\n\n".join(parts)
 

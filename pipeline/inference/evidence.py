@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,14 @@ class Evidence:
     familiarity: Familiarity | None = None
     temperatures: tuple[Temperature, ...] = ()
 
+    def __bool__(self) -> bool:
+        return bool(self.held_out.lungs or self.familiarity or self.temperatures)
+
+    @property
+    def of_bundle(self) -> Evidence:
+        """What a bundle takes along: a temperature where there is one, since those of several are its members'."""
+        return self if len(self.temperatures) == 1 else replace(self, temperatures=())
+
 
 def evidence_of(members: Sequence[Member], method: str) -> Evidence:
     """Of one model, or of several that segment together, from the folders of their runs."""
@@ -56,16 +64,16 @@ def evidence_of(members: Sequence[Member], method: str) -> Evidence:
 
 
 def write_evidence(bundle: Path, evidence: Evidence) -> None:
-    """Write it into a bundle, of whose probabilities one temperature can be told; nothing where nothing is known."""
-    alone = evidence.temperatures if len(evidence.temperatures) == 1 else ()
-    if not (evidence.held_out.lungs or evidence.familiarity or alone):
+    """Write what a bundle takes along of it into the bundle; nothing where nothing is known."""
+    evidence = evidence.of_bundle
+    if not evidence:
         return
     networks = evidence.familiarity.networks if evidence.familiarity else ()
     content = {
         "weights": _weights(bundle),
         "held_out": _without_names(evidence.held_out),
         "familiar": [{**_as_lists(known), "limits": asdict(limits)} for known, limits in networks],
-        "temperatures": [asdict(one) for one in alone],
+        "temperatures": [asdict(one) for one in evidence.temperatures],
     }
     write_json(bundle / EVIDENCE_FILE, content)
 

@@ -38,7 +38,7 @@ def statistics(given: SimpleNamespace) -> None:
 
 def compare_runs(given: SimpleNamespace) -> None:
     out = Path(path(given.out)) if given.out else Path("runs", "compare", PAGE)
-    if not out.suffix:
+    if out.is_dir() or not out.suffix:
         out /= PAGE
     logs.result(compare_on_a_page([Path(run) for run in _runs(given)], out, given.structure.split(), given.against))
     logs.result(f"\n{out}: {out.stat().st_size / 1e6:.1f} MB; the numbers are in {out.stem}.json and .csv beside it.")

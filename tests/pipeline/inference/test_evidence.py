@@ -67,6 +67,15 @@ def test_of_several_temperatures_none_is_told(known, tmp_path):
     assert read_evidence(tmp_path).temperatures == ()
 
 
+def test_of_several_temperatures_alone_there_is_no_file(known, tmp_path):
+    several = Evidence(temperatures=known.temperatures * 2)
+    write_evidence(tmp_path, several)
+    assert list(tmp_path.iterdir()) == []
+    # By which the bundle's page says whether there is one
+    assert several
+    assert not several.of_bundle
+
+
 def test_weights_that_were_trained_again_have_none(known, tmp_path, caplog):
     weights = tmp_path / "models" / "model.pt"
     weights.parent.mkdir()
